@@ -1,0 +1,1 @@
+"""The hub-managed service that turns Git repositories into Guix profiles."""

@@ -1,0 +1,201 @@
+"""Everything that can go wrong and is told to a person, as one tree with stable codes.
+
+::
+
+    GuixSpawnerError
+    ├── InvalidInput                    what somebody sent cannot be understood
+    │   ├── InvalidAddress              a repository's address
+    │   ├── InvalidRef                  a branch, tag or commit
+    │   └── InvalidOptions              a session's options
+    ├── NotFound                        no such thing, or not for this person
+    ├── Refused                         understood, and not allowed
+    │   ├── HostRefused                 a Git host that this installation does not use
+    │   └── LimitReached                a quota or a full disk
+    ├── Conflict                        at odds with what is there
+    ├── RepositoryFailure               the repository does not give what a build needs
+    │   ├── RepositoryUnavailable       no repository answers there
+    │   ├── RefNotFound                 it has no such branch, tag or commit
+    │   ├── ManifestMissing             no manifest.scm
+    │   └── RepositoryTooLarge          it goes beyond a limit
+    ├── ManifestFailure                 the manifest does not name packages that Guix can put together
+    │   ├── ManifestUnreadable          not Scheme, or not of the forms that are read
+    │   ├── PackagesUnknown             Guix has no such packages
+    │   └── PackagesConflict            packages that cannot be in one profile
+    ├── BuildFailure                    Guix could not build it
+    │   ├── BuildTimeout                it took longer than allowed
+    │   └── BuildInterrupted            it was ended from outside
+    ├── GuixUnavailable                 no Guix, or its daemon does not answer
+    ├── SessionFailure                  a session did not start or ended
+    └── RecordInvalid                   an environment record that cannot be read
+
+``message`` says what happened and ``hint`` what to do about it; both are shown to people as they stand, so neither holds a
+secret or a path of the server. ``details`` are further facts for programs, as JSON.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class GuixSpawnerError(Exception):
+    """The root of the tree; never raised itself."""
+
+    code: ClassVar[str] = "error"
+    """Stable name of this kind of failure, in the API, in records and in metrics."""
+
+    status: ClassVar[int] = 500
+    """The HTTP status that goes with it."""
+
+    def __init__(self, message: str, *, hint: str = "", details: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, object] = dict(details or {})
+
+    def as_json(self) -> dict[str, object]:
+        """Return what the API answers as ``error``: ``code``, ``message``, ``hint`` where there is one, and the details."""
+        hint = {"hint": self.hint} if self.hint else {}
+        return {**self.details, "code": self.code, "message": self.message, **hint}
+
+
+class InvalidInput(GuixSpawnerError):
+    """What somebody sent cannot be understood."""
+
+    code, status = "invalid-input", 422
+
+
+class InvalidAddress(InvalidInput):
+    """A repository's address that is none, or none that may be used."""
+
+    code = "invalid-address"
+
+
+class InvalidRef(InvalidInput):
+    """A branch, tag or commit that Git itself would refuse."""
+
+    code = "invalid-ref"
+
+
+class InvalidOptions(InvalidInput):
+    """A session's options that are unknown or of the wrong kind."""
+
+    code, status = "invalid-options", 400
+
+
+class NotFound(GuixSpawnerError):
+    """No such thing, or not one that this person may see."""
+
+    code, status = "not-found", 404
+
+
+class Refused(GuixSpawnerError):
+    """Understood, and not allowed."""
+
+    code, status = "refused", 403
+
+
+class HostRefused(Refused):
+    """A Git host that this installation does not talk to."""
+
+    code = "host-refused"
+
+
+class LimitReached(Refused):
+    """A quota, or a disk with too little space left."""
+
+    code, status = "limit-reached", 429
+
+
+class Conflict(GuixSpawnerError):
+    """At odds with what is there."""
+
+    code, status = "conflict", 409
+
+
+class RepositoryFailure(GuixSpawnerError):
+    """The repository does not give what a build needs."""
+
+    code, status = "repository-failure", 422
+
+
+class RepositoryUnavailable(RepositoryFailure):
+    """No repository answers at this address, or not to us."""
+
+    code = "repository-unavailable"
+
+
+class RefNotFound(RepositoryFailure):
+    """The repository has no such branch, tag or commit."""
+
+    code = "ref-not-found"
+
+
+class ManifestMissing(RepositoryFailure):
+    """The repository does not say which packages it needs."""
+
+    code = "manifest-missing"
+
+
+class RepositoryTooLarge(RepositoryFailure):
+    """The repository, or a file of it that must be read, goes beyond a limit."""
+
+    code = "repository-too-large"
+
+
+class ManifestFailure(GuixSpawnerError):
+    """The manifest does not name packages that Guix can put together."""
+
+    code, status = "manifest-failure", 422
+
+
+class ManifestUnreadable(ManifestFailure):
+    """The manifest is not Scheme, or not of the forms that are read as data."""
+
+    code = "manifest-unreadable"
+
+
+class PackagesUnknown(ManifestFailure):
+    """Guix has no packages of these names."""
+
+    code = "packages-unknown"
+
+
+class PackagesConflict(ManifestFailure):
+    """Packages that cannot be in one profile."""
+
+    code = "packages-conflict"
+
+
+class BuildFailure(GuixSpawnerError):
+    """Guix could not build the environment."""
+
+    code, status = "build-failed", 422
+
+
+class BuildTimeout(BuildFailure):
+    """The build took longer than this installation allows."""
+
+    code = "build-timeout"
+
+
+class BuildInterrupted(BuildFailure):
+    """The build was ended from outside, such as by a restart."""
+
+    code = "build-interrupted"
+
+
+class GuixUnavailable(GuixSpawnerError):
+    """There is no Guix, or its daemon does not answer."""
+
+    code, status = "guix-unavailable", 503
+
+
+class SessionFailure(GuixSpawnerError):
+    """A session did not start, or ended by itself."""
+
+    code, status = "session-failed", 500
+
+
+class RecordInvalid(GuixSpawnerError):
+    """An environment record that is damaged, or of a newer release than this one."""
+
+    code, status = "record-invalid", 500

@@ -1,0 +1,214 @@
+"""The one place that starts processes.
+
+A command is always a list of words, never a line for a shell, and gets exactly the environment that is handed in.  A process
+is known by its number *and* the time it started at, so that a number which the kernel gave to somebody else is never waited
+for or signalled.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE = 5.0
+"""Seconds between asking a process to end and ending it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a process runs as: numbers, since a session's person needs no account on the machine."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that can be told from any other that later bears its number."""
+
+    pid: int
+    started: int
+    """Clock ticks between the machine's start and the process's (field 22 of proc(5)'s ``stat``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended."""
+
+    status: int
+    """Exit status; the negative number of the signal that ended it."""
+    output: bytes
+    errors: bytes
+    timed_out: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the command itself says that it did what it should."""
+        return self.status == 0 and not self.timed_out
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Return the identity of the process PID, or None when there is none or only its remains (a zombie)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in {b"Z", b"X"} else ProcessIdentity(pid, int(fields[19]))
+
+
+def is_running(process: ProcessIdentity) -> bool:
+    """Tell whether PROCESS runs, and not another one under its number."""
+    return identify(process.pid) == process
+
+
+def send_signal(process: ProcessIdentity, number: signal.Signals) -> bool:
+    """Send signal NUMBER to PROCESS and to nothing else; return whether it was there to get it."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        if not is_running(process):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+async def end(process: ProcessIdentity, *, grace: float = GRACE) -> None:
+    """End PROCESS: ask it, give it GRACE seconds, then have the kernel end it, and return once it is gone."""
+    if not send_signal(process, signal.SIGTERM):
+        return
+    if not await _gone(process, grace):
+        send_signal(process, signal.SIGKILL)
+        await _gone(process, GRACE)
+
+
+async def _gone(process: ProcessIdentity, seconds: float) -> bool:
+    pause, waited = 0.01, 0.0
+    while is_running(process):
+        if waited >= seconds:
+            return False
+        await asyncio.sleep(pause)
+        waited += pause
+        pause = min(pause * 1.5, 0.25)
+    return True
+
+
+async def run(
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    environment: Mapping[str, str],
+    timeout: float,  # noqa: ASYNC109 - the process group must be ended, not only awaited no longer
+    directory: Path | None = None,
+    given: bytes = b"",
+    limit: int = 1024 * 1024,
+    output: int | None = None,
+    account: Account | None = None,
+) -> Completed:
+    """Run COMMAND to its end and return how it ended.
+
+    GIVEN is its standard input.  Of its output and its errors LIMIT bytes each are kept and the rest is read and dropped;
+    with OUTPUT, an open file's descriptor, both go there instead.  After TIMEOUT seconds, and when the caller is cancelled,
+    the command's whole process group is ended.  Raises `OSError` when the command cannot be started at all.
+    """
+    account = _unless_own(account)
+    process = await asyncio.create_subprocess_exec(
+        *[os.fspath(word) for word in command],
+        stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE if output is None else output,
+        stderr=asyncio.subprocess.PIPE if output is None else output,
+        env=dict(environment),
+        cwd=directory,
+        start_new_session=True,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+    )
+    reading = asyncio.gather(_keep(process.stdout, limit), _keep(process.stderr, limit), _give(process.stdin, given))
+    timed_out = False
+    try:
+        await asyncio.wait_for(process.wait(), timeout)
+    except TimeoutError:
+        timed_out = True
+    finally:
+        # Also where nothing went wrong: a process left behind in the group would hold the pipes open.
+        await _end_group(process)
+    kept, errors, _ = await reading
+    assert process.returncode is not None
+    return Completed(process.returncode, kept, errors, timed_out)
+
+
+def _unless_own(account: Account | None) -> Account | None:
+    """Return None for the account we already are: an unprivileged process may not even ask to become itself."""
+    own = Account(os.geteuid(), os.getegid())
+    return None if account == own else account
+
+
+async def _keep(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    kept = bytearray()
+    while stream is not None and (block := await stream.read(65536)):
+        kept += block[: max(0, limit - len(kept))]
+    return bytes(kept)
+
+
+async def _give(stream: asyncio.StreamWriter | None, content: bytes) -> None:
+    if stream is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(content)
+        await stream.drain()
+        stream.close()
+        await stream.wait_closed()
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """End the process group that PROCESS leads.  It is our child, so its number is its own until it was waited for."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), GRACE)
+        except (TimeoutError, asyncio.CancelledError):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def start(
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    environment: Mapping[str, str],
+    output: int,
+    directory: Path | None = None,
+    account: Account | None = None,
+    pass_descriptors: Sequence[int] = (),
+) -> asyncio.subprocess.Process:
+    """Start COMMAND in a session of its own, to live on when its starter ends, and return it.
+
+    Its output and errors go to the open file OUTPUT; the descriptors in PASS_DESCRIPTORS stay open in it.
+    """
+    account = _unless_own(account)
+    return await asyncio.create_subprocess_exec(
+        *[os.fspath(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(environment),
+        cwd=directory,
+        start_new_session=True,
+        pass_fds=tuple(pass_descriptors),
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+    )

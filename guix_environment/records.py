@@ -1,0 +1,326 @@
+"""The environment record on disk: what the build service writes, and all that a session needs to start.
+
+Below one folder, readable by the hub and written by the service alone::
+
+    server.json                                 the server profile that every session shares
+    environments/ID/environment.json            an environment: whose, of which repository, which version is current
+    environments/ID/repository.git/             a bare repository with the commits of all its versions
+    environments/ID/versions/VERSION/version.json
+    environments/ID/versions/VERSION/kernels/   kernel specifications, rewritten to carry the profile's variables
+
+Every file is written atomically, and a version's folder before the environment that names it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self, TypeVar
+
+from guix_environment.errors import InvalidInput, NotFound, RecordInvalid
+from guix_environment.files import read_json, write_json
+from guix_environment.identifiers import (
+    CheckedString,
+    Commit,
+    EnvironmentId,
+    KernelName,
+    StorePath,
+    VariableName,
+    VersionId,
+)
+
+SCHEMA = 1
+"""The form of these records; a reader refuses a higher one."""
+
+
+class Visibility(StrEnum):
+    """Who may see an environment and start it."""
+
+    PRIVATE = "private"
+    """Its owner."""
+    GROUPS = "groups"
+    """Its owner and the members of its groups."""
+    EVERYONE = "everyone"
+    """Everybody who can log in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that a version offers."""
+
+    name: KernelName
+    display_name: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """The server profile: JupyterLab, the single-user server and the tools that every session has."""
+
+    key: str
+    """What it was built from; another key means that it must be built again."""
+    profile: StorePath
+    closure: tuple[StorePath, ...]
+    variables: Mapping[VariableName, str]
+    """The profile's search paths, such as ``PATH`` and ``SSL_CERT_DIR``."""
+    versions: Mapping[str, str]
+    """Versions of what people ask about: ``jupyterhub``, ``jupyterlab``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One built commit of an environment's repository."""
+
+    id: VersionId
+    commit: Commit
+    ref: str
+    """The branch or tag that was asked for; empty for the repository's default branch."""
+    subdirectory: str
+    profile: StorePath
+    closure: tuple[StorePath, ...]
+    """Every store item that a session must see, the profile among them."""
+    variables: Mapping[VariableName, str]
+    """The profile's search paths as its ``etc/profile`` sets them."""
+    kernels: tuple[Kernel, ...]
+    size: int
+    """Bytes of the closure."""
+    notebook: str = ""
+    """The notebook to open first, below the subdirectory; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecord:
+    """What a person added, names, shares and starts."""
+
+    id: EnvironmentId
+    name: str
+    description: str
+    repository: str
+    """The canonical address."""
+    owner: str
+    """The hub's name of the person it belongs to."""
+    visibility: Visibility
+    groups: tuple[str, ...]
+    current: VersionId
+    memory: int | None
+    """Bytes a session may use, where the environment asks for a limit."""
+    cpu: float | None
+    """Cores a session may use."""
+
+    def may_be_started_by(self, name: str, groups: frozenset[str], *, admin: bool = False) -> bool:
+        """Tell whether the person NAME, a member of GROUPS, may see and start this environment."""
+        return (
+            admin
+            or name == self.owner
+            or self.visibility is Visibility.EVERYONE
+            or (self.visibility is Visibility.GROUPS and not groups.isdisjoint(self.groups))
+        )
+
+
+class Records:
+    """The records below one folder.  Blocking, and quick: a few small files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def environment_folder(self, environment: EnvironmentId) -> Path:
+        """Return where everything about ENVIRONMENT lies."""
+        return self.folder / "environments" / environment
+
+    def repository(self, environment: EnvironmentId) -> Path:
+        """Return the bare repository from which sessions of ENVIRONMENT make a working copy."""
+        return self.environment_folder(environment) / "repository.git"
+
+    def version_folder(self, environment: EnvironmentId, version: VersionId) -> Path:
+        """Return where everything about VERSION lies."""
+        return self.environment_folder(environment) / "versions" / version
+
+    def kernels(self, environment: EnvironmentId, version: VersionId) -> Path:
+        """Return the folder of VERSION's kernel specifications, one folder each."""
+        return self.version_folder(environment, version) / "kernels"
+
+    def environments(self) -> list[EnvironmentRecord]:
+        """Return every environment that has a current version, by name; damaged records are left out."""
+        found = []
+        for file in self.folder.glob("environments/*/environment.json"):
+            try:
+                found.append(self.read_environment(EnvironmentId(file.parent.name)))
+            except (InvalidInput, NotFound, RecordInvalid):
+                continue
+        return sorted(found, key=lambda record: (record.name.casefold(), record.id))
+
+    def read_environment(self, environment: EnvironmentId) -> EnvironmentRecord:
+        """Return the record of ENVIRONMENT.  Raises `NotFound` or `RecordInvalid`."""
+        fields = _Fields.read(self.environment_folder(environment) / "environment.json", "environment")
+        return EnvironmentRecord(
+            id=fields.checked("id", EnvironmentId),
+            name=fields.text("name"),
+            description=fields.text("description"),
+            repository=fields.text("repository"),
+            owner=fields.text("owner"),
+            visibility=fields.visibility("visibility"),
+            groups=tuple(fields.texts("groups")),
+            current=fields.checked("current", VersionId),
+            memory=fields.integer("memory"),
+            cpu=fields.number("cpu"),
+        )
+
+    def write_environment(self, record: EnvironmentRecord) -> None:
+        """Put RECORD in the place of the environment's earlier record."""
+        value: dict[str, object] = {
+            "schema": SCHEMA,
+            "id": record.id,
+            "name": record.name,
+            "description": record.description,
+            "repository": record.repository,
+            "owner": record.owner,
+            "visibility": record.visibility.value,
+            "groups": list(record.groups),
+            "current": record.current,
+            "memory": record.memory,
+            "cpu": record.cpu,
+        }
+        write_json(self.environment_folder(record.id) / "environment.json", value)
+
+    def read_version(self, environment: EnvironmentId, version: VersionId) -> VersionRecord:
+        """Return the record of VERSION.  Raises `NotFound` or `RecordInvalid`."""
+        fields = _Fields.read(self.version_folder(environment, version) / "version.json", "version")
+        return VersionRecord(
+            id=fields.checked("id", VersionId),
+            commit=fields.checked("commit", Commit),
+            ref=fields.text("ref"),
+            subdirectory=fields.text("subdirectory"),
+            profile=fields.checked("profile", StorePath),
+            closure=tuple(StorePath(path) for path in fields.texts("closure")),
+            variables=fields.variables("variables"),
+            kernels=tuple(fields.kernels("kernels")),
+            size=fields.integer("size") or 0,
+            notebook=fields.text("notebook"),
+        )
+
+    def write_version(self, environment: EnvironmentId, record: VersionRecord) -> None:
+        """Write RECORD of a version of ENVIRONMENT."""
+        value: dict[str, object] = {
+            "schema": SCHEMA,
+            "id": record.id,
+            "commit": record.commit,
+            "ref": record.ref,
+            "subdirectory": record.subdirectory,
+            "profile": record.profile,
+            "closure": list(record.closure),
+            "variables": dict(record.variables),
+            "kernels": [
+                {"name": kernel.name, "display_name": kernel.display_name, "language": kernel.language}
+                for kernel in record.kernels
+            ],
+            "size": record.size,
+            "notebook": record.notebook,
+        }
+        write_json(self.version_folder(environment, record.id) / "version.json", value)
+
+    def read_server(self) -> ServerRecord:
+        """Return the record of the server profile.  Raises `NotFound` when none was built yet, or `RecordInvalid`."""
+        fields = _Fields.read(self.folder / "server.json", "server layer")
+        return ServerRecord(
+            key=fields.text("key"),
+            profile=fields.checked("profile", StorePath),
+            closure=tuple(StorePath(path) for path in fields.texts("closure")),
+            variables=fields.variables("variables"),
+            versions={name: str(version) for name, version in fields.mapping("versions").items()},
+        )
+
+    def write_server(self, record: ServerRecord) -> None:
+        """Put RECORD in the place of the server profile's earlier record."""
+        value: dict[str, object] = {
+            "schema": SCHEMA,
+            "key": record.key,
+            "profile": record.profile,
+            "closure": list(record.closure),
+            "variables": dict(record.variables),
+            "versions": dict(record.versions),
+        }
+        write_json(self.folder / "server.json", value)
+
+
+_Checked = TypeVar("_Checked", bound=CheckedString)
+
+
+class _Fields:
+    """The fields of one JSON file, each fetched as what it must be."""
+
+    def __init__(self, values: Mapping[str, object], noun: str) -> None:
+        self.values = values
+        self.noun = noun
+
+    @classmethod
+    def read(cls, path: Path, noun: str) -> Self:
+        try:
+            values = read_json(path)
+        except FileNotFoundError:
+            raise NotFound(f"There is no such {noun}.") from None
+        except (OSError, ValueError) as error:
+            raise RecordInvalid(f"The record of this {noun} is damaged.", hint="Build it again.") from error
+        schema = values.get("schema")
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise RecordInvalid(f"The record of this {noun} was written by a newer release.")
+        return cls(values, noun)
+
+    def _invalid(self, field: str) -> RecordInvalid:
+        return RecordInvalid(f"The record of this {self.noun} is damaged ({field}).", hint="Build it again.")
+
+    def text(self, field: str) -> str:
+        value = self.values.get(field)
+        if not isinstance(value, str):
+            raise self._invalid(field)
+        return value
+
+    def texts(self, field: str) -> list[str]:
+        value = self.values.get(field)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._invalid(field)
+        return value
+
+    def mapping(self, field: str) -> dict[str, object]:
+        value = self.values.get(field)
+        if not isinstance(value, dict):
+            raise self._invalid(field)
+        return value
+
+    def integer(self, field: str) -> int | None:
+        value = self.values.get(field)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self._invalid(field)
+        return value
+
+    def number(self, field: str) -> float | None:
+        value = self.values.get(field)
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise self._invalid(field)
+        return value
+
+    def checked(self, field: str, kind: type[_Checked]) -> _Checked:
+        try:
+            return kind(self.text(field))
+        except InvalidInput as error:
+            raise self._invalid(field) from error
+
+    def visibility(self, field: str) -> Visibility:
+        try:
+            return Visibility(self.text(field))
+        except ValueError as error:
+            raise self._invalid(field) from error
+
+    def variables(self, field: str) -> dict[VariableName, str]:
+        try:
+            return {VariableName(name): str(value) for name, value in self.mapping(field).items()}
+        except InvalidInput as error:
+            raise self._invalid(field) from error
+
+    def kernels(self, field: str) -> list[Kernel]:
+        value = self.values.get(field)
+        if not isinstance(value, list):
+            raise self._invalid(field)
+        try:
+            return [Kernel(KernelName(item["name"]), str(item["display_name"]), str(item["language"])) for item in value]
+        except (KeyError, TypeError, InvalidInput) as error:
+            raise self._invalid(field) from error

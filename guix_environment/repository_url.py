@@ -1,0 +1,138 @@
+"""The address of a Git repository, read once by a grammar that is narrower than any URL library's.
+
+What this module accepts is put together anew from its parts, so that the address that was checked is the address that Git
+gets; a library that reads ``\\`` or a tab in a URL differently from Git never sees one. Whether a host may be reached is not
+decided here but by the build service's policy.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from guix_environment.errors import InvalidAddress, InvalidRef
+
+LONGEST_ADDRESS = 512
+"""Characters."""
+
+_ADDRESS = re.compile(r"(?P<scheme>https?|file)://(?P<authority>[^/]*)(?P<path>(?:/[^/]*)*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SEGMENT = re.compile(r"[A-Za-z0-9_~.+@][A-Za-z0-9_~.+@-]{0,199}")
+_REF = re.compile(
+    r"(?!-)(?!/)(?!.*\.\.)(?!.*//)(?!.*@\{)(?!.*/\.)(?!\.)(?!@\Z)[A-Za-z0-9._/@+#=,-]{1,200}(?<!\.lock)(?<!/)(?<!\.)"
+)
+_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryUrl:
+    """A repository's address in its one canonical spelling."""
+
+    scheme: str
+    """``https``, ``http`` (private hosts only) or ``file`` (folders that the administrator lists)."""
+
+    host: str
+    """Lower-case host name or address; empty for ``file``."""
+
+    port: int | None
+    """The port where it is not the scheme's own."""
+
+    path: str
+    """Starts with a slash, ends without one."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the address in TEXT, with its scheme and host in lower case and without a trailing slash.
+
+        Raises `InvalidAddress`, whose message and hint tell a person what to write instead.
+        """
+        text = text.strip(" ")
+        if len(text) > LONGEST_ADDRESS:
+            raise InvalidAddress(f"The address is longer than {LONGEST_ADDRESS} characters.", hint=_EXAMPLE)
+        if not text or any(not "!" <= character <= "~" or character == "\\" for character in text):
+            raise InvalidAddress("The address has characters that no repository's address has.", hint=_EXAMPLE)
+        match = _ADDRESS.fullmatch(text)
+        if not match:
+            raise InvalidAddress("This is not the address of a Git repository.", hint=_EXAMPLE)
+        scheme = match["scheme"].lower()
+        host, port = _authority(scheme, match["authority"])
+        return cls(scheme, host, port, _path(match["path"]))
+
+    def __str__(self) -> str:
+        """Return the address as Git gets it."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def authority(self) -> str:
+        """Host, and port where it is not the scheme's own: ``git.example:3000``."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path without ``.git``: what a working copy is called."""
+        return self.path.rpartition("/")[2].removesuffix(".git") or "repository"
+
+    @property
+    def digest(self) -> str:
+        """Sixteen characters that stand for this repository in the names of folders.
+
+        The spellings with and without ``.git`` are one repository, as they are for every forge.
+        """
+        return hashlib.sha256(str(self).removesuffix(".git").encode()).hexdigest()[:16]
+
+
+_EXAMPLE = "Paste it as the forge shows it for cloning over HTTPS, such as https://codeberg.org/somebody/analysis"
+
+
+def _authority(scheme: str, text: str) -> tuple[str, int | None]:
+    if scheme == "file":
+        if text:
+            raise InvalidAddress("A file address names no host.", hint="Write it with three slashes: file:///folder")
+        return "", None
+    if "@" in text:
+        raise InvalidAddress(
+            "The address holds a user name or password.",
+            hint="Leave that part out: what is written into an address ends up in logs and histories.",
+        )
+    match = _AUTHORITY.fullmatch(text.lower())
+    if not match:
+        raise InvalidAddress("The address names no host.", hint=_EXAMPLE)
+    host = match["host"]
+    if not host.startswith("[") and not all(_LABEL.fullmatch(label) for label in host.split(".")):
+        raise InvalidAddress("The address names no host.", hint=_EXAMPLE)
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise InvalidAddress("The port in the address is none.", hint=_EXAMPLE)
+    return host, None if port == _PORTS[scheme] else port
+
+
+def _path(text: str) -> str:
+    path = text.rstrip("/")
+    segments = path.split("/")[1:]
+    if not segments:
+        raise InvalidAddress("The address names a host and no repository.", hint=_EXAMPLE)
+    if not all(_SEGMENT.fullmatch(segment) and segment != ".." and segment != "." for segment in segments):
+        raise InvalidAddress("The address has a part that no repository's address has.", hint=_EXAMPLE)
+    return path
+
+
+def checked_ref(text: str) -> str:
+    """Return TEXT if it can name a branch, a tag or a commit, else raise `InvalidRef`.
+
+    The rules are those of ``git check-ref-format``, and narrower: printable ASCII without spaces.
+    """
+    if not _REF.fullmatch(text):
+        raise InvalidRef(
+            f"This cannot be the name of a branch, a tag or a commit: {text!r:.60}",
+            hint="Leave it empty for the repository's default branch.",
+        )
+    return text
+
+
+def checked_subdirectory(text: str) -> str:
+    """Return the folder TEXT inside a repository without slashes at its ends, else raise `InvalidAddress`."""
+    folder = text.strip("/")
+    if folder and not all(_SEGMENT.fullmatch(part) and part not in {".", ".."} for part in folder.split("/")):
+        raise InvalidAddress(f"This cannot be a folder inside a repository: {text!r:.60}")
+    return folder

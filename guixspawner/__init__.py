@@ -1,0 +1,1 @@
+"""Start people's JupyterLab in containers made of what GNU Guix built for a Git repository."""

@@ -1,0 +1,94 @@
+"""The environment record comes back as it was written, and a damaged one is named as such."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from guix_environment.errors import InvalidInput, NotFound, RecordInvalid
+from guix_environment.identifiers import Commit, EnvironmentId, KernelName, StorePath, VariableName, VersionId
+from guix_environment.records import EnvironmentRecord, Kernel, Records, ServerRecord, VersionRecord, Visibility
+
+PROFILE = StorePath("/gnu/store/0123456789abcdfghijklmnpqrsvwxyz-profile")
+VERSION = VersionRecord(
+    id=VersionId("vabcdefghijk"),
+    commit=Commit("a" * 40),
+    ref="main",
+    subdirectory="",
+    profile=PROFILE,
+    closure=(PROFILE,),
+    variables={VariableName("PATH"): f"{PROFILE}/bin"},
+    kernels=(Kernel(KernelName("python3"), "Python 3", "python"),),
+    size=12,
+    notebook="index.ipynb",
+)
+ENVIRONMENT = EnvironmentRecord(
+    id=EnvironmentId("eabcdefghijk"),
+    name="Plöt <one>",
+    description="",
+    repository="https://git.example/a/plot",
+    owner="ada",
+    visibility=Visibility.GROUPS,
+    groups=("lab",),
+    current=VERSION.id,
+    memory=1 << 30,
+    cpu=0.5,
+)
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    server = ServerRecord("key", PROFILE, (PROFILE,), {VariableName("PATH"): "/x"}, {"jupyterlab": "4.6.6"})
+    records.write_version(ENVIRONMENT.id, VERSION)
+    records.write_environment(ENVIRONMENT)
+    records.write_server(server)
+    assert records.read_environment(ENVIRONMENT.id) == ENVIRONMENT
+    assert records.read_version(ENVIRONMENT.id, VERSION.id) == VERSION
+    assert records.read_server() == server
+    assert records.environments() == [ENVIRONMENT]
+
+
+def test_what_was_never_written_is_not_found(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    with pytest.raises(NotFound):
+        records.read_environment(ENVIRONMENT.id)
+    with pytest.raises(NotFound):
+        records.read_server()
+    assert records.environments() == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"schema": 99}', '{"schema": 1, "id": "../../etc"}', '{"schema": 1, "id": 3}']
+)
+def test_a_damaged_record_is_named_as_such_and_hides_no_other(tmp_path: Path, content: str) -> None:
+    records = Records(tmp_path)
+    records.write_environment(ENVIRONMENT)
+    damaged = EnvironmentId("ezzzzzzzzzzz")
+    records.environment_folder(damaged).mkdir(parents=True)
+    (records.environment_folder(damaged) / "environment.json").write_text(content)
+    with pytest.raises(RecordInvalid):
+        records.read_environment(damaged)
+    assert records.environments() == [ENVIRONMENT]
+
+
+def test_who_may_start_an_environment() -> None:
+    nobody: frozenset[str] = frozenset()
+    assert ENVIRONMENT.may_be_started_by("ada", nobody)
+    assert ENVIRONMENT.may_be_started_by("bob", frozenset({"lab"}))
+    assert ENVIRONMENT.may_be_started_by("root", nobody, admin=True)
+    assert not ENVIRONMENT.may_be_started_by("bob", frozenset({"other"}))
+    private = replace(ENVIRONMENT, visibility=Visibility.PRIVATE)
+    assert not private.may_be_started_by("bob", frozenset({"lab"}))
+    assert replace(ENVIRONMENT, visibility=Visibility.EVERYONE).may_be_started_by("bob", nobody)
+
+
+@pytest.mark.parametrize("path", ["", "/gnu/store", "/gnu/store/short-x", "/etc/passwd", f"{PROFILE}/bin", f"{PROFILE}\n"])
+def test_a_store_path_is_an_item_of_the_store(path: str) -> None:
+    with pytest.raises(InvalidInput):
+        StorePath(path)
+
+
+def test_identifiers_are_new_each_time() -> None:
+    assert EnvironmentId.new() != EnvironmentId.new()
+    with pytest.raises(InvalidInput):
+        EnvironmentId("../../../etc")
