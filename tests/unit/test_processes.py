@@ -30,7 +30,7 @@ async def test_output_beyond_the_limit_is_dropped_and_does_not_stop_the_command(
     assert len(done.output) == 1000
 
 
-async def test_after_the_time_limit_the_whole_group_is_gone(tmp_path: Path) -> None:
+async def test_after_the_time_limit_the_whole_group_is_gone() -> None:
     script = f"import subprocess, sys; p = subprocess.Popen({SLEEP!r}); print(p.pid, flush=True); p.wait()"
     done = await run([sys.executable, "-c", script], environment={}, timeout=2)
     assert done.timed_out
