@@ -1,0 +1,128 @@
+"""The command line: ``python3 -m guixlab [--folder FOLDER] ACTION …``; see guixlab/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from . import daemons
+from .contents import Choice, read_choice
+from .enter import enter
+from .errors import ExitCode, LabError
+from .folder import Contents, Folder, find_folder
+from .host import install_host, require_user_namespaces
+from .processes import end_as
+from .provision import guix_version, provision
+
+
+def _say(text: str) -> None:
+    print(f"guixlab: {text}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m guixlab", description="A Guix in a folder.")
+    parser.add_argument("--folder", help="where everything lies (default: $GUIXLAB, else /var/lib/guixlab)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("install-host", help="install what the host lacks, with apt-get")
+    actions.add_parser("provision", help="fetch Debian's Guix and the stand-ins' files")
+    farm = actions.add_parser("farm", help="make stand-ins for packages and all they propagate")
+    farm.add_argument("specifications", nargs="*", metavar="SPEC", help="as `guix package -i` takes them")
+    lock = actions.add_parser("lock-wheels", help="write wheels.lock anew for the default list")
+    lock.add_argument("specifications", nargs="*", metavar="SPEC")
+    for name, text in (("up", "start the daemons"), ("enter", "run a command with this Guix")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--substitutes", choices=list(Choice), help="what is downloaded (default: $GUIX_CONTENTS, else auto)")
+        if name == "enter":
+            action.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+    actions.add_parser("down", help="end the daemons")
+    actions.add_parser("status", help="say what runs, as JSON")
+    keep = actions.add_parser("keep")
+    keep.add_argument("contents", type=Contents)
+    keep.add_argument("port", type=int)
+    return parser
+
+
+def _up(folder: Folder, choice: Choice) -> None:
+    require_user_namespaces()
+    record, started = daemons.up(folder, choice)
+    _say(("started: " if started else "already up: ") + describe(record))
+    if warning := known_holes(guix_version(folder)):
+        _say(warning)
+    if record.contents is Contents.STAND_INS:
+        _farm(folder, [])
+
+
+def describe(record: daemons.KeeperRecord) -> str:
+    """One line saying where contents come from."""
+    if record.contents is Contents.OFFICIAL:
+        return "packages come from Guix's own substitute servers."
+    return f"Guix's substitute servers are not used; packages are stand-ins (port {record.port}), see guixlab/README.md."
+
+
+def known_holes(version: str) -> str:
+    """A warning for a Guix with published vulnerabilities, or an empty text."""
+    if not version.startswith(("0.", "1.0", "1.1", "1.2", "1.3", "1.4", "1.5.0")):
+        return ""
+    return (
+        f"warning: Guix {version} has published vulnerabilities in `guix substitute` (mended upstream in commit "
+        "897832f); use it to try things out, not to serve people."
+    )
+
+
+def _farm(folder: Folder, specifications: list[str]) -> None:
+    from .stand_ins.farm import farm
+
+    report = farm(folder, specifications)
+    if report.made:
+        _say(f"made {len(report.made)} stand-ins in {report.seconds:.0f} seconds.")
+    if report.missing:
+        _say("no stand-in for: " + " ".join(report.missing))
+
+
+def _act(options: argparse.Namespace) -> int:
+    folder = find_folder(options.folder)
+    match options.action:
+        case "install-host":
+            installed = install_host()
+            _say("installed " + " ".join(installed) if installed else "nothing is missing.")
+        case "provision":
+            _say(("fetched Guix to " if provision(folder) else "Guix is already in ") + str(folder.path))
+        case "up":
+            _up(folder, read_choice(options.substitutes))
+        case "farm":
+            daemons.up(folder, Choice.STAND_INS)
+            _farm(folder, options.specifications)
+        case "lock-wheels":
+            from .stand_ins.wheels import lock_wheels
+
+            daemons.up(folder, Choice.STAND_INS)
+            _say(lock_wheels(folder, options.specifications))
+        case "enter":
+            command = options.command[1:] if options.command[:1] == ["--"] else options.command
+            if not command:
+                raise LabError("Say which command to run: `python3 -m guixlab enter -- COMMAND …`.", ExitCode.USAGE)
+            return end_as(enter(folder, command, read_choice(options.substitutes))[0])
+        case "down":
+            _say("ended the daemons." if daemons.down(folder) else "nothing was running.")
+        case "status":
+            print(json.dumps(daemons.status(folder), indent=1))
+        case "keep":
+            return daemons.keep(folder, options.contents, options.port)
+    return 0
+
+
+def main() -> int:
+    """Run the command line and return the exit code."""
+    options = _parser().parse_args()
+    try:
+        return _act(options)
+    except LabError as error:
+        _say(error.message)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Runs a command where ``/gnu``, ``/var/guix`` and a ``guix`` command are those of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .contents import Choice
+from .daemons import KeeperRecord, up
+from .folder import Folder
+from .mounts import enter_namespace
+from .namespace import GUIX, list_host, plan_entered
+from .processes import run_supervised
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def entered_environment(environment: Mapping[str, str], folder: Folder) -> dict[str, str]:
+    """The caller's variables, with the ``guix`` command first on PATH and the folder named."""
+    path = environment.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    parts = [part for part in path.split(":") if part != f"{GUIX}/bin"]
+    return {**environment, "PATH": ":".join([f"{GUIX}/bin", *parts]), "GUIXLAB": str(folder.path)}
+
+
+def enter(folder: Folder, command: Sequence[str], choice: Choice) -> tuple[int, KeeperRecord]:
+    """Run COMMAND in the entered view, the daemons up, and return its wait status."""
+    record, _ = up(folder, choice)
+    plan = plan_entered(list_host(), folder, folder.hub(record.contents), PACKAGE)
+    environment = entered_environment(os.environ, folder)
+    return run_supervised(command, lambda: enter_namespace(plan, folder.mount_point), environment), record
