@@ -1,38 +1,40 @@
-# What is done with this checkout.  Everything here installs what it needs.
+# What is done with this checkout.  Every target installs what it needs.
 
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-PACKAGES := guix_environment guixspawner guix_build_service
+BIN := .venv/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+PYTEST := $(BIN)/pytest
 
-.PHONY: lint test unit lock environment
+.PHONY: run test unit lint bench docs lock update-server-layer development
 
-# The development environment, from its lock.
-environment: $(VENV)/.installed
+# A hub on this machine alone, to try it: PORT, STATE and PRIVATE_HOSTS choose where; Ctrl-C ends it.
+run:
+	@tools/prepare-machine run
+	@$(SUDO) $(BIN)/python -m demo
 
-$(VENV)/.installed: requirements/development.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/development.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+development:
+	@tools/prepare-machine development
 
-lint: environment
+# Every test, on a real Guix, hub and browser.
+test: development
+	$(SUDO) $(BIN)/python tools/with_guix.py $(PYTEST) $(TESTS)
+
+# The tests that need neither Guix nor a hub: seconds.
+unit: development
+	$(PYTEST) -m "not guix and not hub and not browser" $(TESTS)
+
+lint: development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/djlint --check --lint share/templates
 
-# Tests that need neither Guix nor a hub: seconds.
-unit: environment
-	$(BIN)/pytest -m "not guix and not hub and not browser"
-
-test: unit
+docs: development
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
 
 # Resolve the development environment anew, within the ranges of pyproject.toml.
-lock: environment
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --group run pyproject.toml --output-file requirements/run.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --group dev --group docs pyproject.toml \
-	    --constraint requirements/run.lock --output-file requirements/development.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --custom-compile-command "make lock" pyproject.toml
+lock: development
+	$(COMPILE) --group run --output-file requirements/run.lock
+	$(COMPILE) --group dev --group docs --constraint requirements/run.lock --output-file requirements/development.lock

@@ -1,0 +1,75 @@
+"""Find this machine's Guix, or give this folder one of its own."""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.settings import CHECKOUT, UnsuitableGround
+
+DAEMON_SOCKET = Path("/var/guix/daemon-socket/socket")
+"""Where Guix's own installer has its daemon listen."""
+
+_HELLO, _ANSWER = 0x6E697863, 0x6478696F
+"""The two numbers that open a conversation with the daemon (``guix/store.scm``, ``%worker-magic-1`` and ``-2``)."""
+
+
+def has_guix() -> bool:
+    """Tell whether this machine, or the namespace we were put into, has a Guix with a daemon that answers.
+
+    Raises `UnsuitableGround` for a Guix without such a daemon: to put another beside it would hide what is wrong.
+    """
+    if shutil.which("guix") is None:
+        return False
+    if not daemon_answers(DAEMON_SOCKET):
+        raise UnsuitableGround(
+            "This machine has Guix, but its daemon does not answer; start it, as with `systemctl start guix-daemon`."
+        )
+    return True
+
+
+def daemon_answers(path: Path, seconds: float = 10) -> bool:
+    """Tell whether a build daemon listens on the socket PATH and greets us within so many SECONDS."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(seconds)
+            connection.connect(str(path))
+            connection.sendall(struct.pack("<Q", _HELLO))
+            answer = connection.recv(8, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return len(answer) == 8 and struct.unpack("<Q", answer)[0] == _ANSWER
+
+
+class FolderGuix:
+    """A Guix in FOLDER, for machines that have none; see ``guixlab/README.md``."""
+
+    def __init__(self, folder: Path, contents: str) -> None:
+        self.folder = folder
+        self.contents = contents
+
+    def provide(self) -> None:
+        """Fetch Guix and start its daemon, where that was not done yet.  Raises `UnsuitableGround`."""
+        for action in (["provision"], ["up", "--substitutes", self.contents]):
+            self._run(action)
+
+    def end(self) -> None:
+        """End the daemons."""
+        self._run(["down"])
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs COMMAND where this Guix is the machine's."""
+        return [*self._command(["enter", "--substitutes", self.contents]), "--", *command]
+
+    def _run(self, action: Sequence[str]) -> None:
+        status = subprocess.run(self._command(action), cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode
+        if status:
+            # What is wrong was said by guixlab itself, on the line above.
+            raise UnsuitableGround(f"No Guix could be provided in {self.folder}.")
+
+    def _command(self, action: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "guixlab", "--folder", os.fspath(self.folder), *action]
