@@ -93,11 +93,11 @@ def build_server_layer(settings: Settings) -> None:
         "server-layer",
         f"--BuildService.records_folder={settings.state}/records",
     ]
-    if subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode:
+    if subprocess.run(command, check=False, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode:
         raise UnsuitableGround("The server layer could not be built; the lines above say why.")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 

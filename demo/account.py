@@ -12,12 +12,10 @@ def password(state: Path) -> str:
     file = state / "hub" / "demo-password"
     file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
-        with file.open("x", opener=_private) as new:
-            new.write(secrets.token_urlsafe(24) + "\n")
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         pass
+    else:
+        with os.fdopen(descriptor, "w") as new:
+            new.write(secrets.token_urlsafe(24) + "\n")
     return file.read_text().strip()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -66,7 +66,7 @@ class FolderGuix:
         return [*self._command(["enter", "--substitutes", self.contents]), "--", *command]
 
     def _run(self, action: Sequence[str]) -> None:
-        status = subprocess.run(self._command(action), cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode
+        status = subprocess.run(self._command(action), check=False, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode
         if status:
             # What is wrong was said by guixlab itself, on the line above.
             raise UnsuitableGround(f"No Guix could be provided in {self.folder}.")

@@ -22,7 +22,7 @@ from guixlab.host import install_host, require_root, require_user_namespaces  # 
 def main(command: list[str]) -> int:
     """Run COMMAND and return its exit status."""
     if has_guix():
-        return subprocess.run(command).returncode
+        return subprocess.run(command, check=False).returncode
     require_root()
     install_host()
     require_user_namespaces()
@@ -31,7 +31,7 @@ def main(command: list[str]) -> int:
     guix = FolderGuix(folder, os.environ.get("GUIX_CONTENTS") or "stand-ins")
     try:
         guix.provide()
-        return subprocess.run(guix.inside(command)).returncode
+        return subprocess.run(guix.inside(command), check=False).returncode
     finally:
         guix.end()
 
