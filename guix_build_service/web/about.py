@@ -1,0 +1,43 @@
+"""What the API says about itself: whether it answers, what is installed, and its description in OpenAPI."""
+
+import json
+from importlib.metadata import version
+
+from guix_build_service.web.answers import AnsweringHandler
+from guix_build_service.web.api import ApiHandler, operation
+from guix_build_service.web.openapi import API_VERSION
+from guix_build_service.web.schemas import HealthAnswer, VersionsOfSoftware
+
+
+class Health(AnsweringHandler):
+    """Whether the service answers; for whoever watches over it, without a login."""
+
+    path = "health"
+
+    @operation("See whether the service answers", gives=HealthAnswer)
+    async def get(self) -> None:
+        """Answer."""
+        self.write(HealthAnswer(status="ok").model_dump())
+
+
+class SoftwareVersions(ApiHandler):
+    """What is installed."""
+
+    path = "versions"
+
+    @operation("See what is installed", gives=VersionsOfSoftware)
+    async def get(self) -> None:
+        """Answer."""
+        self.give(VersionsOfSoftware(guixspawner=version("guixspawner"), jupyterhub=version("jupyterhub"), api=API_VERSION))
+
+
+class Description(ApiHandler):
+    """The description of the API for programs."""
+
+    path = "openapi.json"
+
+    @operation("Read this description")
+    async def get(self) -> None:
+        """Answer."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.write(json.dumps(self.settings["openapi"]))

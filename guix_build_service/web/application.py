@@ -1,0 +1,102 @@
+"""The whole web of the service: every address and who answers there."""
+
+import logging
+import re
+from collections.abc import Iterable
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+from guix_build_service.hub_client import HubClient
+from guix_build_service.manager import Manager
+from guix_build_service.web import about, builds, environments, events, sessions
+from guix_build_service.web.answers import AnsweringHandler, security_headers
+from guix_build_service.web.auth import LoginCallback, Shared, make_hub_auth
+from guix_build_service.web.openapi import describe
+from guix_build_service.web.settings import WebSettings
+from guix_environment.errors import NotFound
+
+log = logging.getLogger("guix_build_service.access")
+
+API: tuple[type[AnsweringHandler], ...] = (
+    environments.Environments,
+    environments.OneEnvironment,
+    environments.Versions,
+    environments.EnvironmentBuilds,
+    environments.Rollback,
+    environments.Resolve,
+    builds.OneBuild,
+    builds.Cancel,
+    builds.Log,
+    events.Events,
+    sessions.Sessions,
+    sessions.OneSession,
+    sessions.SessionOptions,
+    about.Health,
+    about.SoftwareVersions,
+    about.Description,
+)
+"""Everything below ``api/v1/``."""
+
+LARGEST_REQUEST = 1024 * 1024
+"""Bytes beyond which a request is not even read to its end."""
+
+
+class Nowhere(AnsweringHandler):
+    """Every address that there is not."""
+
+    async def prepare(self) -> None:
+        """Refuse."""
+        raise NotFound("There is nothing at this address.")
+
+
+def make_application(manager: Manager, settings: WebSettings) -> Application:
+    """Return the web application over MANAGER."""
+    shared = {"shared": Shared(manager, settings, make_hub_auth(settings), HubClient(settings.api_url))}
+    routes = [
+        (pattern(f"{settings.prefix}api/v1/{handler.path}"), handler, {} if handler is about.Health else shared)
+        for handler in API
+    ]
+    routes.append((pattern(f"{settings.prefix}oauth_callback"), LoginCallback, shared))
+    return Application(
+        routes,
+        default_handler_class=Nowhere,
+        cookie_secret=settings.cookie_secret,
+        security_headers=security_headers(settings.hub_host),
+        openapi=describe(API, settings.prefix),
+        log_function=log_request,
+    )
+
+
+def make_server(application: Application) -> HTTPServer:
+    """Return a server for APPLICATION behind the hub's proxy, which no request can fill up or hold for long."""
+    return HTTPServer(
+        application,
+        xheaders=True,
+        max_body_size=LARGEST_REQUEST,
+        max_header_size=32 * 1024,
+        body_timeout=30.0,
+        idle_connection_timeout=120.0,
+    )
+
+
+def pattern(path: str) -> str:
+    """Return the regular expression of PATH, whose variables are in braces."""
+    parts: Iterable[str] = re.split(r"{(\w+)}", path)
+    return "".join(f"(?P<{part}>[^/]+)" if number % 2 else re.escape(part) for number, part in enumerate(parts)) + "$"
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Log a finished request without its query, which may hold what is nobody else's business."""
+    status = handler.get_status()
+    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+    person = getattr(handler, "person", None)
+    log.log(
+        level,
+        "%s %s %s %r %.0f ms",
+        status,
+        handler.request.method,
+        handler.request.path[:300],
+        person.name[:100] if person else "",
+        1000 * handler.request.request_time(),
+    )

@@ -1,0 +1,127 @@
+"""A build as it happens: an event stream that a browser picks up where it left off."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from http import HTTPStatus
+from typing import ClassVar
+
+from tornado.iostream import StreamClosedError
+
+from guix_build_service.model import BuildEvent, LogText
+from guix_build_service.web.api import ApiHandler, identified, operation
+from guix_build_service.web.auth import IDENTITY_SECONDS, Shared
+from guix_build_service.web.refusals import TooManyStreams
+from guix_build_service.web.schemas import BuildAnswer, LogEvent
+from guix_environment.errors import GuixSpawnerError
+from guix_environment.identifiers import BuildId
+
+KEEP_ALIVE_SECONDS = 15.0
+"""A comment is sent after that much silence, so that proxies keep the connection and we notice who has left."""
+
+STREAMS_A_PERSON = 12
+"""Streams that one person may have open at once."""
+
+
+class Events(ApiHandler):
+    """A build's states, progress and log as server-sent events.
+
+    ``build`` events hold the build, ``log`` events hold text. An event's ``id`` is its position in the log; a client that
+    sends it back in ``Last-Event-ID`` goes on from there. Whoever has it all gets 204, upon which a browser asks no more.
+    """
+
+    path = "builds/{build}/events"
+
+    _open: ClassVar[Counter[str]] = Counter()
+
+    @operation(
+        "Follow a build",
+        gives=BuildAnswer,
+        statuses=(HTTPStatus.OK, HTTPStatus.NO_CONTENT),
+        media_type="text/event-stream",
+    )
+    async def get(self, build: str) -> None:
+        """Follow."""
+        identifier = identified(BuildId, build)
+        position = self._last_event()
+        current = await self.manager.build(identifier, self.person)
+        if position is not None and current.state.is_final and position >= await self._size(identifier):
+            self.set_status(HTTPStatus.NO_CONTENT)
+            return
+        if self._open[self.person.name] >= STREAMS_A_PERSON:
+            raise TooManyStreams("You follow too many builds at once.", hint="Close some of their pages.")
+        self._open[self.person.name] += 1
+        try:
+            await self._stream(identifier, position or 0)
+        finally:
+            self._open[self.person.name] -= 1
+
+    def initialize(self, shared: Shared) -> None:
+        """Be ready for a visitor who leaves."""
+        super().initialize(shared)
+        self._left = asyncio.Event()
+
+    def on_connection_close(self) -> None:
+        """Stop following for a visitor who has left."""
+        super().on_connection_close()
+        self._left.set()
+
+    async def _size(self, build: BuildId) -> int:
+        return await self.manager.log_size(build, self.person)
+
+    def _last_event(self) -> int | None:
+        text = self.request.headers.get("Last-Event-ID", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+    async def _stream(self, build: BuildId, position: int) -> None:
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
+        clock = asyncio.get_running_loop().time
+        known_at = clock()
+        # A visitor who has left, or a right that has ended: either way there is nobody left to tell.
+        with suppress(StreamClosedError, GuixSpawnerError):
+            self.write("retry: 2000\n\n")
+            await self.flush()
+            async with aclosing(with_pauses(self.manager.follow(build, self.person, position), self._left)) as events:
+                async for event in events:
+                    if clock() - known_at > IDENTITY_SECONDS:
+                        known_at = clock()
+                        await self.identify_again()
+                        await self.manager.build(build, self.person)
+                    self.write(": still here\n\n" if event is None else self._event(event))
+                    await self.flush()
+
+    def _event(self, event: BuildEvent) -> str:
+        if isinstance(event, LogText):
+            name, data = "log", LogEvent(text=event.text).model_dump_json()
+        else:
+            name, data = "build", BuildAnswer.of(event.build, self.person).model_dump_json()
+        return f"id: {event.position}\nevent: {name}\ndata: {data}\n\n"
+
+
+async def with_pauses(events: AsyncIterator[BuildEvent], ended: asyncio.Event) -> AsyncGenerator[BuildEvent | None]:
+    """Yield EVENTS, and None after each `KEEP_ALIVE_SECONDS` without one, until they or the visit have ENDED.
+
+    Close it (`contextlib.aclosing`), and it ends what it waits for.
+    """
+    leaving = asyncio.ensure_future(ended.wait())
+    following = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            await asyncio.wait({following, leaving}, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                return
+            if not following.done():
+                yield None
+                continue
+            try:
+                event = following.result()
+            except StopAsyncIteration:
+                return
+            yield event
+            following = asyncio.ensure_future(anext(events))
+    finally:
+        leaving.cancel()
+        following.cancel()
+        await asyncio.gather(leaving, following, return_exceptions=True)

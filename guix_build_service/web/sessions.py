@@ -1,0 +1,145 @@
+"""The API's sessions: the hub's named servers, started in an environment with the caller's own token."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import quote
+
+from guix_build_service.hub_client import Session, SessionName, session_name
+from guix_build_service.model import Environment, EnvironmentDetail
+from guix_build_service.web.api import ApiHandler, identified, operation
+from guix_build_service.web.auth import Authenticated
+from guix_build_service.web.schemas import (
+    SessionAnswer,
+    SessionOption,
+    SessionOptionsAnswer,
+    SessionRequest,
+    SessionsAnswer,
+)
+from guix_environment.errors import Conflict, NotFound, Refused
+from guix_environment.identifiers import EnvironmentId, VersionId
+
+
+class SessionStarter(Authenticated):
+    """A handler that asks the hub for the caller's sessions."""
+
+    async def sessions(self) -> list[Session]:
+        """Return the caller's sessions, stopped ones included."""
+        return await self.shared.hub_client.sessions(self.token, self._user())
+
+    async def start_session(self, detail: EnvironmentDetail, options: Mapping[str, object], name: str = "") -> SessionName:
+        """Start a session of the environment in DETAIL, called NAME or as its repository.
+
+        Raises `Conflict` when no version is ready yet, and what the hub client raises.
+        """
+        environment = detail.environment
+        if detail.version is None:
+            raise Conflict("This environment is not ready yet.", hint="Wait for its build to finish, then start it.")
+        chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
+        user = self._user()
+        await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
+        return chosen
+
+    def pending_url(self, name: str) -> str:
+        """Return the hub's page that shows how the start of session NAME goes on, and then leads to it."""
+        path = "/".join(quote(part, safe="@~") for part in (self._user(), name) if part)
+        return f"{self.shared.settings.hub}spawn-pending/{path}"
+
+    def _user(self) -> str:
+        if "/" in self.person.name:
+            raise Refused("A service has no sessions.", hint="Use the token of a user.")
+        return self.person.name
+
+
+class _SessionsApi(SessionStarter, ApiHandler):
+    """What answers with sessions."""
+
+    def answer(self, session: Session) -> SessionAnswer:
+        """Return SESSION as the API shows it."""
+        return SessionAnswer.of(session, self.pending_url(session.name))
+
+    async def session(self, name: str) -> Session:
+        """Return the caller's session NAME.  Raises `NotFound`."""
+        for session in await self.sessions():
+            if session.name == name:
+                return session
+        raise NotFound("There is no such session, or not one of yours.")
+
+
+class Sessions(_SessionsApi):
+    """The caller's sessions."""
+
+    path = "sessions"
+
+    @operation("List your sessions", gives=SessionsAnswer)
+    async def get(self) -> None:
+        """List."""
+        self.give(SessionsAnswer(sessions=tuple(self.answer(session) for session in await self.sessions())))
+
+    @operation(
+        "Start a session in an environment",
+        takes=SessionRequest,
+        gives=SessionAnswer,
+        statuses=(HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
+    )
+    async def post(self) -> None:
+        """Start."""
+        request = self.body(SessionRequest)
+        if request.version is not None:
+            VersionId(request.version)
+        detail = await self.manager.environment(EnvironmentId(request.environment), self.person)
+        name = await self.start_session(detail, request.options(), request.name or "")
+        session = await self.session(name)
+        self.set_header("Location", self.address(f"sessions/{name}"))
+        self.give(self.answer(session), HTTPStatus.CREATED if session.ready else HTTPStatus.ACCEPTED)
+
+
+class OneSession(_SessionsApi):
+    """One of the caller's sessions."""
+
+    path = "sessions/{name}"
+
+    @operation("Show one of your sessions", gives=SessionAnswer)
+    async def get(self, name: str) -> None:
+        """Show."""
+        self.give(self.answer(await self.session(identified(SessionName, name))))
+
+    @operation("Stop one of your sessions; its files stay", statuses=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED))
+    async def delete(self, name: str) -> None:
+        """Stop."""
+        gone = await self.shared.hub_client.stop(self.token, self._user(), identified(SessionName, name))
+        self.set_status(HTTPStatus.NO_CONTENT if gone else HTTPStatus.ACCEPTED)
+
+
+class SessionOptions(ApiHandler):
+    """What sessions can be started with."""
+
+    path = "session-options"
+
+    @operation("List the environments that you can start a session in", gives=SessionOptionsAnswer)
+    async def get(self) -> None:
+        """List."""
+        details = await self.manager.environments(self.person)
+        ready = [(detail.environment, detail.version) for detail in details if detail.version is not None]
+        self.give(
+            SessionOptionsAnswer(
+                environments=tuple(
+                    SessionOption(
+                        environment=environment.id,
+                        name=environment.name,
+                        repo=str(environment.repository),
+                        commit=version.commit,
+                        memory=environment.memory,
+                        cpu=environment.cpu,
+                        kernels=version.kernels,
+                    )
+                    for environment, version in ready
+                )
+            )
+        )
+
+
+def session_of(environment: Environment, sessions: list[Session]) -> Session | None:
+    """Return the session of ENVIRONMENT among SESSIONS that is most worth showing, or None when none of them runs."""
+    states = ("running", "starting", "stopping")
+    of_it = [session for session in sessions if session.environment == environment.id and session.state in states]
+    return min(of_it, key=lambda session: states.index(session.state), default=None)
