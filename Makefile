@@ -4,7 +4,7 @@ BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PYTEST := $(BIN)/pytest
 
-.PHONY: run test unit lint bench docs lock update-server-layer development
+.PHONY: run test unit lint bench docs lock update-server-layer development clean-state
 
 # A hub on this machine alone, to try it: PORT, STATE and PRIVATE_HOSTS choose where; Ctrl-C ends it.
 run:
@@ -38,3 +38,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: development
 	$(COMPILE) --group run --output-file requirements/run.lock
 	$(COMPILE) --group dev --group docs --constraint requirements/run.lock --output-file requirements/development.lock
+
+# Remove what `make run` made: Guix, database, homes and working copies.
+clean-state:
+	@test -d $(or $(STATE),.state) || { echo "There is nothing to remove."; exit 0; }
+	@printf 'Remove %s with everything that people made in it? [y/N] ' $(or $(STATE),.state); read answer; test "$$answer" = y
+	$(SUDO) rm -rf $(or $(STATE),.state)
