@@ -216,9 +216,8 @@ def wheel_problems(wheel: Wheel) -> list[str]:
         found.append("has no SHA-256")
     if not PATH_FORM.fullmatch(wheel.path.removesuffix(wheel.file)):
         found.append("is not where the index puts its files")
-    for system in wheel.systems:
-        if system not in SYSTEMS or wheel_tags.isdisjoint(tags(system)):
-            found.append(f"cannot be loaded on {system}")
+    unsuitable = [name for name in wheel.systems if name not in SYSTEMS or wheel_tags.isdisjoint(tags(name))]
+    found += [f"cannot be loaded on {name}" for name in unsuitable]
     return [f"{wheel.file} {problem}" for problem in found]
 
 

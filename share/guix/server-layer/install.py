@@ -73,9 +73,7 @@ def make_venv(venv: Path, python: Path) -> Path:
     (venv / "bin").mkdir()
     (venv / "bin/python3").symlink_to(python / "bin/python3")
     version = ".".join(map(str, sys.version_info[:3]))
-    (venv / "pyvenv.cfg").write_text(
-        f"home = {python}/bin\ninclude-system-site-packages = false\nversion = {version}\n"
-    )
+    (venv / "pyvenv.cfg").write_text(f"home = {python}/bin\ninclude-system-site-packages = false\nversion = {version}\n")
     return packages
 
 
@@ -118,7 +116,8 @@ def isolate(venv: Path, packages: Path) -> None:
 def patchelf(command: Path, *arguments: object) -> str:
     """Run patchelf and return what it prints; fail when it fails."""
     words = [str(command), *map(str, arguments)]
-    return subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    ended = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE)  # noqa: S603 - Guix's own words
+    return ended.stdout.strip()
 
 
 def loader(command: Path, python: Path) -> Path:
@@ -164,7 +163,7 @@ def patch(file: Path, command: Path, interpreter: Path, libraries: Path) -> None
         patchelf(command, "--set-interpreter", interpreter, file)
     if any((libraries / name).exists() for name in patchelf(command, "--print-needed", file).split()):
         path = patchelf(command, "--print-rpath", file)
-        # RPATH rather than RUNPATH, so that the libraries that come after it in turn are still found by way of the executable.
+        # RPATH and not RUNPATH: with the latter, the executable's own search path would no longer help this file.
         new = ":".join(filter(None, [path, str(libraries)]))
         patchelf(command, "--force-rpath", "--set-rpath", new, file)
 
@@ -172,7 +171,8 @@ def patch(file: Path, command: Path, interpreter: Path, libraries: Path) -> None
 def has_interpreter(file: Path, command: Path) -> bool:
     """Tell whether FILE is started by a loader, as executables are."""
     words = [str(command), "--print-interpreter", str(file)]
-    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+    ended = subprocess.run(words, check=False, capture_output=True)  # noqa: S603 - Guix's own words
+    return ended.returncode == 0
 
 
 def check_requirements(packages: Path, without: frozenset[str]) -> None:
