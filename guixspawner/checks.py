@@ -1,0 +1,59 @@
+"""Whether this machine can run sessions at all, asked before somebody waits for one."""
+
+import shutil
+import stat
+from pathlib import Path
+
+from guix_environment import processes
+from guix_environment.errors import SessionFailure
+from guix_environment.processes import Account
+
+_PROBE = (
+    *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--disable-userns"),
+    *("--uid", "1000", "--gid", "1000", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
+)
+"""The namespaces and mounts of a session, over the machine's own files."""
+
+
+def find_bubblewrap(name: str) -> str:
+    """Return the absolute path of the program NAME.  Raises `SessionFailure` with what to install when there is none."""
+    path = shutil.which(name)
+    if path is None:
+        raise SessionFailure(
+            "Bubblewrap, which makes the sessions' containers, is not installed on this machine.",
+            hint="Whoever runs it can install it: apt-get install bubblewrap",
+        )
+    return path
+
+
+async def check_containers(bubblewrap: str, account: Account) -> None:
+    """Make an empty container as ACCOUNT and return when that works.
+
+    Takes some milliseconds.  Raises `SessionFailure`, which says what this machine does not allow.
+    """
+    program = find_bubblewrap(bubblewrap)
+    # A program that runs anywhere, however small the account's rights: Bubblewrap itself.
+    probe = await processes.run(
+        [program, *_PROBE, "--", program, "--version"], environment={}, timeout=20, directory=Path("/"), account=account
+    )
+    if probe.succeeded:
+        return
+    reason = probe.errors.decode(errors="replace").strip().rpartition("\n")[2]
+    raise SessionFailure(
+        "This machine does not let ordinary accounts make containers, which sessions need.",
+        hint="Whoever runs it can allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian, "
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04 and later.",
+        details={"reason": reason},
+    )
+
+
+def first_closed_folder(path: Path) -> Path | None:
+    """Return the first folder on the way to PATH that accounts other than its owner cannot enter, or None.
+
+    Sessions under numbers of their own need the way to the homes and to the records to be open.
+    """
+    resolved = path.resolve()
+    for folder in (*reversed(resolved.parents), resolved):
+        if folder.is_dir() and not folder.stat().st_mode & stat.S_IXOTH:
+            return folder
+    return None

@@ -1,0 +1,58 @@
+"""Failures in the form in which the hub shows them to a person."""
+
+import logging
+from html import escape
+from typing import Any
+
+from tornado.web import HTTPError
+
+from guix_environment.errors import GuixSpawnerError
+
+try:
+    from jupyterhub.spawner import SpawnException  # since JupyterHub 6
+except ImportError:
+    SpawnException = None
+
+
+def for_the_hub(failure: GuixSpawnerError) -> HTTPError:
+    """Return FAILURE as an error that the hub's pages and API relay: its sentence, its hint and its status.
+
+    What was refused is told apart from what broke, where the hub does so in its log and metrics.
+    """
+    text = " ".join(filter(None, (failure.message, failure.hint)))
+    error: Any
+    if SpawnException is not None and failure.status < 500:
+        error = SpawnException(text, reason=failure.code, status_code=failure.status)
+    else:
+        error = HTTPError(failure.status, text)
+    # Read by the hub's `format_exception`; the same words on the form, on the page of a failed start and in the log.
+    error.jupyterhub_message = text
+    error.jupyterhub_html_message = "<br>".join(escape(part) for part in (failure.message, failure.hint) if part)
+    assert isinstance(error, HTTPError)
+    return error
+
+
+class OnlyPreselected(HTTPError):
+    """Not a failure: a link named an environment, and the form is shown with it chosen.
+
+    The hub starts a server for any query to its start page unless reading the query raises an error, whose status and
+    message it then shows above the form (``SpawnHandler._get``); this one has the status of success and no message.
+    """
+
+    jupyterhub_message = ""
+
+    def __init__(self) -> None:
+        super().__init__(200, "a link only preselects")
+
+
+class _LinksAreNoFailures(logging.Filter):
+    """Leaves out what the hub logs, with a traceback, for `OnlyPreselected`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], OnlyPreselected))
+
+
+def quieten(log: object) -> None:
+    """Keep the hub's LOG free of failures that are none; doing so again changes nothing."""
+    if isinstance(log, logging.Logger) and not any(isinstance(one, _LinksAreNoFailures) for one in log.filters):
+        log.addFilter(_LinksAreNoFailures())

@@ -1,0 +1,219 @@
+"""What a session's container holds, worked out from records alone.
+
+The server's programs come from the server profile, the kernels and what terminals see from the version's; neither finds
+anything by the other's search paths.
+"""
+
+import math
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from urllib.parse import quote
+
+from guix_environment import session_layout as layout
+from guix_environment.container import ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
+from guix_environment.errors import NotFound
+from guix_environment.records import EnvironmentRecord, Records, ServerRecord, VersionRecord
+from guix_environment.repository_url import RepositoryUrl
+from guixspawner.accounts import Person, slug
+from guixspawner.options import SessionOptions
+
+INSIDE = 1000
+"""The number of the container's one account, as seen from within."""
+
+RUNTIME = f"/run/user/{INSIDE}"
+
+_FROM_THE_HUB = frozenset({"JPY_API_TOKEN", "LANG", "LC_ALL", "MEM_LIMIT", "MEM_GUARANTEE", "CPU_LIMIT", "CPU_GUARANTEE"})
+_SERVER_ALONE = ("JPY_API_TOKEN", "JUPYTERHUB_API_TOKEN", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+"""What kernels and terminals do not get of the server's environment."""
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
+"""Numerical libraries count the machine's cores, not the session's."""
+
+_PROFILE = b"""# For every login shell of the session.
+PS1='\\u@\\h \\w\\$ '
+[ -r "$HOME/.bashrc" ] && . "$HOME/.bashrc"
+"""
+_NAMES = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a session may use; None for as much as there is."""
+
+    memory: int | None
+    """Bytes."""
+    cpu: float | None
+    """Cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody asked for and may have."""
+
+    environment: EnvironmentRecord
+    version: VersionRecord
+    options: SessionOptions
+
+    @property
+    def title(self) -> str:
+        """The environment as people know it, with its commit."""
+        return f"{self.environment.name} ({self.version.commit.short})"
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Who wants to start something."""
+
+    name: str
+    groups: frozenset[str]
+    admin: bool
+
+
+def choose(records: Records, options: SessionOptions, applicant: Applicant) -> Choice:
+    """Return what APPLICANT gets for OPTIONS.
+
+    Reads two small files.  Raises `NotFound` for what does not exist and, in the same words, for what is not for them;
+    `RecordInvalid` for damage.
+    """
+    hidden = NotFound("There is no such environment, or it is not shared with you.", hint="Choose one of the start page.")
+    try:
+        environment = records.read_environment(options.environment)
+    except NotFound:
+        raise hidden from None
+    if not environment.may_be_started_by(applicant.name, applicant.groups, admin=applicant.admin):
+        raise hidden
+    try:
+        version = records.read_version(environment.id, options.version or environment.current)
+    except NotFound:
+        raise NotFound(f"{environment.name} has no such version any more.", hint="Start its current one.") from None
+    return Choice(environment, version, options)
+
+
+def limits(choice: Choice, *, memory: int | None, cpu: float | None) -> Limits:
+    """Return the lowest of what the installation gives (MEMORY, CPU), the environment asks for, and the person asks for."""
+    asked, wanted = choice.environment, choice.options
+    memories = [value for value in (memory, asked.memory, wanted.memory) if value]
+    cpus = [value for value in (cpu, asked.cpu, wanted.cpu) if value]
+    return Limits(min(memories, default=None), min(cpus, default=None))
+
+
+def project_name(repository: str) -> str:
+    """Return what the working copy of REPOSITORY is called in a home; never a hidden file's name, or one of the shell's."""
+    return RepositoryUrl.parse(repository).name.lstrip(".~+-@")[:100] or "repository"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What of the machine and the hub goes into a session."""
+
+    hub_variables: Mapping[str, str]
+    """All that the hub would give the server; only what belongs into a container is taken."""
+    configured: Collection[str]
+    """Names of variables that the administrator adds to sessions."""
+    hosts: bytes
+    """The machine's ``/etc/hosts``: the session shares its network, and its names with it."""
+
+
+def plan_session(
+    records: Records, server: ServerRecord, choice: Choice, person: Person, limit: Limits, around: Surroundings
+) -> ContainerPlan:
+    """Return the container of a session.  Pure, but for the session's own programs, which it reads from this package."""
+    home = f"/home/{person.account_name}"
+    tools = f"{server.profile}/bin"
+    host_name = slug(project_name(choice.environment.repository).lower())
+    environment, version = choice.environment.id, choice.version.id
+    return ContainerPlan(
+        store_items=tuple(dict.fromkeys((*server.closure, *choice.version.closure))),
+        command=(
+            *(f"{tools}/tini", "--", f"{tools}/bash", f"{layout.SCRIPTS}/start.sh"),
+            f"{tools}/jupyterhub-singleuser",
+        ),
+        directory=home,
+        variables=_variables(server, choice, person, limit, around),
+        host_name=host_name,
+        mounts=(
+            Mount(str(person.home), home, writable=True),
+            Mount(str(records.version_folder(environment, version)), layout.VERSION),
+            Mount(str(records.repository(environment)), layout.REPOSITORY, optional=True),
+            Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True),
+            Mount("/etc/localtime", "/etc/localtime", optional=True),
+        ),
+        temporary_folders=(
+            TemporaryFolder("/tmp", 0o1777, limit.memory),  # noqa: S108 - the container's own
+            TemporaryFolder("/var/tmp", 0o1777, limit.memory),  # noqa: S108 - the container's own
+            TemporaryFolder(RUNTIME, 0o700, limit.memory),
+        ),
+        files=(
+            PlacedFile("/etc/passwd", f"{person.account_name}:x:{INSIDE}:{INSIDE}::{home}:{tools}/bash\n".encode()),
+            PlacedFile("/etc/group", f"{person.account_name}:x:{INSIDE}:\n".encode()),
+            PlacedFile("/etc/hosts", around.hosts.rstrip(b"\n") + f"\n127.0.1.1 {host_name}\n".encode()),
+            PlacedFile("/etc/nsswitch.conf", _NAMES),
+            PlacedFile("/etc/profile", _PROFILE),
+            PlacedFile(layout.SHELL_VARIABLES, _shell_variables(tools, choice.version)),
+            *(_script(name) for name in ("start.sh", "shell.sh", "kernel.sh", "project.sh")),
+        ),
+        links=(
+            Link("/bin/sh", f"{tools}/sh"),
+            Link("/usr/bin/env", f"{tools}/env"),
+            Link("/etc/ssl", f"{server.profile}/etc/ssl"),
+        ),
+        shared_memory=limit.memory,
+        uid=INSIDE,
+        gid=INSIDE,
+    )
+
+
+def _script(name: str) -> PlacedFile:
+    content = resources.files("guixspawner").joinpath("session", name).read_bytes()
+    return PlacedFile(f"{layout.SCRIPTS}/{name}", content, mode=0o555)
+
+
+def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limits, around: Surroundings) -> dict[str, str]:
+    repository = RepositoryUrl.parse(choice.environment.repository)
+    name = project_name(choice.environment.repository)
+    home = f"/home/{person.account_name}"
+    tools = f"{server.profile}/bin"
+    from_the_hub = {
+        key: value
+        for key, value in around.hub_variables.items()
+        if key.startswith("JUPYTERHUB_") or key in _FROM_THE_HUB or key in around.configured
+    }
+    below = choice.options.path or "/".join(filter(None, (choice.version.subdirectory, choice.version.notebook)))
+    threads = dict.fromkeys(_THREADS, str(math.ceil(limit.cpu))) if limit.cpu else {}
+    return {
+        **threads,
+        "LANG": "C.UTF-8",
+        **{str(key): value for key, value in server.variables.items()},
+        **from_the_hub,
+        **({"MEM_LIMIT": str(limit.memory)} if limit.memory else {}),
+        **({"CPU_LIMIT": str(limit.cpu)} if limit.cpu else {}),
+        "HOME": home,
+        "USER": person.account_name,
+        "LOGNAME": person.account_name,
+        "SHELL": layout.SHELL,
+        "TMPDIR": "/tmp",  # noqa: S108 - the container's own
+        "XDG_RUNTIME_DIR": RUNTIME,
+        "JUPYTER_PATH": layout.VERSION,
+        # Not below the home: two sessions of one person have processes of the same number.
+        "JUPYTER_RUNTIME_DIR": f"{RUNTIME}/jupyter",
+        "JUPYTERHUB_ROOT_DIR": home,
+        "GUIX_SESSION_TOOLS": tools,
+        "GUIX_PROJECT_NAME": name,
+        "GUIX_PROJECT_OTHER_NAME": f"{name}-{repository.digest[:6]}",
+        "GUIX_PROJECT_ADDRESS": str(repository),
+        "GUIX_PROJECT_COMMIT": choice.version.commit,
+        "GUIX_PROJECT_REF": choice.version.ref,
+        "GUIX_PROJECT_OPEN": quote(below),
+    }
+
+
+def _shell_variables(tools: str, version: VersionRecord) -> bytes:
+    """Return the lines by which a shell leaves the server's surroundings and enters the profile's."""
+    exported: dict[str, str] = {str(name): value for name, value in version.variables.items()}
+    path = exported.get("PATH") or f"{version.profile}/bin"
+    exported |= {"PATH": f"{path}:{tools}", "SHELL": f"{tools}/bash", "GUIX_ENVIRONMENT": version.profile}
+    lines = [f"unset {' '.join(_SERVER_ALONE)}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(exported.items())]
+    return "\n".join([*lines, ""]).encode()

@@ -1,0 +1,100 @@
+# Find the person's working copy of the environment's repository, or make it.
+#
+# Sourced by start.sh, to set `project`. A folder that is there is never touched: only a name that is free is ever written to,
+# and only by renaming a copy that is complete.
+
+repository=/run/guix-environment/repository.git
+workshop="$HOME/.cache/guix-environment/projects"
+
+say() { echo "guix-environment: $*" >&2; }
+
+# Tell whether the folder $1 is a working copy of this repository: made by us for it, or with it among its remotes.
+belongs() {
+    [ -e "$1/.git" ] || return 1
+    local address
+    while read -r address; do
+        address=${address%/}
+        [ "${address%.git}" = "${GUIX_PROJECT_ADDRESS%.git}" ] && return 0
+    done < <(git -C "$1" config --get-regexp '^(guix-environment\.repository|remote\..*\.url)$' 2>/dev/null | cut -d ' ' -f 2-)
+    return 1
+}
+
+# Print the branch that the commit came from: the one that was asked for, the repository's own, or one that is there.
+branch() {
+    local name
+    for name in "$GUIX_PROJECT_REF" "$(git --git-dir "$repository" symbolic-ref --short HEAD 2>/dev/null)"; do
+        if [ -n "$name" ] && git --git-dir "$repository" rev-parse --quiet --verify "refs/heads/$name" >/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    name=$(git --git-dir "$repository" for-each-ref --points-at "$GUIX_PROJECT_COMMIT" --format '%(refname:lstrip=2)' refs/heads)
+    name=${name%%$'\n'*}
+    echo "${name:-main}"
+}
+
+# Make a working copy at $1, which does not exist yet.
+clone() {
+    local copy=$1 name format=sha1
+    name=$(branch)
+    [ ${#GUIX_PROJECT_COMMIT} -eq 64 ] && format=sha256
+    git init --quiet --object-format="$format" --initial-branch="$name" "$copy" || return
+    # A shallow repository is passed on as it is; the rest can be fetched from the origin.
+    git -C "$copy" -c protocol.version=2 fetch --quiet --no-tags --update-shallow \
+        "file://$repository" "$GUIX_PROJECT_COMMIT" || return
+    git -C "$copy" config guix-environment.repository "$GUIX_PROJECT_ADDRESS" || return
+    git -C "$copy" remote add origin "$GUIX_PROJECT_ADDRESS" || return
+    git -C "$copy" update-ref "refs/remotes/origin/$name" "$GUIX_PROJECT_COMMIT" || return
+    git -C "$copy" reset --quiet --hard "$GUIX_PROJECT_COMMIT" || return
+    git -C "$copy" branch --quiet --set-upstream-to "origin/$name" || return
+    rm -f "$copy/.git/FETCH_HEAD"
+}
+
+# Give the copy $1 the name $2, unless that is taken.
+place() {
+    [ ! -e "$HOME/$2" ] && [ ! -L "$HOME/$2" ] && mv --no-clobber --no-target-directory "$1" "$HOME/$2" && [ ! -e "$1" ]
+}
+
+prepare_project() {
+    local name copy
+    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+        if belongs "$HOME/$name"; then
+            project=$name
+            return
+        fi
+    done
+    mkdir -p "$workshop" || return
+    # What a session left that was ended in the middle of this. Nothing of a person's is ever in there.
+    find "$workshop" -mindepth 1 -maxdepth 1 -name 'copy.*' -mmin +1440 -exec rm -rf {} +
+    copy=$(mktemp -d "$workshop/copy.XXXXXXXXXX") || return
+    if ! clone "$copy/project"; then
+        rm -rf "$copy"
+        say "the repository could not be copied into your home; the session starts without it"
+        return
+    fi
+    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+        # The second look is for another session of the same person that was faster.
+        if place "$copy/project" "$name" || belongs "$HOME/$name"; then
+            project=$name
+            break
+        fi
+    done
+    rm -rf "$copy"
+    [ -n "$project" ] || say "both $GUIX_PROJECT_NAME and $GUIX_PROJECT_OTHER_NAME are taken by something else in your home"
+}
+
+project=
+if [ -d "$repository" ]; then
+    configuration=$(mktemp)
+    # The repository belongs to the build service, which Git asks to be told of; and no configuration of the person's applies.
+    printf '[safe]\n\tdirectory = %s\n[advice]\n\tdetachedHead = false\n[core]\n\thooksPath = /dev/null\n' "$repository" >"$configuration"
+    GIT_CONFIG_GLOBAL=$configuration GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+    export GIT_CONFIG_GLOBAL GIT_CONFIG_NOSYSTEM GIT_TERMINAL_PROMPT
+    prepare_project
+    rm -f "$configuration"
+    unset GIT_CONFIG_GLOBAL GIT_CONFIG_NOSYSTEM GIT_TERMINAL_PROMPT configuration
+else
+    say "this environment has no copy of its repository; the session starts without it"
+fi
+unset -f say belongs branch clone place prepare_project
+unset repository workshop

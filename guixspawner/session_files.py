@@ -1,0 +1,82 @@
+"""What a session leaves outside of its container: its log, the links that keep its store items, and which process it is."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_environment.files import read_json, write_json
+from guix_environment.identifiers import StorePath
+from guix_environment.processes import ProcessIdentity
+from guix_environment.roots import Roots
+from guixspawner.accounts import UNNAMED, slug
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFiles:
+    """The files of one person's one server.  Every call blocks for a few system calls."""
+
+    person: str
+    """The person's name in paths."""
+    server: str
+    """The server's name in paths."""
+    folder: Path
+    """Where logs are, a folder for each person; for the hub's eyes alone."""
+    leases: Roots
+
+    @classmethod
+    def of(cls, user_name: str, server_name: str, folder: Path, leases: Path) -> "SessionFiles":
+        """Return the files of the server SERVER_NAME of the person USER_NAME, as the hub names both."""
+        return cls(slug(user_name), slug(server_name) if server_name else UNNAMED, folder, Roots(leases))
+
+    @property
+    def log(self) -> Path:
+        """What the session printed; what the one before it printed is beside it with ``.1`` at the end."""
+        return self.folder / self.person / f"{self.server}.log"
+
+    def open_log(self) -> int:
+        """Begin a new log, keep the last one, and return the new one's open descriptor."""
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+        return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def last_lines(self, *, lines: int = 30, limit: int = 16384) -> list[str]:
+        """Return the end of the log: at most LINES lines of at most LIMIT bytes together."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - limit))
+                return file.read().decode(errors="replace").splitlines()[-lines:]
+        except OSError:
+            return []
+
+    def hold(self, profiles: dict[str, StorePath]) -> None:
+        """Keep PROFILES from the garbage collector, each under its kind."""
+        for kind, profile in profiles.items():
+            self.leases.hold(self._lease(kind), profile)
+
+    def release(self) -> None:
+        """Let go of everything that this session kept, and forget its process."""
+        for name in self.leases.held():
+            if name.startswith(self._lease("")):
+                self.leases.release(name)
+        self._identity.unlink(missing_ok=True)
+
+    def remember(self, process: ProcessIdentity) -> None:
+        """Write down which process the session is: the hub itself only does so once a start is over."""
+        write_json(self._identity, {"pid": process.pid, "started": process.started}, mode=0o600)
+
+    def remembered(self) -> ProcessIdentity | None:
+        """Return the process that was written down, or None."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            value = read_json(self._identity)
+            return ProcessIdentity(int(str(value["pid"])), int(str(value["started"])))
+        return None
+
+    @property
+    def _identity(self) -> Path:
+        return self.folder / self.person / f"{self.server}.json"
+
+    def _lease(self, kind: str) -> str:
+        # No slug holds a dot.
+        return f"{self.person}.{self.server}.{kind}"

@@ -1,0 +1,329 @@
+"""The hub's spawner: when what is done, and in which order; how is in the other modules."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import random_port
+from traitlets import Any as AnyTrait
+from traitlets import Float, Integer, Unicode, default
+
+from guix_environment import processes
+from guix_environment.container import ContainerPlan
+from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
+from guix_environment.identifiers import StorePath
+from guix_environment.processes import ProcessIdentity
+from guix_environment.records import Records, ServerRecord
+from guixspawner import launch, session
+from guixspawner.accounts import Homes, Person
+from guixspawner.checks import check_containers, find_bubblewrap
+from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
+from guixspawner.form import render_form
+from guixspawner.offers import offers_for
+from guixspawner.options import Preselection, options_from_fields, parse_options, preselection
+from guixspawner.progress import ProgressEvent, StartProgress
+from guixspawner.session_files import SessionFiles
+
+ATTEMPTS = 3
+"""How often a start looks for another port when somebody took the one it found."""
+
+_PORT_TAKEN = "is already in use"
+"""What Jupyter's server says before it gives up (``jupyter_server.serverapp``, ``init_httpserver``)."""
+
+
+class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
+    """Start a person's JupyterLab in a container made of what Guix built for an environment.
+
+    Everything that a start needs is in the records that the build service wrote; neither it nor Guix is asked.
+    """
+
+    records_folder = Unicode(
+        help="""
+        The folder of the environment records, which the build service writes.
+
+        Must be open to every account (mode 0755), since sessions run under accounts of their own.
+        """
+    ).tag(config=True)
+
+    homes_folder = Unicode(
+        help="""
+        The folder of people's homes, one for each person and shared by all their servers.
+
+        It is made when it is not there. A home that exists is used as it is, with its owner's number.
+        """
+    ).tag(config=True)
+
+    sessions_folder = Unicode(help="The folder of sessions' logs: USER/SERVER.log, and the log before it with `.1`.").tag(
+        config=True
+    )
+
+    leases_folder = Unicode(
+        help="""
+        The folder of the links that keep what running sessions use from Guix's garbage collector.
+
+        Must lie below /var/guix/profiles or /var/guix/gcroots.
+        """
+    ).tag(config=True)
+
+    bubblewrap = Unicode("bwrap", help="The program that makes containers: a name on the hub's PATH, or a whole path.").tag(
+        config=True
+    )
+
+    first_uid = Integer(
+        70000,
+        min=1000,
+        help="""
+        The first of the numbers under which people's sessions run, where the hub runs as root.
+
+        Each person gets one, and keeps it as the owner of their home. The default lies between Debian's accounts and the
+        ranges that its `adduser` gives to containers. Any other hub runs all sessions as itself.
+        """,
+    ).tag(config=True)
+
+    most_people = Integer(30000, min=1, help="How many numbers there are from `first_uid` on.").tag(config=True)
+
+    grace = Float(
+        20.0,
+        min=0.0,
+        help="Seconds that a session gets between being asked to end and being ended: for saving, and for kernels.",
+    ).tag(config=True)
+
+    service_url = Unicode(help="The address of the build service's pages, with a slash at its end.").tag(config=True)
+
+    @default("service_url")
+    def _default_service_url(self) -> str:
+        return str(self.hub.base_url).removesuffix("hub/") + "services/guix/"
+
+    # Programs may send any JSON, and JupyterHub 5 passes it on; `parse_options` refuses what is no object.
+    user_options = AnyTrait(default_value={})
+
+    process: ProcessIdentity | None = None
+    """The first process of the running container."""
+
+    def __init__(self, *arguments: object, **keywords: object) -> None:
+        super().__init__(*arguments, **keywords)
+        self._container: launch.RunningContainer | None = None
+        self._starting = False
+        self._stopping = False
+        self._watchers = StartProgress()
+        quieten(self.log)
+
+    # What a person asks for
+
+    @default("options_form")
+    def _default_options_form(self) -> Callable[..., object]:
+        return GuixSpawner.form
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Callable[..., object]:
+        return _read_form
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Callable[..., object]:
+        return GuixSpawner.check_options
+
+    async def form(self) -> str:
+        """Return the environments that this person may start, as the inside of the hub's form."""
+        offers = await asyncio.to_thread(offers_for, self._records, self._applicant)
+        return render_form(offers, self._preselected(), self.service_url, now=datetime.now(UTC))
+
+    def options_from_query(self, _query: Mapping[str, Sequence[str]]) -> dict[str, object]:
+        """Start nothing: a link may come from anywhere, so it only chooses in the form, which the person then sends."""
+        raise OnlyPreselected
+
+    async def check_options(self, given: object) -> None:
+        """Refuse what this person may not start; called by the hub before every start, whoever GAVE the options."""
+        try:
+            await self._choose(given)
+        except GuixSpawnerError as error:
+            raise for_the_hub(error) from error
+
+    # What the hub asks for
+
+    async def start(self) -> tuple[str, int]:
+        """Start a session for `user_options` and return where its server listens.
+
+        Returns once the server listens, and fails as soon as its container ends. When cancelled, nothing is left.
+        """
+        self._starting, self._stopping = True, False
+        self._watchers = StartProgress()
+        try:
+            return await self._start()
+        except BaseException as error:
+            await self._end(grace=0)
+            if isinstance(error, GuixSpawnerError):
+                self._log_failure(error)
+                raise for_the_hub(error) from error
+            raise
+        finally:
+            self._starting = False
+            self._watchers.end()
+
+    async def stop(self, now: bool = False) -> None:
+        """End the session: ask it, and after `grace` seconds have the kernel end it; at once with NOW."""
+        self._stopping = True
+        await self._end(grace=0 if now else self.grace)
+
+    async def poll(self) -> int | None:
+        """Return None while the session starts or runs, else how it ended: 0 when that is not known."""
+        if self._starting:
+            return None
+        if self.process is None:
+            return 0
+        if processes.is_running(self.process):
+            return None
+        monitor = self._container.monitor if self._container else None
+        await asyncio.to_thread(self._files.release)
+        return (monitor.returncode if monitor else None) or 0
+
+    async def progress(self) -> AsyncIterator[ProgressEvent]:
+        """Yield how far the start has come, from its beginning, to each who watches."""
+        async for event in self._watchers.follow():
+            yield event
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the hub keeps over its restarts: which process the session is."""
+        state: dict[str, Any] = super().get_state()
+        if self.process:
+            state["process"] = {"pid": self.process.pid, "started": self.process.started}
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the session that STATE tells of, after a restart of the hub."""
+        super().load_state(state)
+        found = state.get("process")
+        self.process = ProcessIdentity(found["pid"], found["started"]) if found else None
+
+    def clear_state(self) -> None:
+        """Forget the session, which has ended."""
+        super().clear_state()
+        self.process = self._container = None
+
+    # How a session starts and ends
+
+    async def _start(self) -> tuple[str, int]:
+        self._watchers.add(5, "Looking up the environment")
+        if self.internal_ssl:
+            raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
+        choice = await self._choose(self.user_options)
+        server = await asyncio.to_thread(self._server)
+        person = await asyncio.to_thread(Homes(Path(self.homes_folder), self._identifiers).person, self.user.name)
+        bubblewrap = find_bubblewrap(self.bubblewrap)
+        await self._end_leftover()
+        await asyncio.to_thread(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
+        await asyncio.to_thread(_check_store, (*server.closure, *choice.version.closure))
+        for attempt in range(ATTEMPTS):
+            self.port = random_port()
+            self._watchers.add(30, f"Starting the container of {choice.title}")
+            if await self._launch(bubblewrap, self._plan(choice, server, person), person):
+                self._watchers.add(95, "JupyterLab is there")
+                return self.ip or "127.0.0.1", self.port
+            if self._stopping:
+                raise SessionFailure("The session was stopped while it started.")
+            lines = await asyncio.to_thread(self._files.last_lines)
+            if attempt + 1 == ATTEMPTS or not any(_PORT_TAKEN in line for line in lines):
+                break
+        await check_containers(bubblewrap, person.account)
+        raise SessionFailure(
+            f"The session of {choice.title} ended while it started.",
+            hint="Try again; if it happens again, tell whoever runs this installation.",
+        )
+
+    def _plan(self, choice: session.Choice, server: ServerRecord, person: Person) -> ContainerPlan:
+        limit = session.limits(choice, memory=self.mem_limit, cpu=self.cpu_limit)
+        around = session.Surroundings(self.get_env(), frozenset(self.environment), Path("/etc/hosts").read_bytes())
+        return session.plan_session(self._records, server, choice, person, limit, around)
+
+    async def _launch(self, bubblewrap: str, plan: ContainerPlan, person: Person) -> bool:
+        """Start PLAN and wait for its server; return whether it came up."""
+        log = await asyncio.to_thread(self._files.open_log)
+        try:
+            self._container = await launch.launch(bubblewrap, plan, account=person.account, log=log)
+        except SessionFailure:
+            await check_containers(bubblewrap, person.account)
+            raise
+        finally:
+            os.close(log)
+        self.process = self._container.first
+        await asyncio.to_thread(self._files.remember, self.process)
+        if self._stopping:
+            return False
+        self._watchers.add(60, "Starting JupyterLab")
+        return await launch.until_listening(self.process, self.port, person.account.uid)
+
+    async def _end(self, *, grace: float) -> None:
+        if self.process:
+            await processes.end(self.process, grace=grace)
+        await asyncio.to_thread(self._files.release)
+
+    async def _end_leftover(self) -> None:
+        """End what a hub left behind that was itself ended in the middle of a start."""
+        leftover = await asyncio.to_thread(self._files.remembered)
+        if leftover:
+            await processes.end(leftover, grace=self.grace)
+
+    def _log_failure(self, error: GuixSpawnerError) -> None:
+        lines = self._files.last_lines() if self.process else []
+        told = "\n    ".join([str(error), *(str(value) for value in error.details.values()), *lines])
+        self.log.error("The session %s did not start: %s", self._log_name, told.replace(self.api_token or "\0", "[token]"))
+
+    # What is where
+
+    @property
+    def _records(self) -> Records:
+        return Records(Path(self.records_folder))
+
+    @property
+    def _identifiers(self) -> range:
+        return range(self.first_uid, self.first_uid + self.most_people)
+
+    @property
+    def _files(self) -> SessionFiles:
+        return SessionFiles.of(self.user.name, self.name, Path(self.sessions_folder), Path(self.leases_folder))
+
+    @property
+    def _applicant(self) -> session.Applicant:
+        """The person as the hub's database knows them now; which only its own thread may ask."""
+        groups = frozenset(group.name for group in self.user.groups)
+        return session.Applicant(self.user.name, groups, admin=bool(self.user.admin))
+
+    async def _choose(self, given: object) -> session.Choice:
+        return await asyncio.to_thread(session.choose, self._records, parse_options(given), self._applicant)
+
+    def _server(self) -> ServerRecord:
+        try:
+            return self._records.read_server()
+        except NotFound:
+            raise SessionFailure(
+                "JupyterLab has not been built on this machine yet.",
+                hint="Whoever runs this installation can do so with: guix-build-service server-layer",
+            ) from None
+
+    def _preselected(self) -> Preselection:
+        request = getattr(self.handler, "request", None)
+        if request is None:
+            return Preselection()
+        arguments = {
+            key: [text.decode(errors="replace") for text in values] for key, values in request.query_arguments.items()
+        }
+        return preselection(arguments)
+
+
+def _read_form(fields: Mapping[str, Sequence[object]]) -> dict[str, object]:
+    try:
+        return options_from_fields(fields)
+    except GuixSpawnerError as error:
+        raise for_the_hub(error) from error
+
+
+def _check_store(items: Sequence[StorePath]) -> None:
+    """Raise `SessionFailure` unless all ITEMS are there."""
+    if not all(os.path.lexists(item) for item in items):
+        raise SessionFailure(
+            "A part of this environment is no longer on this machine.",
+            hint="Build it again; its page has a button for that.",
+        )
