@@ -45,7 +45,16 @@ def workshop_plan(folder: Folder) -> tuple[Step, ...]:
 
 def in_namespace(steps: Sequence[Step], folder: Folder) -> Callable[[], None]:
     """A function for a new process that moves it into the namespace."""
-    return lambda: enter_namespace(steps, folder.mount_point)
+
+    def move() -> None:
+        try:
+            enter_namespace(steps, folder.mount_point)
+        except (LabError, OSError) as error:
+            # What is raised here is told to nobody: say it where the program's own complaints go.
+            os.write(2, f"cannot make the namespace: {error}\n".encode())
+            os._exit(126)
+
+    return move
 
 
 def run_inside(

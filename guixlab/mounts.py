@@ -65,7 +65,10 @@ def _place(root: str, step: Step) -> None:
         os.makedirs(target, exist_ok=True)
     elif not os.path.lexists(target):
         os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o644))
-    _mount(source, target, None, MS_BIND | MS_REC)
+    try:
+        _mount(source, target, None, MS_BIND | MS_REC)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (showing {source} at {step.target})") from error
 
 
 def enter_namespace(steps: Sequence[Step], mount_point: Path) -> None:

@@ -37,6 +37,7 @@ BASE = (
     "make",
     "man-db",
     "nano",
+    "ncurses-base",
     "ncurses-bin",
     "patchelf",
     "procps",
@@ -51,7 +52,19 @@ BASE = (
     "unzip",
     "zip",
 )
-R = ("r-base-core", "r-cran-irkernel", "r-cran-ggplot2", "fontconfig", "fonts-dejavu-core")
+R = (
+    "r-base-core",
+    "r-cran-irkernel",
+    "r-cran-ggplot2",
+    "r-cran-cpp11",
+    "r-cran-stringi",
+    "r-cran-svglite",
+    "r-cran-systemfonts",
+    "r-cran-textshaping",
+    "fontconfig-config",
+    "fonts-dejavu-core",
+    "tzdata",
+)
 # Not for stand-ins themselves: what makes them.
 TOOLS = ("python3-pip", "tcc", "libc6-dev")
 DEBIAN_PACKAGES = (*PYTHON, *BASE, *R, *TOOLS)

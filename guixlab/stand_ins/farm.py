@@ -1,0 +1,173 @@
+"""Fills the farm's store with stand-ins for packages and all that profiles of them need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ExitCode, LabError
+from ..folder import Contents, Folder, read_json, write_atomically
+from ..host import free_gigabytes, require_space
+from ..machine import run_guile
+from ..provision import wanted_stamps
+from . import wheels
+from .catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN
+from .debian import make_from_debian
+from .lines import Output, Wanted, read_wanted
+from .r import RPackages, make_r
+from .runtime import ensure_base
+from .store import put, remove_tree, valid_paths
+from .workshop import Base, patch_executables
+
+RECIPE = 1
+
+
+@dataclass
+class Report:
+    """What `farm` did: the outputs made, and what it has nothing for."""
+
+    made: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def ask_guix(folder: Folder, specifications: Sequence[str]) -> Wanted:
+    """Have Guix work out what profiles of these packages are made of."""
+    return read_wanted(run_guile(folder, folder.farm, "plan.scm", *DEFAULT_VARIABLES, *specifications))
+
+
+def _stamp(specifications: Sequence[str]) -> str:
+    lock = wheels.LOCK.read_bytes() if wheels.LOCK.exists() else b""
+    parts = [RECIPE, wanted_stamps(), sorted(specifications), DEFAULT_VARIABLES, hashlib.sha256(lock).hexdigest()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def farm(folder: Folder, specifications: Sequence[str]) -> Report:
+    """Make the stand-ins for SPECIFICATIONS, or for the default list, that the farm does not hold yet."""
+    began = time.monotonic()
+    report = Report()
+    chosen = tuple(specifications) or DEFAULT_SPECIFICATIONS
+    with folder.locked("stand-ins"):
+        done = read_json(folder.stand_ins_stamp)
+        stamp = _stamp(chosen)
+        if stamp in done:
+            report.missing = list(done[stamp])
+            return report
+        wanted = ask_guix(folder, chosen)
+        unknown = [f"{name} (Guix has no such package)" for name in wanted.unknown]
+        valid = valid_paths(folder)
+        lacking = [output for output in wanted.outputs if output.path not in valid]
+        if lacking:
+            require_space(folder.path, min(2.0, free_gigabytes()))
+            _make(folder, wanted, lacking, report)
+        report.missing += unknown
+        write_atomically(folder.stand_ins_stamp, json.dumps({**done, stamp: report.missing}))
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _make(folder: Folder, wanted: Wanted, lacking: list[Output], report: Report) -> None:
+    remove_tree(folder.items)
+    folder.items.mkdir(parents=True)
+    base = ensure_base(folder)
+    maker = _Maker(base, wanted)
+    python_outputs = [one for one in lacking if one.output == "out" and one.name.startswith("python-")]
+    trees: dict[str, Path] = {}
+    with ThreadPoolExecutor(1) as downloads:
+        fetched = downloads.submit(wheels.fetch, folder, python_outputs)
+        for output in lacking:
+            if output not in python_outputs:
+                _make_one(folder, output, maker.choose(output), trees, report)
+        _make_wheels(folder, python_outputs, fetched, maker, trees, report)
+    patch_executables(base, list(trees.values()))
+    referable = {base.runtime, base.busybox, *(output.path for output in wanted.outputs)}
+    put(folder, trees, referable)
+    report.made += [Path(path).name[33:] for path in trees]
+    remove_tree(folder.items)
+    # The hub remembers for a while that it was told there is none.
+    shutil.rmtree(folder.hub(Contents.STAND_INS).state / "substitute/cache", ignore_errors=True)
+
+
+Make = Callable[[Path, Path], None]
+
+
+def _make_one(folder: Folder, output: Output, make: Make | None, trees: dict[str, Path], report: Report) -> None:
+    if make is None:
+        report.missing.append(f"{output.name}@{output.version}")
+        return
+    tree, scratch = folder.items / output.base, folder.items / f"{output.base}.scratch"
+    try:
+        make(tree, scratch)
+    except (OSError, StopIteration) as error:
+        raise LabError(f"The stand-in for {output.key} cannot be made: {error}", ExitCode.STAND_INS_FAILED) from error
+    shutil.rmtree(scratch, ignore_errors=True)
+    trees[output.path] = tree
+
+
+def _make_wheels(
+    folder: Folder,
+    outputs: list[Output],
+    fetched: Future[tuple[dict[str, Path], list[str]]],
+    maker: _Maker,
+    trees: dict[str, Path],
+    report: Report,
+) -> None:
+    files, missing = fetched.result()
+    report.missing += missing
+    for output in outputs:
+        if file := files.get(output.path):
+            _make_one(folder, output, lambda tree, _, file=file: wheels.make_from_wheel(file, maker.python, tree), trees, report)
+
+
+class _Maker:
+    """Knows which recipe makes which output."""
+
+    def __init__(self, base: Base, wanted: Wanted) -> None:
+        self.base = base
+        self.r_packages = RPackages(base.folder, wanted.outputs)
+        self.python = next((output.path for output in wanted.outputs if output.key == "python"), "")
+
+    def choose(self, output: Output) -> Make | None:
+        """What makes OUTPUT, or None when there is nothing to make it of."""
+        base, folder = self.base, self.base.folder
+        if output.name == "r-minimal":
+            return lambda tree, scratch: make_r(base, output, tree, scratch)
+        if output.key in FROM_DEBIAN:
+            return lambda tree, scratch: make_from_debian(base, output, tree, scratch)
+        if output.output != "out":
+            return _make_nothing
+        if output.name.startswith("r-") and self.r_packages.can_make(output):
+            return lambda tree, scratch: self.r_packages.make(output, tree, scratch)
+        if output.name in ("glibc-locales", "glibc-utf8-locales"):
+            source = folder.farm.store / Path(base.runtime).name / "lib/locale"
+            return lambda tree, _: _make_locales(source, tree, output.version)
+        if output.name == "mkfontdir":
+            return lambda tree, _: _make_font_command(tree, base.busybox)
+        if output.name in ("glib", "gcc", "readline"):
+            return _make_nothing
+        return None
+
+
+def _make_nothing(tree: Path, scratch: Path) -> None:
+    """Outputs that Guix builds along with others and that nobody asks for."""
+    del scratch
+    tree.mkdir()
+
+
+def _make_locales(source: Path, tree: Path, version: str) -> None:
+    shutil.copytree(source, tree / "lib/locale" / version)
+    for directory in (tree, *(entry for entry in tree.rglob("*") if entry.is_dir())):
+        directory.chmod(0o755)
+
+
+def _make_font_command(tree: Path, busybox: str) -> None:
+    (tree / "bin").mkdir(parents=True)
+    command = tree / "bin/mkfontdir"
+    command.write_text(f'#!{busybox}/bin/sh\nexec mkfontscale -b -s -l "$@"\n')
+    command.chmod(0o755)

@@ -1,0 +1,108 @@
+"""What every stand-in is made with: unpacking, launchers, and executables that find their loader in the store."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ExitCode, LabError
+from ..folder import Folder
+from ..machine import run_inside, workshop_plan
+
+LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.c"
+SHELL_LINE = re.compile(rb"\A#! ?/(?:usr/)?bin/(?:sh|bash)\b")
+PT_INTERP = 3
+
+
+@dataclass(frozen=True)
+class Base:
+    """The items that all stand-ins share: libraries with loader and locales, and a shell."""
+
+    runtime: str
+    busybox: str
+    folder: Folder
+
+
+def has_interpreter(file: Path) -> bool:
+    """Whether FILE is an ELF executable that asks for a dynamic loader (x86-64, little endian)."""
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        header = stream.read(64)
+        if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+            return False
+        offset, size, count = struct.unpack_from("<Q", header, 32)[0], *struct.unpack_from("<HH", header, 54)
+        stream.seek(offset)
+        table = stream.read(size * count)
+    return any(struct.unpack_from("<I", table, size * number)[0] == PT_INTERP for number in range(count))
+
+
+def find_archive(folder: Folder, package: str) -> Path:
+    """The Debian package's file; raises LabError when the folder was provisioned without it."""
+    found = sorted((folder.debian / "var/cache/apt/archives").glob(f"{package}_*.deb"))
+    if not found:
+        raise LabError(f"Debian's {package} was not fetched; it belongs in guixlab/packages.py.", ExitCode.STAND_INS_FAILED)
+    return found[-1]
+
+
+def unpack(folder: Folder, packages: Sequence[str], target: Path) -> Path:
+    """The files of Debian packages below TARGET, which is made."""
+    target.mkdir(parents=True)
+    for package in packages:
+        subprocess.run(["dpkg-deb", "-x", str(find_archive(folder, package)), str(target)], check=True)
+    return target
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy what is in SOURCE to TARGET, links as links, adding to what is there."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+
+
+def patch_executables(base: Base, trees: Sequence[Path]) -> None:
+    """Make the executables below TREES find loader and libraries in the runtime, and shell scripts their shell."""
+    executables = []
+    for tree in trees:
+        for directory, _, names in os.walk(tree):
+            for name in names:
+                file = Path(directory, name)
+                if has_interpreter(file):
+                    file.chmod(0o755)
+                    executables.append(str(file))
+                elif not file.is_symlink() and os.access(file, os.X_OK):
+                    _patch_script(base, file)
+    if not executables:
+        return
+    # DT_RPATH of the program, not DT_RUNPATH: it holds for the libraries that libraries ask for, too.
+    patch = ["xargs", "-0", "-P", "2", "-n", "20", "patchelf", "--force-rpath"]
+    patch += ["--set-interpreter", f"{base.runtime}/lib/ld-linux-x86-64.so.2", "--set-rpath", f"{base.runtime}/lib"]
+    run_inside(base.folder, workshop_plan(base.folder), patch, standard_input="\0".join(executables))
+
+
+def _patch_script(base: Base, file: Path) -> None:
+    with file.open("rb") as stream:
+        start = stream.read(64)
+    if SHELL_LINE.match(start):
+        mode = file.stat().st_mode
+        text = SHELL_LINE.sub(b"#!" + base.busybox.encode() + b"/bin/sh", file.read_bytes(), count=1)
+        file.write_bytes(text)
+        file.chmod(mode)
+
+
+def make_launcher(base: Base, target: Path, program: str, variables: Mapping[str, str]) -> None:
+    """Compile a launcher at TARGET that sets VARIABLES and becomes PROGRAM, a path in the store.
+
+    A name with ``!`` before it overrules what the caller has set.
+    """
+    listed = "".join(
+        f'{{"{name.lstrip("!")}", "{value}", {int(name.startswith("!"))}}}, ' for name, value in variables.items()
+    )
+    target.unlink(missing_ok=True)
+    compiler = ["tcc", f"-DVARIABLES={listed}", f'-DPROGRAM="{program}"', "-o", target, LAUNCHER]
+    run_inside(base.folder, workshop_plan(base.folder), compiler)
