@@ -1,0 +1,203 @@
+"""Set up a hub in one call: the spawner, the build service as a service of the hub, its pages, and where everything is kept."""
+
+import hashlib
+import json
+import os
+import pwd
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from traitlets.config import Config
+
+from guix_environment.files import read_json, write_json
+from guixspawner.spawner import GuixSpawner
+
+SERVICE = "guix"
+"""The service's name, and so its place in addresses: ``/services/guix/``."""
+
+SERVICE_SCOPES = (
+    f"access:services!service={SERVICE}",
+    # Acting as the person who asks, and for nobody else: to start, stop and list their own sessions.
+    "servers!user",
+    "read:users:name!user",
+    "read:users:groups!user",
+)
+"""What a login at the service lets it do; always less than what the person may do."""
+
+_KEPT = frozenset(
+    {
+        *("GUIX_DAEMON_SOCKET", "GUIX_LOCPATH", "HOME", "LOGNAME", "TMPDIR", "USER", "XDG_CACHE_HOME"),
+        *("SSL_CERT_DIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy"),
+    }
+)
+"""What the service gets of the hub's environment beside what every service gets."""
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def configure(
+    c: Config,
+    *,
+    state_folder: Path,
+    port: int = 8000,
+    address: str = "127.0.0.1",
+    base_url: str = "/",
+    private_hosts: Sequence[str] = (),
+    file_repositories: Sequence[Path] = (),
+    initial_environments: Sequence[Mapping[str, str]] = (),
+    initial_owner: str = "",
+) -> None:
+    """Set up the hub of configuration C; called once, from ``jupyterhub_config.py``.
+
+    STATE_FOLDER holds everything that is kept, and every account must be able to enter it where the hub runs as root.  People
+    reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as ``host:port``, and
+    FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.  INITIAL_ENVIRONMENTS, each
+    with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
+
+    What C says already about services, roles and templates is kept, and added to.
+    """
+    state = state_folder.absolute()
+    _make_folders(state)
+    ports = _internal_ports(state, port)
+    prefix = f"/{base_url.strip('/')}/".replace("//", "/")
+    _configure_hub(c, state, f"http://{address}:{port}{prefix}", ports)
+    _configure_spawner(c, state)
+    c.JupyterHub.default_url = f"{prefix}services/{SERVICE}/"
+    command = [
+        *(sys.executable, "-m", "guix_build_service"),
+        f"--BuildService.records_folder={state}/records",
+        f"--BuildService.service_folder={state}/service",
+        f"--BuildService.roots_folder={roots_folder()}",
+        f"--BuildService.initial_owner={initial_owner}",
+        *(f"--BuildService.private_hosts={host}" for host in private_hosts),
+        *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
+        *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
+    ]
+    _add(c.JupyterHub, "services", [_service(command, ports["service"])])
+    _let_people_in(c)
+
+
+def roots_folder() -> Path:
+    """Return where the account that we run as keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    return Path("/var/guix/profiles/per-user") / account / "guix-build-service"
+
+
+def _make_folders(state: Path) -> None:
+    """Make the folders that are not there.  Those which sessions see into are open, the others closed."""
+    for name, mode in (
+        ("", 0o755),
+        ("records", 0o755),
+        ("homes", 0o711),
+        ("hub", 0o700),
+        ("service", 0o700),
+        ("sessions", 0o700),
+    ):
+        folder = state / name
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(mode)
+
+
+def _configure_hub(c: Config, state: Path, bind_url: str, ports: Mapping[str, int]) -> None:
+    hub = c.JupyterHub
+    hub.bind_url = bind_url
+    hub.hub_bind_url = f"http://127.0.0.1:{ports['hub']}"
+    hub.db_url = f"sqlite:///{state}/hub/jupyterhub.sqlite"
+    hub.cookie_secret_file = f"{state}/hub/cookie-secret"
+    hub.allow_named_servers = True
+    # Sessions outlive a restart of the hub.
+    hub.cleanup_servers = False
+    _add(hub, "template_paths", [str(_shared_folder("templates") / "hub")])
+    proxy = c.ConfigurableHTTPProxy
+    proxy.api_url = f"http://127.0.0.1:{ports['proxy']}"
+    proxy.pid_file = f"{state}/hub/proxy.pid"
+    proxy.command = list(_proxy_command())
+
+
+def _configure_spawner(c: Config, state: Path) -> None:
+    c.JupyterHub.spawner_class = GuixSpawner
+    spawner = c.GuixSpawner
+    spawner.records_folder = f"{state}/records"
+    spawner.homes_folder = f"{state}/homes"
+    spawner.sessions_folder = f"{state}/sessions"
+    # Two hubs of one account have people of the same names.
+    installation = hashlib.sha256(str(state).encode()).hexdigest()[:12]
+    spawner.leases_folder = str(roots_folder() / "sessions" / installation)
+    # What a person configures of their own server would run with the server's rights at the hub.
+    spawner.disable_user_config = True
+
+
+def _service(command: list[str], port: int) -> dict[str, object]:
+    return {
+        "name": SERVICE,
+        "url": f"http://127.0.0.1:{port}",
+        "command": command,
+        "environment": {name: os.environ[name] for name in sorted(_KEPT & os.environ.keys())},
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": list(SERVICE_SCOPES),
+        "display": True,
+    }
+
+
+def _let_people_in(c: Config) -> None:
+    """Let everybody who can log in use the service, in the role that the hub gives to everybody."""
+    access = f"access:services!service={SERVICE}"
+    roles = list(c.JupyterHub.get("load_roles") or [])
+    for role in roles:
+        if role.get("name") == "user":
+            role["scopes"] = [*role.get("scopes", ["self"]), access]
+            break
+    else:
+        roles.append({"name": "user", "scopes": ["self", access]})
+    c.JupyterHub.load_roles = roles
+
+
+def _add(section: Config, name: str, items: list[object]) -> None:
+    """Append ITEMS to what the configuration's SECTION has as the list NAME."""
+    section[name] = [*(section.get(name) or []), *items]
+
+
+def _proxy_command() -> Iterator[str]:
+    """Yield the command of the hub's proxy: the checkout's own where there is one, else what is on PATH."""
+    program = _CHECKOUT / "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+    if not program.exists():
+        yield "configurable-http-proxy"
+        return
+    node = Path(sys.executable).with_name("node")
+    yield str(node) if node.exists() else "node"
+    yield str(program)
+
+
+def _shared_folder(name: str) -> Path:
+    """Return the project's folder NAME, in a checkout or where it was installed."""
+    here = _CHECKOUT / "share" / name
+    return here if here.is_dir() else Path(sys.prefix) / "share" / "guixspawner" / name
+
+
+def _internal_ports(state: Path, port: int) -> dict[str, int]:
+    """Return the ports on which hub, proxy and service reach each other, the same ones each time.
+
+    Sessions that outlive the hub find it where it was.
+    """
+    file = state / "hub" / "ports.json"
+    try:
+        return {name: int(str(value)) for name, value in read_json(file).items()}
+    except (OSError, ValueError):
+        free = _free_ports(port + 1)
+        ports = {name: next(free) for name in ("hub", "proxy", "service")}
+        write_json(file, ports, mode=0o600)
+        return ports
+
+
+def _free_ports(first: int) -> Iterator[int]:
+    for port in (*range(first, 65536), *range(1024, first)):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        yield port
