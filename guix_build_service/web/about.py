@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, operation
+from guix_build_service.web.auth import Shared
 from guix_build_service.web.openapi import API_VERSION
 from guix_build_service.web.schemas import HealthAnswer, VersionsOfSoftware
 
@@ -12,7 +13,10 @@ from guix_build_service.web.schemas import HealthAnswer, VersionsOfSoftware
 class Health(AnsweringHandler):
     """Whether the service answers; for whoever watches over it, without a login."""
 
-    path = "health"
+    route = "health"
+
+    def initialize(self, shared: Shared) -> None:
+        """Take nothing of what every handler shares."""
 
     @operation("See whether the service answers", gives=HealthAnswer)
     async def get(self) -> None:
@@ -23,7 +27,7 @@ class Health(AnsweringHandler):
 class SoftwareVersions(ApiHandler):
     """What is installed."""
 
-    path = "versions"
+    route = "versions"
 
     @operation("See what is installed", gives=VersionsOfSoftware)
     async def get(self) -> None:
@@ -34,7 +38,7 @@ class SoftwareVersions(ApiHandler):
 class Description(ApiHandler):
     """The description of the API for programs."""
 
-    path = "openapi.json"
+    route = "openapi.json"
 
     @operation("Read this description")
     async def get(self) -> None:

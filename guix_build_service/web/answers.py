@@ -72,8 +72,8 @@ def refusal_from(error: BaseException | None, status: int) -> GuixSpawnerError:
 class AnsweringHandler(RequestHandler):
     """A handler with safe headers and bounded bodies, whose refusals are leaves of the error tree."""
 
-    path: ClassVar[str] = ""
-    """Where it answers, with its variables in braces: below ``api/v1/`` for the API, below the service's prefix for pages."""
+    route: ClassVar[str] = ""
+    """Where it answers, variables in braces: below ``api/v1/`` for the API, below the service's prefix for pages."""
 
     async def prepare(self) -> None:
         """Refuse what is too large."""

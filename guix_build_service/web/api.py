@@ -13,7 +13,9 @@ from guix_build_service.web.refusals import MalformedRequest, MediaTypeRefused
 from guix_environment.errors import InvalidInput, NotFound
 from guix_environment.identifiers import CheckedString
 
-_Body = TypeVar("_Body", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
+"""A kind of request body."""
+
 _Identifier = TypeVar("_Identifier", bound=CheckedString)
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
@@ -55,17 +57,17 @@ def operations(handler: type[RequestHandler]) -> dict[str, Operation]:
 class ApiHandler(Authenticated):
     """A handler below ``api/v1/``: answers JSON, also when it refuses, and sends nobody to a login page."""
 
-    def body(self, kind: type[_Body]) -> _Body:
+    def body(self, kind: type[Body]) -> Body:
         """Return the request's body as KIND.
 
         A request without a body is an empty object. Raises `MediaTypeRefused`, `MalformedRequest` or `InvalidInput`.
         """
         if not self.request.body:
-            return _validated(kind, b"{}")
+            return validated(kind, b"{}")
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise MediaTypeRefused("The body must be JSON.", hint="Send it with Content-Type: application/json.")
-        return _validated(kind, self.request.body)
+        return validated(kind, self.request.body)
 
     def give(self, answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> None:
         """Answer with ANSWER as JSON."""
@@ -86,7 +88,8 @@ def identified(kind: type[_Identifier], text: str) -> _Identifier:
         raise NotFound("There is nothing at this address.") from None
 
 
-def _validated(kind: type[_Body], body: bytes) -> _Body:
+def validated(kind: type[Body], body: bytes) -> Body:
+    """Return the JSON in BODY as KIND.  Raises `MalformedRequest` for no JSON and `InvalidInput` for another one."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:

@@ -9,10 +9,11 @@ from tornado.web import Application, RequestHandler
 
 from guix_build_service.hub_client import HubClient
 from guix_build_service.manager import Manager
-from guix_build_service.web import about, builds, environments, events, sessions
+from guix_build_service.web import about, build_pages, builds, environment_pages, environments, events, pages, sessions
 from guix_build_service.web.answers import AnsweringHandler, security_headers
-from guix_build_service.web.auth import LoginCallback, Shared, make_hub_auth
+from guix_build_service.web.auth import Shared, make_hub_auth
 from guix_build_service.web.openapi import describe
+from guix_build_service.web.rendering import make_templates
 from guix_build_service.web.settings import WebSettings
 from guix_environment.errors import NotFound
 
@@ -38,6 +39,21 @@ API: tuple[type[AnsweringHandler], ...] = (
 )
 """Everything below ``api/v1/``."""
 
+PAGES: tuple[type[AnsweringHandler], ...] = (
+    environment_pages.EnvironmentsPage,
+    environment_pages.EnvironmentPage,
+    environment_pages.StartForm,
+    environment_pages.StopForm,
+    environment_pages.BuildForm,
+    environment_pages.RollbackForm,
+    environment_pages.DeleteForm,
+    build_pages.BuildPage,
+    build_pages.CancelForm,
+    pages.ApiPage,
+    pages.LoginCallbackPage,
+)
+"""Everything else below the service's prefix."""
+
 LARGEST_REQUEST = 1024 * 1024
 """Bytes beyond which a request is not even read to its end."""
 
@@ -53,17 +69,22 @@ class Nowhere(AnsweringHandler):
 def make_application(manager: Manager, settings: WebSettings) -> Application:
     """Return the web application over MANAGER."""
     shared = {"shared": Shared(manager, settings, make_hub_auth(settings), HubClient(settings.api_url))}
-    routes = [
-        (pattern(f"{settings.prefix}api/v1/{handler.path}"), handler, {} if handler is about.Health else shared)
-        for handler in API
-    ]
-    routes.append((pattern(f"{settings.prefix}oauth_callback"), LoginCallback, shared))
+    prefix = settings.prefix
     return Application(
-        routes,
+        [
+            *((pattern(f"{prefix}api/v1/{handler.route}"), handler, shared) for handler in API),
+            *((pattern(f"{prefix}{handler.route}"), handler, shared) for handler in PAGES),
+            (pattern(prefix.rstrip("/")), pages.Front, shared),
+        ],
         default_handler_class=Nowhere,
         cookie_secret=settings.cookie_secret,
         security_headers=security_headers(settings.hub_host),
-        openapi=describe(API, settings.prefix),
+        openapi=describe(API, prefix),
+        templates=make_templates(settings.templates),
+        static_path=str(settings.static),
+        static_url_prefix=f"{prefix}static/",
+        static_handler_class=pages.StaticFiles,
+        xsrf_cookie_kwargs={"samesite": "Lax"},
         log_function=log_request,
     )
 

@@ -1,6 +1,7 @@
 """The API's builds: how they stand, their logs, and an end to them."""
 
 import re
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from guix_build_service.web.api import ApiHandler, identified, operation
@@ -14,7 +15,7 @@ _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,15})-(?P<last>[0-9]{0,15})")
 class OneBuild(ApiHandler):
     """One build."""
 
-    path = "builds/{build}"
+    route = "builds/{build}"
 
     @operation("Show how a build stands", gives=BuildAnswer)
     async def get(self, build: str) -> None:
@@ -25,7 +26,7 @@ class OneBuild(ApiHandler):
 class Cancel(ApiHandler):
     """Where a build is stopped."""
 
-    path = "builds/{build}/cancel"
+    route = "builds/{build}/cancel"
 
     @operation("Stop a build; one that is finished stays as it is", gives=BuildAnswer)
     async def post(self, build: str) -> None:
@@ -36,7 +37,7 @@ class Cancel(ApiHandler):
 class Log(ApiHandler):
     """A build's log as text."""
 
-    path = "builds/{build}/log"
+    route = "builds/{build}/log"
 
     @operation(
         "Read a build's log, or a range of it",
@@ -46,16 +47,39 @@ class Log(ApiHandler):
     async def get(self, build: str) -> None:
         """Read."""
         identifier = identified(BuildId, build)
-        text = (await self.manager.log(identifier, self.person)).text.encode()
+        await self.manager.build(identifier, self.person)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Content-Security-Policy", "sandbox; default-src 'none'; frame-ancestors 'none'")
         self.set_header("Accept-Ranges", "bytes")
-        part = wanted_range(self.request.headers.get("Range", ""), len(text))
-        if part is not None:
+        if "Range" in self.request.headers and (part := await self._part(identifier)) is not None:
             self.set_status(HTTPStatus.PARTIAL_CONTENT)
-            self.set_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{len(text)}")
-            text = text[part.start : part.stop]
-        self.write(text)
+            self.write(part)
+            return
+        async for piece in self._pieces(identifier):
+            self.write(piece)
+            await self.flush()
+
+    async def _pieces(self, build: BuildId) -> AsyncIterator[bytes]:
+        """Yield the log as people read it, piece by piece."""
+        position = 0
+        while True:
+            piece = await self.manager.log(build, self.person, position)
+            if piece.position == position:
+                return
+            position = piece.position
+            yield piece.text.encode()
+
+    async def _part(self, build: BuildId) -> bytes | None:
+        """Return the bytes that the request's range asks for, or None for all of them.
+
+        They are bytes of what is answered without a range; what lies on disk is longer, so that it is read from its start.
+        """
+        text = b"".join([piece async for piece in self._pieces(build)])
+        wanted = wanted_range(self.request.headers["Range"], len(text))
+        if wanted is None:
+            return None
+        self.set_header("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{len(text)}")
+        return text[wanted.start : wanted.stop]
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
         """Tell how long the log is when a range lies behind its end (RFC 9110, 15.5.17)."""

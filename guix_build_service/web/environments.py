@@ -34,7 +34,7 @@ class _EnvironmentHandler(ApiHandler):
 class Environments(_EnvironmentHandler):
     """All environments that one may see."""
 
-    path = "environments"
+    route = "environments"
 
     @operation("List the environments that you may see", gives=EnvironmentsAnswer)
     async def get(self) -> None:
@@ -57,7 +57,7 @@ class Environments(_EnvironmentHandler):
 class OneEnvironment(ApiHandler):
     """One environment."""
 
-    path = "environments/{environment}"
+    route = "environments/{environment}"
 
     @operation("Show an environment", gives=EnvironmentAnswer)
     async def get(self, environment: str) -> None:
@@ -82,7 +82,7 @@ class OneEnvironment(ApiHandler):
 class Versions(ApiHandler):
     """An environment's versions."""
 
-    path = "environments/{environment}/versions"
+    route = "environments/{environment}/versions"
 
     @operation("List an environment's versions, newest first", gives=VersionsAnswer)
     async def get(self, environment: str) -> None:
@@ -100,7 +100,7 @@ class Versions(ApiHandler):
 class EnvironmentBuilds(_EnvironmentHandler):
     """Where an environment is built anew."""
 
-    path = "environments/{environment}/builds"
+    route = "environments/{environment}/builds"
 
     @operation(
         "Build what the environment's ref stands for now",
@@ -118,7 +118,7 @@ class EnvironmentBuilds(_EnvironmentHandler):
 class Rollback(ApiHandler):
     """Where an environment goes back to an earlier version."""
 
-    path = "environments/{environment}/rollback"
+    route = "environments/{environment}/rollback"
 
     @operation("Make an earlier version the current one", takes=RollbackRequest, gives=EnvironmentAnswer)
     async def post(self, environment: str) -> None:
@@ -132,7 +132,7 @@ class Rollback(ApiHandler):
 class Resolve(ApiHandler):
     """Where one sees what would be built."""
 
-    path = "resolve"
+    route = "resolve"
 
     @operation("See which commit would be built; builds nothing", takes=ResolveRequest, gives=ResolvedAnswer)
     async def post(self) -> None:

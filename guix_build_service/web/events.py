@@ -28,10 +28,11 @@ class Events(ApiHandler):
     """A build's states, progress and log as server-sent events.
 
     ``build`` events hold the build, ``log`` events hold text. An event's ``id`` is its position in the log; a client that
-    sends it back in ``Last-Event-ID`` goes on from there. Whoever has it all gets 204, upon which a browser asks no more.
+    sends it back in ``Last-Event-ID``, or at first as the query ``position``, goes on from there. Whoever has it all gets
+    204, upon which a browser asks no more.
     """
 
-    path = "builds/{build}/events"
+    route = "builds/{build}/events"
 
     _open: ClassVar[Counter[str]] = Counter()
 
@@ -71,7 +72,7 @@ class Events(ApiHandler):
         return await self.manager.log_size(build, self.person)
 
     def _last_event(self) -> int | None:
-        text = self.request.headers.get("Last-Event-ID", "")
+        text = self.request.headers.get("Last-Event-ID") or self.get_query_argument("position", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
     async def _stream(self, build: BuildId, position: int) -> None:

@@ -39,7 +39,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
         },
         "servers": [{"url": f"{prefix}api/v1"}],
         "security": [{"token": []}],
-        "paths": {f"/{handler.path}": _methods(handler, methods) for handler, methods in described},
+        "paths": {f"/{handler.route}": _methods(handler, methods) for handler, methods in described},
         "components": {
             "schemas": schemas["$defs"],
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "Authorization"}},
@@ -50,7 +50,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
 def _methods(handler: type[AnsweringHandler], methods: Mapping[str, Operation]) -> dict[str, object]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", handler.path)
+        for name in re.findall(r"{(\w+)}", handler.route)
     ]
     found: dict[str, object] = {"parameters": parameters} if parameters else {}
     for name, each in methods.items():

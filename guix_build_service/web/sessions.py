@@ -39,6 +39,10 @@ class SessionStarter(Authenticated):
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
         return chosen
 
+    async def stop_session(self, name: str) -> bool:
+        """Stop the caller's session NAME; return whether it is gone, or else still stopping."""
+        return await self.shared.hub_client.stop(self.token, self._user(), name)
+
     def pending_url(self, name: str) -> str:
         """Return the hub's page that shows how the start of session NAME goes on, and then leads to it."""
         path = "/".join(quote(part, safe="@~") for part in (self._user(), name) if part)
@@ -68,7 +72,7 @@ class _SessionsApi(SessionStarter, ApiHandler):
 class Sessions(_SessionsApi):
     """The caller's sessions."""
 
-    path = "sessions"
+    route = "sessions"
 
     @operation("List your sessions", gives=SessionsAnswer)
     async def get(self) -> None:
@@ -96,7 +100,7 @@ class Sessions(_SessionsApi):
 class OneSession(_SessionsApi):
     """One of the caller's sessions."""
 
-    path = "sessions/{name}"
+    route = "sessions/{name}"
 
     @operation("Show one of your sessions", gives=SessionAnswer)
     async def get(self, name: str) -> None:
@@ -106,14 +110,14 @@ class OneSession(_SessionsApi):
     @operation("Stop one of your sessions; its files stay", statuses=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED))
     async def delete(self, name: str) -> None:
         """Stop."""
-        gone = await self.shared.hub_client.stop(self.token, self._user(), identified(SessionName, name))
+        gone = await self.stop_session(identified(SessionName, name))
         self.set_status(HTTPStatus.NO_CONTENT if gone else HTTPStatus.ACCEPTED)
 
 
 class SessionOptions(ApiHandler):
     """What sessions can be started with."""
 
-    path = "session-options"
+    route = "session-options"
 
     @operation("List the environments that you can start a session in", gives=SessionOptionsAnswer)
     async def get(self) -> None:

@@ -1,0 +1,191 @@
+"""The pages of environments: all of them, each one, and the forms on them."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from guix_build_service.hub_client import HubUnavailable, Session
+from guix_build_service.model import EnvironmentDetail
+from guix_build_service.web.api import identified
+from guix_build_service.web.pages import PageHandler
+from guix_build_service.web.schemas import EnvironmentRequest, RollbackRequest
+from guix_build_service.web.sessions import session_of
+from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
+from guix_environment.identifiers import EnvironmentId, VersionId
+
+FIELDS = ("repo", "ref", "subdir", "name", "visibility")
+"""The fields of the form for a new environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An environment as the pages show it."""
+
+    detail: EnvironmentDetail
+    session: Session | None
+    """Its running session, if the visitor has one."""
+    may_change: bool
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a build of it is under way."""
+        return self.detail.build is not None and not self.detail.state.is_final
+
+    @property
+    def can_start(self) -> bool:
+        """Tell whether a session can be started in it."""
+        return self.detail.version is not None
+
+
+class EnvironmentPages(PageHandler):
+    """What the pages of environments have in common."""
+
+    async def card(self, environment: str) -> Card:
+        """Return the environment that the address names."""
+        detail = await self.manager.environment(identified(EnvironmentId, environment), self.person)
+        return self.as_card(detail, await self.running_sessions())
+
+    def as_card(self, detail: EnvironmentDetail, sessions: list[Session]) -> Card:
+        """Return DETAIL with which of the visitor's SESSIONS is its."""
+        environment = detail.environment
+        return Card(detail, session_of(environment, sessions), environment.may_be_changed_by(self.person))
+
+    async def running_sessions(self) -> list[Session]:
+        """Return the visitor's sessions; none when the hub does not tell, for the page is worth having without."""
+        try:
+            return await self.sessions()
+        except (HubUnavailable, Refused, NotFound):
+            return []
+
+    def go_to_build(self, detail: EnvironmentDetail) -> None:
+        """Send the visitor on to what is happening to the environment in DETAIL."""
+        if detail.build is not None and not detail.build.state.is_final:
+            self.go(f"builds/{detail.build.id}")
+        else:
+            self.go(f"environments/{detail.environment.id}")
+
+
+class EnvironmentsPage(EnvironmentPages):
+    """The service's front page: add an environment, see and start those that there are."""
+
+    async def get(self) -> None:
+        """Show."""
+        await self._show({}, None)
+
+    async def post(self) -> None:
+        """Add the environment that the form describes, or show the form again with what is wrong."""
+        try:
+            request = self.form(EnvironmentRequest, *FIELDS).as_request()
+            detail = await self.manager.add_environment(request, self.person)
+        except GuixSpawnerError as refusal:
+            self.set_status(refusal.status)
+            await self._show({name: self.get_body_argument(name, "") for name in FIELDS}, refusal)
+            return
+        self.go_to_build(detail)
+
+    async def _show(self, values: dict[str, str], refusal: GuixSpawnerError | None) -> None:
+        details = await self.manager.environments(self.person)
+        sessions = await self.running_sessions() if details else []
+        cards = sorted((self.as_card(detail, sessions) for detail in details), key=_rank)
+        self.render_page(
+            "environments.html",
+            cards=cards,
+            may_add=await self.manager.may_add(self.person),
+            values={name: values.get(name, "") for name in FIELDS},
+            refusal=refusal,
+            examples=self.web.examples,
+        )
+
+
+class EnvironmentPage(EnvironmentPages):
+    """One environment."""
+
+    route = "environments/{environment}"
+
+    async def get(self, environment: str) -> None:
+        """Show."""
+        card = await self.card(environment)
+        versions = await self.manager.versions(card.detail.environment.id, self.person)
+        self.render_page("environment.html", card=card, versions=versions, groups=sorted(self.person.groups))
+
+
+class StartForm(EnvironmentPages):
+    """Where a session is started."""
+
+    route = "environments/{environment}/start"
+
+    async def post(self, environment: str) -> None:
+        """Start, and send the visitor to the hub, which shows the start and then leads to the session."""
+        card = await self.card(environment)
+        session = card.session
+        if session is None or session.state == "stopping":
+            options = {"environment": card.detail.environment.id}
+            name: str = await self.start_session(card.detail, options)
+        else:
+            name = session.name
+        self.redirect(self.pending_url(name), status=HTTPStatus.SEE_OTHER)
+
+
+class StopForm(EnvironmentPages):
+    """Where the visitor's session of an environment is stopped."""
+
+    route = "environments/{environment}/stop"
+
+    async def post(self, environment: str) -> None:
+        """Stop it."""
+        card = await self.card(environment)
+        if card.session is not None:
+            await self.stop_session(card.session.name)
+        self.go("")
+
+
+class BuildForm(EnvironmentPages):
+    """Where an environment is built anew."""
+
+    route = "environments/{environment}/build"
+
+    async def post(self, environment: str) -> None:
+        """Build what the ref stands for now, or with ``force`` the same commit once more."""
+        force = self.get_body_argument("force", "") == "yes"
+        identifier = identified(EnvironmentId, environment)
+        self.go_to_build(await self.manager.start_build(identifier, self.person, force=force))
+
+
+class RollbackForm(EnvironmentPages):
+    """Where another version becomes the current one."""
+
+    route = "environments/{environment}/rollback"
+
+    async def post(self, environment: str) -> None:
+        """Make it so."""
+        wanted = self.form(RollbackRequest, "version").version
+        version = identified(VersionId, wanted) if wanted is not None else None
+        identifier = identified(EnvironmentId, environment)
+        await self.manager.rollback(identifier, version, self.person)
+        self.go(f"environments/{identifier}")
+
+
+class DeleteForm(EnvironmentPages):
+    """Where an environment is deleted; a page that asks first, for browsers without scripts."""
+
+    route = "environments/{environment}/delete"
+
+    async def get(self, environment: str) -> None:
+        """Ask."""
+        self.render_page("delete.html", card=await self.card(environment))
+
+    async def post(self, environment: str) -> None:
+        """Delete."""
+        card = await self.card(environment)
+        if card.session is not None:
+            raise Conflict(
+                f"A session of {card.detail.environment.name} is running.",
+                hint="Stop it first, then delete the environment.",
+            )
+        await self.manager.delete_environment(card.detail.environment.id, self.person)
+        self.go("")
+
+
+def _rank(card: Card) -> tuple[int, float]:
+    """Return where CARD stands: running sessions, then builds under way, then whatever changed last."""
+    order = 0 if card.session else 1 if card.busy else 2
+    return order, -card.detail.environment.updated.timestamp()

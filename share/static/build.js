@@ -1,0 +1,56 @@
+/* A build's page: its phases, progress and log as they happen. */
+
+import "./forms.js";
+import { announce, refresh } from "./live.js";
+import { LogView } from "./log.js";
+
+const log = new LogView(document.getElementById("log"));
+const part = () => document.getElementById("build");
+
+function showProgress({ phase, done, total }) {
+  const bar = document.getElementById("progress");
+  if (!bar) {
+    return;
+  }
+  if (phase) {
+    document.getElementById("phase").textContent = phase;
+  }
+  if (total) {
+    bar.max = total;
+    bar.value = done;
+    document.getElementById("count").textContent = `${done} of ${total}`;
+  }
+}
+
+async function showBuild(build) {
+  showProgress(build.progress);
+  if (build.state === part().dataset.state) {
+    return;
+  }
+  await refresh();
+  const { state, name } = part().dataset;
+  document.title = `${state}: ${name} – JupyterHub`;
+  announce(state === "ready" ? `${name} is ready to start.` : `${name}: ${state}`);
+}
+
+/* One after the other, so that an older page never comes after a newer one. */
+let shown = Promise.resolve();
+
+function follow() {
+  const address = new URL(log.element.dataset.events, window.location.href);
+  address.searchParams.set("position", log.element.dataset.position);
+  address.searchParams.set("_xsrf", document.body.dataset.xsrf); // the hub's rule for event streams with a cookie
+  const events = new EventSource(address);
+  events.addEventListener("log", (event) => log.append(JSON.parse(event.data).text));
+  events.addEventListener("build", (event) => {
+    const build = JSON.parse(event.data);
+    shown = shown.then(() => showBuild(build)).catch(() => window.location.reload());
+    if (["ready", "failed", "cancelled"].includes(build.state)) {
+      shown.then(() => events.close());
+    }
+  });
+}
+
+if (!("final" in part().dataset)) {
+  follow();
+}
