@@ -8,7 +8,7 @@ from pathlib import Path
 
 from guix_environment.errors import Conflict
 
-HUB_SERIES = {"5": (5, 5), "6": (6, 1)}
+HUB_SERIES = {"5": (5, 5), "6": (6, 0)}
 """The releases of JupyterHub that there is a server layer for, by the name of its lock; the least minor release of each."""
 
 
