@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "enter":
             action.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     actions.add_parser("down", help="end the daemons")
+    actions.add_parser("reset", help="end the daemons and remove the folder's stores, so that all is made anew")
     actions.add_parser("status", help="say what runs, as JSON")
     keep = actions.add_parser("keep")
     keep.add_argument("contents", type=Contents)
@@ -105,6 +106,9 @@ def _act(options: argparse.Namespace) -> int:
             return end_as(enter(folder, command, read_choice(options.substitutes))[0])
         case "down":
             _say("ended the daemons." if daemons.down(folder) else "nothing was running.")
+        case "reset":
+            daemons.reset(folder)
+            _say(f"removed the stores in {folder.path}; what was fetched is still there.")
         case "status":
             print(json.dumps(daemons.status(folder), indent=1))
         case "keep":

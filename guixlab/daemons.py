@@ -17,7 +17,7 @@ from pathlib import Path
 from .accounts import BUILD_GROUP, write_accounts
 from .contents import Choice, decide, substitute_servers
 from .errors import ExitCode, LabError
-from .folder import Contents, Folder, MachineFolder, read_json, write_atomically
+from .folder import Contents, Folder, MachineFolder, read_json, remove_tree, write_atomically
 from .host import require_root
 from .machine import daemon_answers, in_namespace, machine_plan, require_provisioned, run_inside
 from .processes import ProcessIdentity, descendants, end_all, marked, start
@@ -252,6 +252,16 @@ def _take_down(folder: Folder) -> bool:
         end_all(lambda: [identity.pid for identity in marked(marker) if identity.is_alive()])
     folder.keeper_record.unlink(missing_ok=True)
     return found
+
+
+def reset(folder: Folder) -> None:
+    """Remove both machines of the folder, with all profiles; Debian's files and the wheels stay."""
+    require_root()
+    with folder.locked("daemons"), folder.locked("stand-ins"):
+        _take_down(folder)
+        for machine in (folder.farm, folder.hub(Contents.STAND_INS), folder.hub(Contents.OFFICIAL)):
+            remove_tree(machine.base)
+        folder.stand_ins_stamp.unlink(missing_ok=True)
 
 
 def status(folder: Folder) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,6 +137,13 @@ class Folder:
 def find_folder(option: str | None) -> Folder:
     """The folder that is meant: the option, else the environment's GUIXLAB, else the default."""
     return Folder(Path(option or os.environ.get("GUIXLAB") or DEFAULT_FOLDER).absolute())
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a directory with all that is in it, read-only directories included."""
+    for directory, _, _ in os.walk(tree):
+        Path(directory).chmod(0o755)
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

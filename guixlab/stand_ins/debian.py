@@ -12,7 +12,10 @@ from .lines import Output
 from .workshop import Base, copy_into, make_launcher, unpack
 
 PARTS = ("bin", "sbin", "lib", "libexec", "share", "include")
-DROPPED = ("share/doc", "share/locale", "share/info", "share/man", "share/lintian", "share/bug", "lib/systemd")
+DROPPED = (
+    *(f"share/{name}" for name in ("bug", "doc", "info", "lintian", "locale", "man", "menu")),
+    *(f"lib/{name}" for name in ("binfmt.d", "mime", "python3", "sysctl.d", "systemd")),
+)
 SITE_PACKAGES = "lib/python3.11/site-packages"
 AUXILIARY = "usr/share/guile/site/3.0/gnu/packages/aux-files"
 
@@ -137,6 +140,7 @@ def _finish_python(base: Base, tree: Path, output: Output, files: Path) -> None:
     shutil.copyfile(base.folder.guix_root / AUXILIARY / "python/sitecustomize.py", site / "sitecustomize.py")
     # Debian's Python installs into and looks into `dist-packages`, any other into `site-packages`.
     _replace(library / "site.py", {'"dist-packages"': '"site-packages"'})
+    _replace_in_program(tree / "bin/python3.11", b"dist-packages", b"site-packages")
     _replace(library / "sysconfig.py", {"prefix_scheme = 'posix_local'": "prefix_scheme = 'posix_prefix'"})
 
 
@@ -148,6 +152,14 @@ def _replace(file: Path, texts: Mapping[str, str]) -> None:
             raise LabError(f"{file.name} does not hold {old!r} any more.", ExitCode.STAND_INS_FAILED)
         content = content.replace(old, new)
     file.write_text(content)
+
+
+def _replace_in_program(program: Path, old: bytes, new: bytes) -> None:
+    """Replace a constant by one of the same length: the interpreter holds compiled copies of some modules."""
+    content = program.read_bytes()
+    if old not in content or len(old) != len(new):
+        raise LabError(f"{program.name} does not hold {old!r} any more.", ExitCode.STAND_INS_FAILED)
+    program.write_bytes(content.replace(old, new))
 
 
 def _finish_which(base: Base, tree: Path, output: Output, files: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ExitCode, LabError
-from ..folder import Contents, Folder, read_json, write_atomically
+from ..folder import Contents, Folder, read_json, remove_tree, write_atomically
 from ..host import free_gigabytes, require_space
 from ..machine import run_guile
 from ..provision import wanted_stamps
@@ -22,8 +22,8 @@ from .debian import make_from_debian
 from .lines import Output, Wanted, read_wanted
 from .r import RPackages, make_r
 from .runtime import ensure_base
-from .store import put, remove_tree, valid_paths
-from .workshop import Base, patch_executables
+from .store import put, valid_paths
+from .workshop import Base, compile_modules, patch_executables
 
 RECIPE = 1
 
@@ -86,6 +86,7 @@ def _make(folder: Folder, wanted: Wanted, lacking: list[Output], report: Report)
                 _make_one(folder, output, maker.choose(output), trees, report)
         _make_wheels(folder, python_outputs, fetched, maker, trees, report)
     patch_executables(base, list(trees.values()))
+    compile_modules(base, list(trees.values()))
     referable = {base.runtime, base.busybox, *(output.path for output in wanted.outputs)}
     put(folder, trees, referable)
     report.made += [Path(path).name[33:] for path in trees]

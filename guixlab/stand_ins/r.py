@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import ExitCode, LabError
 from ..folder import Folder
 from .lines import Output
 from .runtime import render_font_configuration
@@ -17,6 +19,8 @@ LIBRARIES = ("usr/lib/R/site-library", "usr/lib/R/library")
 DEPENDENCY = re.compile(r"\b(r-(?:cran|bioc)-[a-z0-9.+-]+)")
 # Packages that came with later versions than Debian's, whose dependants there do without: nothing stands in.
 WITHOUT_CONTENTS = ("r-s7",)
+# As long as `/usr/bin/which`, which R's code has compiled in and hands to a shell.
+WHICH = "STANDIN_WHICH"
 
 
 def debian_name(guix_name: str) -> str:
@@ -46,7 +50,9 @@ def make_r(base: Base, output: Output, tree: Path, scratch: Path) -> None:
     fonts = tree / "share/fontconfig/fonts.conf"
     fonts.parent.mkdir(parents=True)
     fonts.write_text(render_font_configuration(f"{base.runtime}/share/fonts"))
+    replace_in_lazy_load(home / "library/base/R/base.rdb", b"/usr/bin/which", f"${WHICH}".encode())
     variables = {
+        f"!{WHICH}": f"{base.busybox}/bin/which",
         "FONTCONFIG_FILE": f"{output.path}/share/fontconfig/fonts.conf",
         "TZDIR": f"{base.runtime}/share/zoneinfo",
         "LOCPATH": f"{base.runtime}/lib/locale",
@@ -58,6 +64,30 @@ def make_r(base: Base, output: Output, tree: Path, scratch: Path) -> None:
         make_launcher(base, place, f"{path}/bin/Rscript.real", {**variables, "!RHOME": path})
 
 
+def replace_in_lazy_load(database: Path, old: bytes, new: bytes) -> None:
+    """Replace a constant by one of the same length in R's compiled code.
+
+    Each entry of such a database is its length when unpacked (four bytes, big endian) and a zlib stream; an index
+    elsewhere has offsets and lengths, so the new stream is made as long as the old one with bytes behind its end.
+    """
+    content = bytearray(database.read_bytes())
+    position, changed = 0, 0
+    while position < len(content):
+        stream = zlib.decompressobj()
+        value = stream.decompress(bytes(content[position + 4 :]))
+        length = len(content) - position - 4 - len(stream.unused_data)
+        if old in value:
+            packed = zlib.compress(value.replace(old, new), 9)
+            if len(old) != len(new) or len(packed) > length:
+                raise LabError(f"{database.name} cannot hold {new!r}.", ExitCode.STAND_INS_FAILED)
+            content[position + 4 : position + 4 + length] = packed.ljust(length, b"\0")
+            changed += 1
+        position += 4 + length
+    if not changed:
+        raise LabError(f"{database.name} does not hold {old!r} any more.", ExitCode.STAND_INS_FAILED)
+    database.write_bytes(content)
+
+
 def _write_configuration(base: Base, home: Path) -> None:
     template = base.folder.debian / "usr/share/R/etc/Renviron"
     source = next((file for file in (home / "etc/Renviron", home / "etc/Renviron.ucf", template) if file.is_file()), None)
@@ -65,7 +95,8 @@ def _write_configuration(base: Base, home: Path) -> None:
     # Guix's R looks where R_LIBS_SITE says, which a profile sets, and nowhere else.
     kept = [line for line in lines if not line.startswith(("R_LIBS_SITE", "R_LIBS_USER"))]
     kept += ["R_LIBS_SITE=${R_LIBS_SITE-'NULL'}", "R_LIBS_USER=${R_LIBS_USER-'%U'}"]
-    (home / "etc/Renviron").write_text("\n".join(kept) + "\n")
+    text = re.sub(r"(?<![\w/])/(?:usr/)?bin/", "", "\n".join(kept))
+    (home / "etc/Renviron").write_text(text + "\n")
     (home / "etc/Renviron.ucf").unlink(missing_ok=True)
     (home / "etc/ldpaths").write_text("# Libraries are found through the programs' own search path.\n")
     (home / "etc/Rprofile.site").write_text("")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..folder import Folder
+from ..folder import Folder, remove_tree
 from ..machine import run_guile
 from .lines import STORE
 
@@ -55,13 +54,6 @@ def _normalise_one(file: Path) -> None:
         mode = file.stat().st_mode
         file.chmod(0o555 if file.is_dir() or mode & 0o111 else 0o444)
     os.utime(file, (1, 1), follow_symlinks=False)
-
-
-def remove_tree(tree: Path) -> None:
-    """Remove what an interrupted run left, read-only directories included."""
-    for directory, _, _ in os.walk(tree):
-        Path(directory).chmod(0o755)
-    shutil.rmtree(tree, ignore_errors=True)
 
 
 def put(folder: Folder, trees: dict[str, Path], referable: set[str]) -> None:
