@@ -66,6 +66,22 @@ def is_running(process: ProcessIdentity) -> bool:
     return identify(process.pid) == process
 
 
+def marked_with(name: str, value: str) -> list[ProcessIdentity]:
+    """Return the processes of ours that started with the variable NAME set to VALUE.
+
+    However they were started, and by whomever: an environment is handed down.  Processes of other accounts cannot be read
+    and are left out.  Blocks while it goes through ``/proc``.
+    """
+    wanted = f"{name}={value}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(identify(int(folder.name)))
+    return [process for process in found if process is not None and process.pid != os.getpid()]
+
+
 def send_signal(process: ProcessIdentity, number: signal.Signals) -> bool:
     """Send signal NUMBER to PROCESS and to nothing else; return whether it was there to get it."""
     try:

@@ -1,0 +1,144 @@
+"""Which Git hosts the service talks to, and at which of their addresses.
+
+A person's address of a repository is a way to make this machine connect somewhere.  Public addresses over HTTPS are fine;
+everything else (the machine itself, the networks around it, a cloud's metadata service) is reached only where the
+administrator lists it.  The addresses that were checked are handed to Git, which then asks no resolver a second time.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
+from guix_environment.repository_url import RepositoryUrl
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From a host's name and port to its addresses; raises `OSError` where there are none."""
+
+RESOLUTION_SECONDS = 10.0
+
+_REFUSED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        # What `is_global` of Python 3.11 takes for public and is not: multicast, translations of IPv4 addresses, old
+        # site-local addresses, relays, and the address of a cloud's own agents.
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "192.88.99.0/24",
+        "168.63.129.16/32",
+        "::/96",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2001::/32",
+        "2002::/16",
+        "fec0::/10",
+        "ff00::/8",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How to reach a repository: its address, and where its host's name was found to lead."""
+
+    url: RepositoryUrl
+    addresses: tuple[str, ...] = ()
+    """The checked addresses; empty for a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateHost:
+    """A host on a private address that may be used, over plain HTTP too."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "PrivateHost":
+        """Return the host in TEXT, ``HOST:PORT`` or ``HOST`` for port 443; else raise `InvalidInput`."""
+        host, colon, port = text.strip().lower().rpartition(":")
+        if not colon or host.endswith(":") or text.strip().endswith("]"):
+            host, port = text.strip().lower(), "443"
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise InvalidInput(f"This is not a host and a port: {text!r:.80}", hint="Write it as 127.0.0.1:3000")
+        return cls(host, int(port))
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether ADDRESS is one of the open internet's."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if mapped is not None:
+        return is_public(mapped)
+    return address.is_global and not any(address.version == network.version and address in network for network in _REFUSED)
+
+
+async def system_resolver(host: str, port: int) -> Sequence[str]:
+    """Ask the machine's own resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for _, _, _, _, address in found]
+
+
+class Hosts:
+    """The policy of this installation."""
+
+    def __init__(
+        self,
+        private_hosts: Sequence[PrivateHost] = (),
+        file_repositories: Sequence[Path] = (),
+        resolver: Resolver = system_resolver,
+    ) -> None:
+        self._private = frozenset(private_hosts)
+        self._folders = tuple(folder.resolve() for folder in file_repositories)
+        self._resolver = resolver
+
+    async def check(self, url: RepositoryUrl) -> Reached:
+        """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnavailable` for a host that has no address."""
+        if url.scheme == "file":
+            return self._file(url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        listed = PrivateHost(url.host, port) in self._private
+        if url.scheme == "http" and not listed:
+            raise HostRefused(
+                "Repositories are fetched over HTTPS here, not over plain HTTP.",
+                hint=f"Try https://{url.authority}{url.path}, or ask the administrator to allow {url.host}:{port}.",
+            )
+        addresses = await self._resolve(url.host, port)
+        if not listed and not all(is_public(address) for address in addresses):
+            raise HostRefused(
+                f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
+                hint=f"The administrator can allow it: private_hosts, {url.host}:{port}.",
+            )
+        return Reached(url, tuple(str(address) for address in addresses))
+
+    def _file(self, url: RepositoryUrl) -> Reached:
+        # Without following links out of the listed folders.  Blocks for a few microseconds: it is a local folder.
+        folder = Path(url.path).resolve()
+        if not any(folder.is_relative_to(allowed) for allowed in self._folders):
+            raise HostRefused(
+                "Repositories in folders of the hub's machine are not used here.",
+                hint="Give an address that starts with https://",
+            )
+        return Reached(url)
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        try:
+            found = [ipaddress.ip_address(host.strip("[]"))]
+        except ValueError:
+            found = []
+        if found:
+            return found
+        unknown = RepositoryUnavailable(
+            f"There is no host named {host}.", hint="Check the address: paste it from the forge's page of the repository."
+        )
+        try:
+            texts = await asyncio.wait_for(self._resolver(host, port), RESOLUTION_SECONDS)
+            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in dict.fromkeys(texts)]
+        except (OSError, ValueError, TimeoutError):
+            raise unknown from None
+        if not addresses:
+            raise unknown
+        return addresses

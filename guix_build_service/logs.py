@@ -1,0 +1,143 @@
+"""Builds' logs: one append-only file each, into which Guix writes by itself, read by byte position.
+
+What is in a log comes from repositories, Git servers and compilers.  So the bytes on disk are never shown as they are:
+`harmless` removes what a terminal or a browser could act on, and secrets are blanked once more on the way out.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from guix_build_service.model import LogText
+from guix_environment.identifiers import BuildId
+
+LARGEST_LOG = 64 * 1024 * 1024
+"""Bytes; a build that writes more is ended."""
+
+LARGEST_PIECE = 256 * 1024
+"""Bytes that are read at once."""
+
+LONGEST_LINE = 16 * 1024
+"""Bytes after which a line is shown although it has no end yet."""
+
+Redaction = Callable[[str], str]
+
+_CONTROL_SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\Z)"  # OSC, DCS, SOS, PM, APC and what they carry
+    r"|\x1b[ -/]*[0-~]",
+    re.DOTALL,
+)
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)(?=[^\n])")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]{1,200}@")
+_TOKENS = re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|gldt-|x-access-token:)[A-Za-z0-9_-]{8,255}")
+
+
+def harmless(text: str) -> str:
+    """Return TEXT without control sequences, overwritten lines and bidirectional marks."""
+    text = _CONTROL_SEQUENCES.sub("", text)
+    text = _OVERWRITTEN.sub("", text).replace("\r", "")
+    return _INVISIBLE.sub("", text)
+
+
+def without_secrets(text: str) -> str:
+    """Return TEXT with user names and passwords in addresses, and the tokens of well-known forges, blanked."""
+    return _TOKENS.sub("[secret]", _CREDENTIALS.sub("[secret]@", text))
+
+
+class Logs:
+    """The logs below one folder.  Its methods block for one short read or write; asynchronous code has them in a thread."""
+
+    def __init__(self, folder: Path, redaction: Redaction = without_secrets) -> None:
+        self.folder = folder
+        self._redaction = redaction
+
+    def path(self, build: BuildId) -> Path:
+        """Return the file of BUILD's log."""
+        return self.folder / f"{build}.log"
+
+    def open(self, build: BuildId) -> "Log":
+        """Open BUILD's log for appending; made when it is not there."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return Log(os.open(self.path(build), flags, 0o640), self.path(build), self._redaction)
+
+    def size(self, build: BuildId) -> int:
+        """Return how many bytes BUILD's log has; 0 when there is none."""
+        try:
+            return self.path(build).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, build: BuildId) -> None:
+        """Forget BUILD's log."""
+        self.path(build).unlink(missing_ok=True)
+
+    def read(self, build: BuildId, start: int = 0, limit: int = LARGEST_PIECE, *, finished: bool = True) -> LogText:
+        """Return whole lines of BUILD's log from byte START on, LIMIT bytes of it at most.
+
+        Where more is to come (not FINISHED) a line without an end is left for the next time, so that no character and no
+        progress bar is cut in two.
+        """
+        start = max(0, start)
+        try:
+            with self.path(build).open("rb") as file:
+                file.seek(start)
+                content = file.read(max(1, limit))
+                at_end = not file.read(1)
+        except FileNotFoundError:
+            return LogText(start, "")
+        if not (finished and at_end):
+            content = content[: _end_of_lines(content)]
+        return LogText(start + len(content), self._redaction(harmless(content.decode(errors="replace"))))
+
+    def tail(self, build: BuildId, size: int = 64 * 1024) -> str:
+        """Return the last SIZE bytes of BUILD's log, without a first line that was cut."""
+        start = max(0, self.size(build) - size)
+        text = self.read(build, start, size).text
+        return text.partition("\n")[2] if start else text
+
+
+def _end_of_lines(content: bytes) -> int:
+    newline = content.rfind(b"\n") + 1
+    if newline or len(content) < LONGEST_LINE:
+        return newline
+    # One endless line: give what there is, up to the last whole character.
+    return max(len(content.decode(errors="ignore").encode()), 1) if content else 0
+
+
+class Log:
+    """One build's log, open for writing.  Close it, or use it as a context."""
+
+    def __init__(self, descriptor: int, path: Path, redaction: Redaction) -> None:
+        self.descriptor = descriptor
+        """For processes to write into."""
+        self.path = path
+        self._redaction = redaction
+
+    def __enter__(self) -> "Log":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close it; what processes were given stays theirs."""
+        os.close(self.descriptor)
+
+    def size(self) -> int:
+        """Return how many bytes the log has."""
+        return os.fstat(self.descriptor).st_size
+
+    def write(self, text: str) -> None:
+        """Append TEXT as a line of its own."""
+        os.write(self.descriptor, f"{self._redaction(harmless(text))}\n".encode())
+
+    async def say(self, text: str) -> None:
+        """Append TEXT without blocking the loop."""
+        await asyncio.to_thread(self.write, text)

@@ -1,0 +1,61 @@
+"""Bring one commit here, without its history, and never check it out."""
+
+import asyncio
+
+from guix_build_service.git import FETCH_SECONDS, Git, fetching, version_reference
+from guix_build_service.hosts import Hosts
+from guix_build_service.model import Resolved
+from guix_build_service.pipeline.job import Job
+from guix_build_service.pipeline.remote import failure, talk
+from guix_environment.errors import RefNotFound
+from guix_environment.identifiers import Commit
+from guix_environment.processes import Completed
+
+
+async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved) -> None:
+    """Fetch the resolved commit into the job's own bare repository.  Raises `RepositoryFailure` and `HostRefused`.
+
+    Servers that do not give a commit by its name are asked for the branch or tag, which must still stand for that commit.
+    """
+    await asyncio.to_thread(job.folder.mkdir, parents=True, exist_ok=True)
+    words = ("init", "--quiet", "--bare", "--template=")
+    made = await git.run(*words, folder=job.clone)
+    if not made.succeeded:
+        raise failure(made, resolved.repository)
+    kept_as = version_reference(resolved.commit)
+    done = await _fetch(job, git, hosts, resolved, resolved.commit, kept_as)
+    if done.succeeded and await _holds(git, job, resolved.commit):
+        return
+    for name in (f"refs/heads/{resolved.ref}", f"refs/tags/{resolved.ref}") if resolved.ref else ():
+        again = await _fetch(job, git, hosts, resolved, name, kept_as)
+        if again.succeeded and await _holds(git, job, resolved.commit):
+            return
+    raise _failed(done, resolved)
+
+
+async def _fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, wanted: str, kept_as: str) -> Completed:
+    return await talk(
+        git,
+        hosts,
+        resolved.repository,
+        lambda address: fetching(address, wanted, kept_as),
+        timeout=FETCH_SECONDS,
+        folder=job.clone,
+    )
+
+
+async def _holds(git: Git, job: Job, commit: Commit) -> bool:
+    """Tell whether what was fetched is COMMIT; an annotated tag is followed to it."""
+    words = ("rev-parse", "--verify", "--quiet", f"{version_reference(commit)}^{{commit}}")
+    done = await git.run(*words, folder=job.clone)
+    return done.succeeded and done.output.decode().strip() == commit
+
+
+def _failed(done: Completed, resolved: Resolved) -> Exception:
+    said = done.errors.decode(errors="replace")
+    if "not our ref" in said or "unadvertised object" in said or "no such remote ref" in said or done.succeeded:
+        return RefNotFound(
+            f"The repository does not have the commit {resolved.commit.short}, or no longer.",
+            hint="Check that it was pushed, and give a branch's name if the server hands out no single commits.",
+        )
+    return failure(done, resolved.repository)

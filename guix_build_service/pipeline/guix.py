@@ -1,0 +1,173 @@
+"""Ask Guix: each question is one of our own Scheme scripts, each answer one datum that is read as data."""
+
+import asyncio
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_build_service.manifest.canonical import PackageList
+from guix_build_service.manifest.reader import read_all
+from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
+from guix_build_service.pipeline.job import Job
+from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
+from guix_environment.errors import BuildFailure, GuixUnavailable, ManifestFailure
+from guix_environment.files import read_json, write_json
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import StorePath
+from guix_environment.processes import run
+
+QUESTION_SECONDS = 1800.0
+"""How long a question may take: to know what a profile consists of, Guix may have to download things that it grafts."""
+
+_SCRIPTS = Path(__file__).with_name("scheme")
+_LARGEST_ANSWER = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What a manifest amounts to in Guix's own terms, before anything is built."""
+
+    derivation: StorePath
+    profile: StorePath
+    """Where the profile will be."""
+
+
+def identity(command: GuixCommand) -> str:
+    """Return what tells this Guix from any other, newer or older: its program and when that was put there.
+
+    Blocks for a few system calls.  Raises `GuixUnavailable` when there is no such program.
+    """
+    program = shutil.which(command.program, path=command.search_path)
+    if program is None:
+        raise GuixUnavailable("This hub finds no Guix.", hint="The administrator can install it: https://guix.gnu.org/")
+    target = Path(program).resolve()
+    # An item of the store is what its name says; of anything else the time of its installation is part of what it is.
+    moment = "" if str(target).startswith("/gnu/store/") else str(target.stat().st_mtime_ns)
+    return hashlib.sha256(f"{target}\0{moment}".encode()).hexdigest()[:32]
+
+
+def system() -> str:
+    """Return what Guix calls this machine's kind, such as ``x86_64-linux``."""
+    return f"{platform.machine()}-linux"
+
+
+async def lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
+    """Return the derivation of the profile that holds PACKAGES.
+
+    Raises `PackagesUnknown` with all of them and the nearest names, `PackagesConflict`, `GuixUnavailable`, `BuildFailure`.
+    """
+    manifest = job.folder / "manifest.scm"
+    await asyncio.to_thread(manifest.write_text, packages.manifest())
+    match await _ask(command, job, "lower.scm", str(manifest)):
+        case Form(items=(Symbol(name="ready"), Text(value=derivation), Text(value=profile))):
+            return Lowered(StorePath(derivation), StorePath(profile))
+        case Form(items=(Symbol(name="unknown"), *problems)):
+            names = await package_names(command, job, names_folder)
+            found = [_problem(problem) for problem in problems]
+            raise await asyncio.to_thread(unknown, found, names, packages.added)
+        case Form(items=(Symbol(name="conflict"), first, second)):
+            raise conflicting(_occurrence(first), _occurrence(second), packages)
+        case Form(items=(Symbol(name="unsupported"), Text(value=message))):
+            raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
+        case _:
+            raise _strange()
+
+
+async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tuple[StorePath, int], ...]:
+    """Return everything that ITEM refers to, itself included, with the bytes of each."""
+    answer = await _ask(command, job, "closure.scm", item)
+    found = []
+    for entry in answer.items if isinstance(answer, Form) else ():
+        match entry:
+            case Form(items=(Text(value=path), size)):
+                found.append((StorePath(path), int(getattr(size, "text", "0"))))
+            case _:
+                raise _strange()
+    return tuple(found)
+
+
+async def package_names(command: GuixCommand, job: Job, folder: Path) -> Sequence[str]:
+    """Return the names of all packages that this Guix has; asked for once and then kept in FOLDER."""
+    file = folder / f"{await asyncio.to_thread(identity, command)}.json"
+    try:
+        kept = await asyncio.to_thread(read_json, file)
+        return [str(name) for name in kept["names"]]  # type: ignore[attr-defined] # a damaged file raises below
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    answer = await _ask(command, job, "names.scm")
+    names = sorted({item.value for item in answer.items if isinstance(item, Text)} if isinstance(answer, Form) else ())
+    await asyncio.to_thread(write_json, file, {"names": names})
+    return names
+
+
+async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str) -> Datum:
+    """Run SCRIPT with ARGUMENTS and the name of a file to answer in; what it says besides goes to the log."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="answer-", dir=job.folder))
+    file = folder / "answer"
+    start = job.log.size()
+    done = await run(
+        command.script(_SCRIPTS / script, *arguments, file),
+        environment=command.environment(job.marks),
+        timeout=QUESTION_SECONDS,
+        directory=folder,
+        output=job.log.descriptor,
+    )
+    if not done.succeeded:
+        raise _failure(job, start, timed_out=done.timed_out)
+    return await asyncio.to_thread(_read_answer, file)
+
+
+def _read_answer(file: Path) -> Datum:
+    with file.open("rb") as stream:
+        content = stream.read(_LARGEST_ANSWER)
+    data = read_all(content.decode(), largest=_LARGEST_ANSWER, most=4_000_000)
+    if len(data) != 1:
+        raise _strange()
+    return data[0]
+
+
+def _failure(job: Job, start: int, *, timed_out: bool) -> GuixUnavailable | BuildFailure:
+    with job.log.path.open("rb") as file:
+        file.seek(start)
+        said = file.read(1024 * 1024).decode(errors="replace")
+    if "failed to connect to" in said:
+        return GuixUnavailable(
+            "Guix's daemon does not answer on this hub.", hint="The administrator can start it: guix-daemon."
+        )
+    if timed_out:
+        return BuildFailure("Guix did not say in time what these packages amount to.", hint="Try again later.")
+    return BuildFailure("Guix could not work out what these packages amount to.", hint="The log says more.")
+
+
+def _strange() -> BuildFailure:
+    return BuildFailure("Guix answered something unexpected.", hint="Tell the administrator: this is a fault of the hub.")
+
+
+def _problem(datum: Datum) -> Problem:
+    match datum:
+        case Form(items=(Text(value=specification), Symbol(name=kind), *alternatives)):
+            return Problem(specification, kind, tuple(_texts(alternatives)))
+    raise _strange()
+
+
+def _occurrence(datum: Datum) -> Occurrence:
+    match datum:
+        case Form(items=(Text(value=name), Text(value=version), Text(value=output), *through)):
+            return Occurrence(name, version, output, tuple(_texts(through)))
+    raise _strange()
+
+
+def _texts(data: Sequence[Datum]) -> list[str]:
+    return [item.value for item in data if isinstance(item, Text)]
+
+
+def search_path() -> str:
+    """Return the PATH on which the service finds Guix and Git: its own, and the places of a usual installation."""
+    own = os.environ.get("PATH", "")
+    usual = ["/var/guix/profiles/per-user/root/current-guix/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    return ":".join(dict.fromkeys([*filter(None, own.split(":")), *usual]))

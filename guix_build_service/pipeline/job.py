@@ -1,0 +1,109 @@
+"""What a build's steps are given and what they pass on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from guix_build_service.git import Git
+from guix_build_service.hosts import Hosts
+from guix_build_service.logs import Log
+from guix_build_service.manifest.canonical import PackageList
+from guix_build_service.model import BuildState, Progress, Resolved
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import BuildId, Commit, StorePath, VariableName
+from guix_environment.records import Records
+from guix_environment.repository_url import RepositoryUrl
+from guix_environment.roots import Roots
+
+MARK = "GUIX_BUILD_SERVICE_BUILD"
+"""The variable that every process of a build has in its environment, with the build's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all builds share: tools, places and limits."""
+
+    git: Git
+    guix: GuixCommand
+    hosts: Hosts
+    records: Records
+    roots: Roots
+    state_folder: Path
+    """For what the service keeps for itself: what it knows of finished profiles, and builds' own folders."""
+    build_seconds: float
+    """How long Guix may take for one environment."""
+    silent_seconds: int = 3600
+    """How long one package's build may say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One build, as its steps see it."""
+
+    build: BuildId
+    repository: RepositoryUrl
+    ref: str
+    subdirectory: str
+    commit: Commit | None
+    """Where it is known already; then only that commit is built."""
+    force: bool
+    folder: Path
+    """A folder of the job's own, gone when the job ends."""
+    log: Log
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """What the job's processes have in their environment."""
+        return {MARK: str(self.build)}
+
+    @property
+    def clone(self) -> Path:
+        """The job's own bare repository."""
+        return self.folder / "repository.git"
+
+
+class Reporter(Protocol):
+    """Who wants to know how a job goes on."""
+
+    async def entered(self, state: BuildState) -> None:
+        """The job is in STATE now."""
+
+    async def resolved(self, resolved: Resolved) -> None:
+        """The job's commit is known now."""
+
+    async def progressed(self, progress: Progress) -> None:
+        """Guix is this far now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadManifest:
+    """What the repository asks for."""
+
+    packages: PackageList
+    source: str
+    """The file that says so."""
+    notebook: str
+    """The notebook to open first; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile that was built, and all that must be known of it to start sessions."""
+
+    key: str
+    """Its environment key, and the name of its root."""
+    path: StorePath
+    closure: tuple[StorePath, ...]
+    size: int
+    """Bytes of the closure."""
+    variables: Mapping[VariableName, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """All of a finished build but the versions that are made of it."""
+
+    resolved: Resolved
+    manifest: ReadManifest
+    profile: Profile

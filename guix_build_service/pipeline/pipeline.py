@@ -1,0 +1,116 @@
+"""The steps of a build, in order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+from guix_build_service.git import Git
+from guix_build_service.model import BuildState, Environment, Resolved, Version
+from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve
+from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
+from guix_build_service.pipeline.kernels import remove_folder
+from guix_environment.identifiers import BuildId
+from guix_environment.repository_url import RepositoryUrl
+
+
+class Pipeline:
+    """Runs jobs.  One instance serves all builds of the service; what two of them share, they do not do twice."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+        self._profiles = _Locks()
+        self._repositories = _Locks()
+        self._used: dict[BuildId, str] = {}
+
+    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+        """Return the commit that REF of the repository at URL stands for now.  Raises as `resolve.resolve` does."""
+        return await resolve.resolve(self.workshop.git, self.workshop.hosts, url, ref)
+
+    async def make(self, job: Job, reporter: Reporter) -> Made:
+        """Do all of JOB but publishing.  Raises what a person is told; leaves nothing behind but what `finish` removes."""
+        git = self._git(job)
+        hosts = self.workshop.hosts
+        await reporter.entered(BuildState.RESOLVING)
+        if job.commit is None:
+            resolved = await resolve.resolve(git, hosts, job.repository, job.ref)
+            await reporter.resolved(resolved)
+        else:
+            resolved = Resolved(job.repository, job.ref, job.commit)
+        shown = f"{resolved.ref} of " if resolved.ref else ""
+        await job.log.say(f"{shown}{resolved.repository} is commit {resolved.commit}.")
+        await reporter.entered(BuildState.FETCHING)
+        await fetch.fetch(job, git, hosts, resolved)
+        await reporter.entered(BuildState.READING)
+        manifest = await read.read(job, git, resolved.commit)
+        await _tell(job, manifest)
+        key = await build.key_of(self.workshop, manifest.packages)
+        async with self._profiles.held(key):
+            self._used[job.build] = key
+            profile = None if job.force else await build.known_profile(self.workshop, key)
+            if profile is not None:
+                await job.log.say("A profile of exactly these packages is there already.")
+                await reporter.entered(BuildState.BUILDING)
+                return Made(resolved, manifest, profile)
+            lowered = await guix.lower(
+                self.workshop.guix, job, manifest.packages, self.workshop.state_folder / "package-names"
+            )
+            await reporter.entered(BuildState.BUILDING)
+            await job.log.say(f"Building {lowered.profile}")
+            return Made(resolved, manifest, await build.build(self.workshop, job, key, lowered, reporter))
+
+    async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
+        """Write the record of ENVIRONMENT's new version, which is current from then on."""
+        async with self._repositories.held(environment.id):
+            return await publish.publish(self.workshop.records, self._git(job), job, made, environment)
+
+    def withdraw(self, version: Version) -> None:
+        """Remove the record of a version that was published and then not kept.  Blocks."""
+        remove_folder(self.workshop.records.version_folder(version.environment, version.id))
+
+    async def finish(self, job: Job, in_use: Callable[[str], Awaitable[bool]]) -> None:
+        """Remove the job's own folder, and let go of its profile where no version came of it.
+
+        IN_USE tells whether any version has the profile of a key.
+        """
+        await asyncio.to_thread(remove_folder, job.folder)
+        key = self._used.pop(job.build, None)
+        if key is not None:
+            await self.forget(key, in_use)
+
+    async def forget(self, key: str, in_use: Callable[[str], Awaitable[bool]]) -> None:
+        """Let go of the profile KEY, unless a version has it or a job is about to make one of it."""
+        async with self._profiles.held(key):
+            if key not in self._used.values() and not await in_use(key):
+                await asyncio.to_thread(build.forget_profile, self.workshop, key)
+
+    def _git(self, job: Job) -> Git:
+        return replace(self.workshop.git, marks=job.marks)
+
+
+async def _tell(job: Job, manifest: ReadManifest) -> None:
+    packages = manifest.packages
+    added = f", and for the notebooks' kernels {', '.join(packages.added)}" if packages.added else ""
+    named = [name for name in packages.specifications() if name not in packages.added]
+    await job.log.say(f"{manifest.source} names {', '.join(named) or 'no packages'}{added}.")
+
+
+class _Locks:
+    """One lock for each name in use."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[name]
+            if users == 1:
+                del self._locks[name]
+            else:
+                self._locks[name] = (lock, users - 1)

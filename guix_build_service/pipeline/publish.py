@@ -1,0 +1,123 @@
+"""Write the environment record of a version, so that sessions can start without this service and without Guix."""
+
+import asyncio
+from pathlib import Path
+
+from guix_build_service.git import Git, fetching, version_reference
+from guix_build_service.hosts import Reached
+from guix_build_service.model import Environment, Version, now
+from guix_build_service.pipeline.job import Job, Made
+from guix_build_service.pipeline.kernels import remove_folder, write_kernels
+from guix_environment.errors import BuildFailure
+from guix_environment.files import write_atomically
+from guix_environment.identifiers import EnvironmentId, VersionId
+from guix_environment.records import EnvironmentRecord, Records, VersionRecord
+from guix_environment.repository_url import RepositoryUrl
+
+
+async def publish(records: Records, git: Git, job: Job, made: Made, environment: Environment) -> Version:
+    """Write what sessions of ENVIRONMENT need of the version that was MADE, and make it the one they start from.
+
+    The version's folder is whole before the environment's record names it.  When anything fails, nothing of the version
+    stays.
+    """
+    identifier = VersionId.new()
+    try:
+        await _keep_commit(records, git, job, made, environment.id)
+        record = await asyncio.to_thread(_write_version, records, made, job.subdirectory, environment.id, identifier)
+        await asyncio.to_thread(write_environment, records, environment, identifier)
+    except BaseException:
+        remove_folder(records.version_folder(environment.id, identifier))
+        raise
+    return Version(
+        id=identifier,
+        environment=environment.id,
+        build=job.build,
+        commit=record.commit,
+        ref=record.ref,
+        subdirectory=record.subdirectory,
+        key=made.profile.key,
+        profile=record.profile,
+        size=record.size,
+        kernels=tuple(kernel.display_name for kernel in record.kernels),
+        packages=made.manifest.packages.specifications(),
+        created=now(),
+    )
+
+
+def write_environment(records: Records, environment: Environment, current: VersionId) -> None:
+    """Write the record of ENVIRONMENT with CURRENT as the version that sessions start from.  Blocks."""
+    records.write_environment(
+        EnvironmentRecord(
+            id=environment.id,
+            name=environment.name,
+            description=environment.description,
+            repository=str(environment.repository),
+            owner=environment.owner,
+            visibility=environment.visibility,
+            groups=environment.groups,
+            current=current,
+            memory=environment.memory,
+            cpu=environment.cpu,
+        )
+    )
+
+
+def remove_environment(records: Records, environment: EnvironmentId) -> None:
+    """Remove the record of ENVIRONMENT with all its versions: its name first, so that no session starts.  Blocks."""
+    folder = records.environment_folder(environment)
+    (folder / "environment.json").unlink(missing_ok=True)
+    remove_folder(folder)
+
+
+def _write_version(
+    records: Records, made: Made, subdirectory: str, environment: EnvironmentId, identifier: VersionId
+) -> VersionRecord:
+    kernels = write_kernels(made.profile.path, made.profile.variables, records.kernels(environment, identifier))
+    record = VersionRecord(
+        id=identifier,
+        commit=made.resolved.commit,
+        ref=made.resolved.ref,
+        subdirectory=subdirectory,
+        profile=made.profile.path,
+        closure=made.profile.closure,
+        variables=made.profile.variables,
+        kernels=kernels,
+        size=made.profile.size,
+        notebook=made.manifest.notebook,
+    )
+    folder = records.version_folder(environment, identifier)
+    write_atomically(folder / "manifest.scm", made.manifest.packages.manifest().encode())
+    records.write_version(environment, record)
+    return record
+
+
+async def _keep_commit(records: Records, git: Git, job: Job, made: Made, environment: EnvironmentId) -> None:
+    """Have the environment's own repository hold the commit, under its name and as its branch."""
+    repository = records.repository(environment)
+    if not (repository / "HEAD").exists():
+        await asyncio.to_thread(repository.parent.mkdir, parents=True, exist_ok=True)
+        _check((await git.run("init", "--quiet", "--bare", "--template=", folder=repository)).succeeded)
+    commit, name = made.resolved.commit, version_reference(made.resolved.commit)
+    words = fetching(f"file://{job.clone}", name, name)
+    # Our own repository, which `fetch` made: the policy for people's addresses does not apply to it.
+    own = Reached(RepositoryUrl("file", "", None, str(job.clone)))
+    _check((await git.run(*words, folder=repository, reached=own)).succeeded)
+    branch = made.resolved.ref
+    if branch:
+        done = await git.run("update-ref", f"refs/heads/{branch}", f"{commit}^{{commit}}", folder=repository)
+        if done.succeeded:
+            await git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=repository)
+    await asyncio.to_thread(_make_readable, repository)
+
+
+def _check(succeeded: bool) -> None:
+    if not succeeded:
+        raise BuildFailure("The repository could not be kept for sessions.", hint="Build it again.")
+
+
+def _make_readable(folder: Path) -> None:
+    """Let sessions, which run as others, read the repository, whatever our ``umask`` is."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))

@@ -1,0 +1,116 @@
+"""Find the manifest of a commit and read it as data."""
+
+from dataclasses import dataclass
+
+from guix_build_service.git import Git
+from guix_build_service.manifest.grammar import EXAMPLE, read_manifest
+from guix_build_service.manifest.kernels import with_kernels
+from guix_build_service.manifest.reader import LARGEST_TEXT
+from guix_build_service.pipeline.job import Job, ReadManifest
+from guix_environment.errors import ManifestMissing, ManifestUnreadable, RepositoryUnavailable
+from guix_environment.identifiers import Commit
+
+_PLACES = ("manifest.scm", ".guix/manifest.scm", "guix/manifest.scm")
+_REGULAR = frozenset({"100644", "100755"})
+_LINK = "120000"
+_HINT = f"Add a file manifest.scm that names the packages, such as:\n{EXAMPLE}"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One line of ``git ls-tree --long``."""
+
+    mode: str
+    kind: str
+    name: str
+    size: int
+    path: str
+
+
+async def read(job: Job, git: Git, commit: Commit) -> ReadManifest:
+    """Return what COMMIT asks for, kernels included.  Raises `ManifestMissing`, `ManifestUnreadable`."""
+    file = await _manifest(job, git, commit)
+    text = await _content(job, git, file)
+    try:
+        packages = read_manifest(text)
+    except ManifestUnreadable as error:
+        details = {**error.details, "file": file.path}
+        message = error.message.replace("The manifest", file.path, 1)
+        raise ManifestUnreadable(message, hint=error.hint, details=details) from error
+    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit))
+
+
+def places(subdirectory: str) -> tuple[str, ...]:
+    """Return where a manifest is looked for, in order."""
+    inside = tuple(f"{subdirectory}/{place}" for place in _PLACES) if subdirectory else ()
+    return (*inside, *(place for place in _PLACES if not subdirectory or "/" in place))
+
+
+async def _manifest(job: Job, git: Git, commit: Commit) -> _File:
+    wanted = places(job.subdirectory)
+    found = {file.path: file for file in await _list(job, git, commit, *wanted)}
+    for path in wanted:
+        file = found.get(path)
+        if file is None or file.kind == "tree":
+            continue
+        if file.mode == _LINK:
+            raise ManifestUnreadable(
+                f"{path} is a symbolic link, and links in repositories are not followed.",
+                hint="Put the manifest itself there.",
+                details={"file": path},
+            )
+        if file.mode not in _REGULAR:
+            continue
+        return file
+    where = f"the folder {job.subdirectory} of the repository" if job.subdirectory else "the repository"
+    raise ManifestMissing(f"There is no manifest.scm in {where}.", hint=_HINT, details={"looked_for": list(wanted)})
+
+
+async def _content(job: Job, git: Git, file: _File) -> str:
+    if file.size > LARGEST_TEXT:
+        raise ManifestUnreadable(
+            f"{file.path} is larger than {LARGEST_TEXT // 1024} KiB.",
+            hint="A manifest names packages, and needs a few lines.",
+            details={"file": file.path},
+        )
+    done = await git.run("cat-file", "blob", file.name, folder=job.clone, limit=LARGEST_TEXT + 1)
+    if not done.succeeded:
+        raise _unexpected()
+    try:
+        return done.output.decode()
+    except UnicodeDecodeError:
+        raise ManifestUnreadable(
+            f"{file.path} is not text in UTF-8.", hint="Save it in that encoding.", details={"file": file.path}
+        ) from None
+
+
+async def _notebook(job: Job, git: Git, commit: Commit) -> str:
+    """Return the notebook that people see first: ``index.ipynb``, else the first by name."""
+    prefix = f"{job.subdirectory}/" if job.subdirectory else ""
+    files = await _list(job, git, commit, *([prefix] if prefix else []))
+    names = sorted(
+        file.path.removeprefix(prefix) for file in files if file.mode in _REGULAR and file.path.endswith(".ipynb")
+    )
+    return "index.ipynb" if "index.ipynb" in names else next((name for name in names if _is_plain(name)), "")
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether NAME can stand in an address and a record without surprises."""
+    return len(name) <= 200 and name.isprintable() and "\\" not in name
+
+
+async def _list(job: Job, git: Git, commit: Commit, *paths: str) -> list[_File]:
+    done = await git.run("ls-tree", "-z", "--long", "--full-tree", commit, "--", *paths, folder=job.clone)
+    if not done.succeeded:
+        raise _unexpected()
+    files = []
+    # The last piece is empty, or was cut where the listing is endless.
+    for line in done.output.decode(errors="replace").split("\0")[:-1]:
+        description, _, path = line.partition("\t")
+        mode, kind, name, size = description.split()
+        files.append(_File(mode, kind, name, int(size) if size.isdecimal() else 0, path))
+    return files
+
+
+def _unexpected() -> RepositoryUnavailable:
+    return RepositoryUnavailable("The repository could not be read after it was fetched.", hint="Build it again.")

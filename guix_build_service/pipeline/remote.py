@@ -1,0 +1,81 @@
+"""Talk to a repository elsewhere: one Git command, and what its failures mean to a person."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from guix_build_service.git import Git
+from guix_build_service.hosts import Hosts
+from guix_environment.errors import RepositoryTooLarge, RepositoryUnavailable
+from guix_environment.processes import Completed
+from guix_environment.repository_url import RepositoryUrl
+
+_REDIRECTED = re.compile(r"returned error: 30[1278]|unable to update url base from redirection")
+_UNANSWERED = re.compile(
+    r"Could not resolve host|Connection refused|Failed to connect|Connection timed out|timed out|too slow"
+)
+_CERTIFICATE = re.compile(r"certificate|SSL|TLS")
+_TOO_LARGE = re.compile(r"File too large|signal 25|exceeds maximum allowed size")
+
+
+async def talk(
+    git: Git,
+    hosts: Hosts,
+    url: RepositoryUrl,
+    words: Callable[[str], Sequence[str]],
+    *,
+    timeout: float,  # noqa: ASYNC109 - it ends the process, see processes.run
+    folder: Path | None = None,
+) -> Completed:
+    """Run the Git command that WORDS makes of an address, on URL; raise what its failure to reach a repository means.
+
+    Redirects are not followed, because they lead past the hosts that were checked.  Some forges redirect the address
+    without ``.git`` to the one with it, so that one is tried then, on the same host.
+    """
+    done = await _run(git, hosts, url, words, timeout, folder)
+    if not done.succeeded and _REDIRECTED.search(_said(done)) and not url.path.endswith(".git"):
+        done = await _run(git, hosts, replace(url, path=f"{url.path}.git"), words, timeout, folder)
+    return done
+
+
+async def _run(
+    git: Git,
+    hosts: Hosts,
+    url: RepositoryUrl,
+    words: Callable[[str], Sequence[str]],
+    seconds: float,
+    folder: Path | None,
+) -> Completed:
+    reached = await hosts.check(url)
+    return await git.run(*words(str(url)), reached=reached, timeout=seconds, folder=folder)
+
+
+def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | RepositoryTooLarge:
+    """Return what the failed command DONE means.
+
+    Few kinds, and no word of the server's: an answer that told more would let people explore networks with it.
+    """
+    said = _said(done)
+    if _TOO_LARGE.search(said) or done.status in {-25, 153}:
+        return RepositoryTooLarge(
+            "The repository is larger than this hub fetches.",
+            hint="Keep large data elsewhere, and let the notebook download it.",
+        )
+    if done.timed_out or _UNANSWERED.search(said):
+        return RepositoryUnavailable(
+            f"{url.authority or 'The folder'} does not answer, or too slowly.", hint="Try again later, or check the address."
+        )
+    if _CERTIFICATE.search(said):
+        return RepositoryUnavailable(
+            f"{url.authority} does not prove who it is: its certificate is not accepted.",
+            hint="Ask the administrator of that server, or of this hub.",
+        )
+    return RepositoryUnavailable(
+        f"There is no Git repository at {url}, or it is private.",
+        hint="Open the address in a browser, and paste what the forge shows for cloning over HTTPS.",
+    )
+
+
+def _said(done: Completed) -> str:
+    return done.errors.decode(errors="replace")

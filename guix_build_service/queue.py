@@ -1,0 +1,263 @@
+"""The queue: durable jobs, a few at a time, first come first served.
+
+The rows of the store are the truth.  What runs here is only what some row says is running; a service that was killed finds
+those rows at its next start, ends what is left of their processes, and puts them back in their old place.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from guix_build_service.logs import Logs
+from guix_build_service.manifest.canonical import request_key
+from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Progress, Resolved, Version
+from guix_build_service.pipeline.job import MARK, Job, Made
+from guix_build_service.pipeline.kernels import remove_folder
+from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.pipeline.publish import remove_environment, write_environment
+from guix_build_service.store import Store
+from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, NotFound
+from guix_environment.identifiers import BuildId, EnvironmentId
+from guix_environment.processes import end, marked_with
+from guix_environment.repository_url import RepositoryUrl
+
+log = logging.getLogger("guix_build_service.queue")
+
+
+class Queue:
+    """Takes builds from the store, has the pipeline make them, and tells whoever follows."""
+
+    def __init__(self, store: Store, pipeline: Pipeline, logs: Logs, folder: Path, *, running_builds: int = 2) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._logs = logs
+        self._folder = folder
+        """Where jobs have their own folders."""
+        self._places = running_builds
+        self._tasks: dict[BuildId, asyncio.Task[None]] = {}
+        self._cancelled: set[BuildId] = set()
+        self._news = asyncio.Event()
+        self._dispatcher: asyncio.Task[None] | None = None
+        self.changes = Changes()
+
+    async def start(self) -> None:
+        """End what is left of builds that ran when the service ended, requeue them, and begin to work."""
+        for build in await self._store.builds_in(RUNNING):
+            await self._end_processes(build.id)
+            await asyncio.to_thread(remove_folder, self._folder / build.id)
+            await self._store.requeue(build.id)
+            log.info("Build %s was interrupted and waits for its turn again.", build.id)
+        self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
+        self._news.set()
+
+    async def stop(self) -> None:
+        """End all running builds and their processes; their rows stay as they are, for the next start."""
+        if self._dispatcher is not None:
+            self._dispatcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._dispatcher
+        tasks = list(self._tasks.items())
+        for _, task in tasks:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
+        for build, _ in tasks:
+            await self._end_processes(build)
+
+    def notice(self) -> None:
+        """Look for queued builds now."""
+        self._news.set()
+
+    async def cancel(self, build: BuildId) -> Build:
+        """Stop BUILD in whatever state it is, and return once none of its processes runs any more.
+
+        A build that has ended already stays as it is.
+        """
+        if build not in self._tasks:
+            with contextlib.suppress(Conflict):
+                await self._store.finish(build, BuildState.CANCELLED)
+        # Looked up again: its turn may have come in between.
+        if task := self._tasks.get(build):
+            self._cancelled.add(build)
+            task.cancel()
+            await asyncio.wait([task])
+        self.changes.announce(build)
+        return await self._store.build(build)
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while len(self._tasks) < self._places and (build := await self._store.claim()):
+                task = asyncio.create_task(self._run(build), name=f"build {build.id}")
+                self._tasks[build.id] = task
+                task.add_done_callback(functools.partial(self._done, build.id))
+
+    def _done(self, build: BuildId, _: asyncio.Task[None]) -> None:
+        del self._tasks[build]
+        self._cancelled.discard(build)
+        self.changes.announce(build)
+        self._news.set()
+
+    async def _run(self, build: Build) -> None:
+        """Make BUILD and note how that ended.  The owner of everything that belongs to it: folder, log, processes."""
+        job = Job(
+            build=build.id,
+            repository=build.repository,
+            ref=build.ref,
+            subdirectory=build.subdirectory,
+            commit=build.commit,
+            force=build.force,
+            folder=self._folder / build.id,
+            log=await asyncio.to_thread(self._logs.open, build.id),
+        )
+        try:
+            await self._make(build, job)
+        except asyncio.CancelledError:
+            # Either somebody cancelled this build, or the service ends and the row stays for its next start.
+            if build.id in self._cancelled:
+                await self._finish(job, BuildState.CANCELLED, None)
+            raise
+        except GuixSpawnerError as error:
+            await self._finish(job, BuildState.FAILED, error)
+        except Exception:  # the last line of defence: a fault of ours must not leave a build running for ever
+            log.exception("Build %s failed unexpectedly.", build.id)
+            failure = BuildFailure(
+                "The hub failed while it built this.", hint="Tell the administrator: the service's log says more."
+            )
+            await self._finish(job, BuildState.FAILED, failure)
+        finally:
+            await self._pipeline.finish(job, self._in_use)
+            job.log.close()
+
+    async def _make(self, build: Build, job: Job) -> None:
+        published: dict[EnvironmentId, Version] = {}
+        try:
+            made = await self._pipeline.make(job, _Reporter(self._store, self.changes, build))
+            await self._publish_all(job, made, published)
+        except BaseException:
+            for version in published.values():
+                await self._withdraw(version)
+            raise
+        await job.log.say("Ready.")
+
+    async def _publish_all(self, job: Job, made: Made, published: dict[EnvironmentId, Version]) -> None:
+        """Publish for every environment that waits, also for those that join while others are published."""
+        missing = (await self._store.build(job.build)).environments
+        while missing:
+            for identifier in missing:
+                with contextlib.suppress(NotFound):  # deleted meanwhile
+                    environment = (await self._store.environment(identifier)).environment
+                    published[identifier] = await self._pipeline.publish(job, made, environment)
+            missing = await self._complete(job.build, list(published.values()))
+
+    async def _complete(self, build: BuildId, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
+        """Declare BUILD ready and return which environments joined meanwhile.
+
+        It is one transaction, which happens even when we are cancelled during it; a build that is ready then stays so.
+        """
+        completing = asyncio.ensure_future(self._store.complete(build, versions))
+        try:
+            return (await asyncio.shield(completing)).missing
+        except asyncio.CancelledError:
+            missing = (await completing).missing
+            if missing:
+                raise
+            return missing
+
+    async def _withdraw(self, version: Version) -> None:
+        """Have the records say again what the store says."""
+        await asyncio.to_thread(self._pipeline.withdraw, version)
+        await self.write_record(version.environment)
+
+    async def write_record(self, environment: EnvironmentId) -> None:
+        """Write the record of ENVIRONMENT as the store has it; without a current version there is none."""
+        records = self._pipeline.workshop.records
+        try:
+            known = (await self._store.environment(environment)).environment
+        except NotFound:
+            known = None
+        if known is None or known.current is None:
+            await asyncio.to_thread(remove_environment, records, environment)
+        else:
+            await asyncio.to_thread(write_environment, records, known, known.current)
+
+    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+        """Return the commit that REF of the repository at URL stands for now, outside of any build."""
+        return await self._pipeline.resolve(url, ref)
+
+    async def remove_leftovers(self) -> None:
+        """Remove the files and roots of deleted environments, also of those that an earlier end of the service left."""
+        workshop = self._pipeline.workshop
+        for removal in await self._store.removals():
+            await asyncio.to_thread(remove_environment, workshop.records, removal.environment)
+            for key in removal.keys:
+                await self._pipeline.forget(key, self._in_use)
+            await self._store.removed(removal.environment)
+
+    async def _in_use(self, key: str) -> bool:
+        return bool(await self._store.keys_in_use([key]))
+
+    async def _finish(self, job: Job, state: BuildState, error: GuixSpawnerError | None) -> None:
+        await self._end_processes(job.build)
+        await job.log.say(error.message if error else "Cancelled.")
+        if error and error.hint:
+            await job.log.say(error.hint)
+        with contextlib.suppress(Conflict):
+            await self._store.finish(job.build, state, error.as_json() if error else None)
+
+    async def _end_processes(self, build: BuildId) -> None:
+        """End every process that has BUILD's mark in its environment, whoever started it."""
+        for process in await asyncio.to_thread(marked_with, MARK, str(build)):
+            await end(process)
+
+
+class _Reporter:
+    """Takes a running build from state to state."""
+
+    def __init__(self, store: Store, changes: "Changes", build: Build) -> None:
+        self._store = store
+        self._changes = changes
+        self._build = build
+
+    async def entered(self, state: BuildState) -> None:
+        if state is not self._build.state:
+            self._build = await self._store.move(self._build.id, self._build.state, state)
+        self._changes.announce(self._build.id)
+
+    async def resolved(self, resolved: Resolved) -> None:
+        key = request_key(resolved.repository.digest, resolved.commit, self._build.subdirectory, RECIPE_VERSION)
+        self._build = await self._store.set_commit(self._build.id, resolved.ref, resolved.commit, key)
+        self._changes.announce(self._build.id)
+
+    async def progressed(self, progress: Progress) -> None:
+        if progress != self._build.progress:
+            self._build = await self._store.set_progress(self._build.id, progress)
+        # Also without progress: the log may have grown.
+        self._changes.announce(self._build.id)
+
+
+class Changes:
+    """Wakes those who follow a build when something about it changed."""
+
+    def __init__(self) -> None:
+        self._followers: dict[BuildId, set[asyncio.Event]] = {}
+
+    def announce(self, build: BuildId) -> None:
+        """Wake all who follow BUILD."""
+        for event in self._followers.get(build, ()):
+            event.set()
+
+    @contextlib.asynccontextmanager
+    async def following(self, build: BuildId) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set whenever BUILD changed; clear it before looking."""
+        event = asyncio.Event()
+        self._followers.setdefault(build, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._followers[build].discard(event)
+            if not self._followers[build]:
+                del self._followers[build]

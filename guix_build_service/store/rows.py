@@ -1,0 +1,131 @@
+"""Rows as values of the model, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from guix_build_service.model import Build, BuildState, Environment, Progress, Version
+from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
+from guix_environment.records import Visibility
+from guix_environment.repository_url import RepositoryUrl
+
+Values = Mapping[str, Any]
+
+
+def environment(row: RowMapping) -> Environment:
+    """Return the environment in ROW."""
+    return Environment(
+        id=EnvironmentId(row["id"]),
+        name=row["name"],
+        description=row["description"],
+        repository=RepositoryUrl.parse(row["repository"]),
+        ref=row["ref"],
+        subdirectory=row["subdirectory"],
+        owner=row["owner"],
+        visibility=Visibility(row["visibility"]),
+        groups=tuple(row["groups"]),
+        memory=row["memory"],
+        cpu=row["cpu"],
+        current=VersionId(row["current"]) if row["current"] else None,
+        created=row["created"],
+        updated=row["updated"],
+    )
+
+
+def environment_values(value: Environment) -> Values:
+    """Return the columns of an environment."""
+    return {
+        "id": str(value.id),
+        "name": value.name,
+        "description": value.description,
+        "repository": str(value.repository),
+        "ref": value.ref,
+        "subdirectory": value.subdirectory,
+        "owner": value.owner,
+        "visibility": value.visibility.value,
+        "groups": list(value.groups),
+        "memory": value.memory,
+        "cpu": value.cpu,
+        "current": str(value.current) if value.current else None,
+        "created": value.created,
+        "updated": value.updated,
+    }
+
+
+def version(row: RowMapping) -> Version:
+    """Return the version in ROW."""
+    return Version(
+        id=VersionId(row["id"]),
+        environment=EnvironmentId(row["environment"]),
+        build=BuildId(row["build"]),
+        commit=Commit(row["commit"]),
+        ref=row["ref"],
+        subdirectory=row["subdirectory"],
+        key=row["key"],
+        profile=StorePath(row["profile"]),
+        size=row["size"],
+        kernels=tuple(row["kernels"]),
+        packages=tuple(row["packages"]),
+        created=row["created"],
+    )
+
+
+def version_values(value: Version) -> Values:
+    """Return the columns of a version."""
+    return {
+        "id": str(value.id),
+        "environment": str(value.environment),
+        "build": str(value.build),
+        "commit": str(value.commit),
+        "ref": value.ref,
+        "subdirectory": value.subdirectory,
+        "key": value.key,
+        "profile": str(value.profile),
+        "size": value.size,
+        "kernels": list(value.kernels),
+        "packages": list(value.packages),
+        "created": value.created,
+    }
+
+
+def build(row: RowMapping, environments: Sequence[str]) -> Build:
+    """Return the build in ROW, which is for ENVIRONMENTS."""
+    return Build(
+        id=BuildId(row["id"]),
+        environments=tuple(EnvironmentId(identifier) for identifier in environments),
+        repository=RepositoryUrl.parse(row["repository"]),
+        ref=row["ref"],
+        subdirectory=row["subdirectory"],
+        commit=Commit(row["commit"]) if row["commit"] else None,
+        state=BuildState(row["state"]),
+        force=row["force"],
+        requested_by=row["requested_by"],
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        error=row["error"],
+        progress=Progress(row["phase"], row["done"], row["total"]),
+    )
+
+
+def build_values(value: Build, request_key: str | None) -> Values:
+    """Return the columns of a build."""
+    return {
+        "id": str(value.id),
+        "repository": str(value.repository),
+        "ref": value.ref,
+        "subdirectory": value.subdirectory,
+        "commit": str(value.commit) if value.commit else None,
+        "request_key": request_key,
+        "state": value.state.value,
+        "force": value.force,
+        "requested_by": value.requested_by,
+        "created": value.created,
+        "started": value.started,
+        "finished": value.finished,
+        "error": dict(value.error) if value.error is not None else None,
+        "phase": value.progress.phase,
+        "done": value.progress.done,
+        "total": value.progress.total,
+    }

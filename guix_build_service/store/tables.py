@@ -1,0 +1,116 @@
+"""The tables, as the newest migration leaves them."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite knows no time zones, so that one is kept in the code."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn a moment into what the database keeps."""
+        del dialect
+        return value.astimezone(UTC).replace(tzinfo=None) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn what the database kept into a moment."""
+        del dialect
+        return value.replace(tzinfo=UTC) if value is not None else None
+
+
+metadata = MetaData()
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("repository", String(600), nullable=False),
+    Column("ref", String(200), nullable=False),
+    Column("subdirectory", String(600), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("visibility", String(20), nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("memory", BigInteger),
+    Column("cpu", Float),
+    # No foreign key: an environment and its current version would each need the other first.
+    Column("current", String(12)),
+    Column("created", Moment, nullable=False),
+    Column("updated", Moment, nullable=False),
+    Index("environments_of_owner", "owner", "repository"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("build", String(12), nullable=False),
+    Column("commit", String(64), nullable=False),
+    Column("ref", String(200), nullable=False),
+    Column("subdirectory", String(600), nullable=False),
+    Column("key", String(64), nullable=False, index=True),
+    Column("profile", String(300), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("kernels", JSON, nullable=False),
+    Column("packages", JSON, nullable=False),
+    Column("created", Moment, nullable=False),
+)
+
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("repository", String(600), nullable=False),
+    Column("ref", String(200), nullable=False),
+    Column("subdirectory", String(600), nullable=False),
+    Column("commit", String(64)),
+    Column("request_key", String(64), index=True),
+    Column("state", String(20), nullable=False, index=True),
+    Column("force", Boolean, nullable=False),
+    Column("requested_by", String(255), nullable=False),
+    Column("created", Moment, nullable=False, index=True),
+    Column("started", Moment),
+    Column("finished", Moment),
+    Column("error", JSON),
+    Column("phase", String(200), nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+)
+
+waiting = Table(
+    "build_environments",
+    metadata,
+    Column("build", String(12), ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("joined", Moment, nullable=False),
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    # What was deleted and whose files may still lie there, until they do not.
+    Column("environment", String(12), primary_key=True),
+    Column("keys", JSON, nullable=False),
+)

@@ -1,0 +1,95 @@
+"""A build service without its web, over a real Git server, for tests."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_build_service.application import account_name
+from guix_build_service.git import Git, find_git
+from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.logs import Logs
+from guix_build_service.manager import Manager, Policy
+from guix_build_service.model import Build, BuildChanged, EnvironmentDetail, LogText, Person
+from guix_build_service.pipeline.guix import search_path
+from guix_build_service.pipeline.job import Workshop
+from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.queue import Queue
+from guix_build_service.store import Store
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import BuildId
+from guix_environment.records import Records
+from guix_environment.roots import Roots
+
+ADA = Person("ada")
+BOB = Person("bob")
+CAROL = Person("carol", frozenset({"lab"}))
+ADMIN = Person("admin", admin=True)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything of a service but its web."""
+
+    folder: Path
+    store: Store
+    queue: Queue
+    manager: Manager
+    records: Records
+    roots: Roots
+    logs: Logs
+
+    async def finished(self, build: Build | EnvironmentDetail | None, seconds: float = 300) -> Build:
+        """Wait for a build's end."""
+        if isinstance(build, EnvironmentDetail):
+            build = build.build
+        assert build is not None
+        async with asyncio.timeout(seconds):
+            async for event in self.manager.follow(build.id, ADMIN):
+                if isinstance(event, BuildChanged):
+                    build = event.build
+        return build
+
+    async def log(self, build: BuildId) -> str:
+        """Return a build's whole log."""
+        events = [event async for event in self.manager.follow(build, ADMIN)]
+        return "".join(event.text for event in events if isinstance(event, LogText))
+
+
+@contextlib.asynccontextmanager
+async def installation(
+    folder: Path,
+    git_host: str,
+    *,
+    guix: str = "guix",
+    roots: Path | None = None,
+    running_builds: int = 2,
+    build_seconds: float = 600,
+    start: bool = True,
+) -> AsyncIterator[Installation]:
+    """Run a service in FOLDER that may fetch from GIT_HOST, until the context ends."""
+    for name in ("home", "builds"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    path = search_path()
+    workshop = Workshop(
+        git=Git(find_git(path), folder / "home", path),
+        guix=GuixCommand(guix, folder / "home", account_name(), path),
+        hosts=Hosts([PrivateHost.parse(git_host)]),
+        records=Records(folder / "records"),
+        roots=Roots(roots or folder / "roots"),
+        state_folder=folder,
+        build_seconds=build_seconds,
+    )
+    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}")
+    logs = Logs(folder / "logs")
+    queue = Queue(store, Pipeline(workshop), logs, folder / "builds", running_builds=running_builds)
+    if start:
+        await queue.start()
+    try:
+        yield Installation(
+            folder, store, queue, Manager(store, queue, logs, Policy()), workshop.records, workshop.roots, logs
+        )
+    finally:
+        await queue.stop()
+        await store.close()

@@ -1,0 +1,136 @@
+"""Builds with the real Guix: what becomes ready, and what people are told when nothing does."""
+
+import json
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.application import account_name
+from guix_build_service.model import BuildState, NewEnvironment
+from guix_environment.session_layout import KERNEL_LAUNCHER
+from tests.git_server import GitServer
+from tests.service.installation import ADA, BOB, Installation, installation
+
+pytestmark = [pytest.mark.guix, pytest.mark.timeout(900)]
+
+PYTHON = '(specifications->manifest (list "python" "python-pandas"))\n'
+
+
+@pytest.fixture
+async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Installation]:
+    """A service on the real Guix, whose roots are where the collector looks."""
+    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
+    try:
+        async with installation(tmp_path / "service", git_server.host, roots=own / "environments") as running:
+            yield running
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
+    service: Installation, git_server: GitServer
+) -> None:
+    commit = git_server.commit("demo", {"manifest.scm": PYTHON, "index.ipynb": "{}", "data.csv": "a,b\n"})
+    asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo"), name="A demo"), ADA)
+    assert asked.state is BuildState.QUEUED
+    build = await service.finished(asked)
+    assert build.state is BuildState.READY, build.error
+    detail = await service.manager.environment(asked.environment.id, ADA)
+    assert detail.version is not None
+    assert detail.environment.current == detail.version.id
+    assert detail.version.packages == ("python", "python-pandas", "python-ipykernel")
+
+    record = service.records.read_environment(asked.environment.id)
+    assert record.name == "A demo"
+    version = service.records.read_version(record.id, record.current)
+    assert version.commit == commit
+    assert version.ref == "main"
+    assert version.notebook == "index.ipynb"
+    assert version.profile in version.closure
+    assert version.size > 1_000_000
+    assert version.variables["GUIX_PYTHONPATH"] == f"{version.profile}/lib/python3.11/site-packages"
+    assert service.roots.held() == {detail.version.key: version.profile}
+
+    kernel = json.loads((service.records.kernels(record.id, record.current) / "python3/kernel.json").read_text())
+    assert kernel["argv"][:2] == [KERNEL_LAUNCHER, f"{version.profile}/bin/python3"]
+    assert kernel["env"]["GUIX_PYTHONPATH"] == version.variables["GUIX_PYTHONPATH"]
+    # The kernel that was written down really starts, with these variables alone.
+    script = "import sys, pandas, ipykernel; print(sys.executable, pandas.__file__)"
+    said = subprocess.run([kernel["argv"][1], "-c", script], env=kernel["env"], check=True, capture_output=True, text=True)
+    assert said.stdout.split()[0] == kernel["argv"][1]
+
+    branches = ["git", f"--git-dir={service.records.repository(record.id)}", "show-ref"]
+    shown = subprocess.run(branches, check=True, capture_output=True, text=True).stdout
+    assert f"{commit} refs/heads/main" in shown
+    assert f"{commit} refs/versions/{commit}" in shown
+    text = await service.log(build.id)
+    assert "manifest.scm names python, python-pandas, and for the notebooks' kernels python-ipykernel." in text
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert not list((service.folder / "builds").iterdir())
+
+    # The same again is the same environment, at once; another person's builds nothing.
+    again = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)
+    assert again.environment.id == asked.environment.id
+    assert again.state is BuildState.READY
+    other = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), BOB)
+    assert other.environment.id != asked.environment.id
+    build = await service.finished(other)
+    assert build.state is BuildState.READY
+    assert "A profile of exactly these packages is there already." in await service.log(build.id)
+
+    # Deleting one leaves the other what it needs; deleting both leaves nothing.
+    await service.manager.delete_environment(asked.environment.id, ADA)
+    assert not service.records.environment_folder(asked.environment.id).exists()
+    assert list(service.roots.held().values()) == [version.profile]
+    await service.manager.delete_environment(other.environment.id, BOB)
+    assert service.roots.held() == {}
+    assert not list((service.folder / "profiles").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code", "told"),
+    [
+        (
+            '(specifications->manifest (list "python" "python-panda" "numpy" "git:no-such-output"))',
+            "packages-unknown",
+            ["python-panda (perhaps python-pandas", "numpy (perhaps python-numpy", "git:no-such-output (there is output"],
+        ),
+        (
+            '(specifications->manifest (list "python" "python-numpy" "python-pandas"))',
+            "packages-conflict",
+            ["python-numpy 2.", "python-numpy 1.26.4", "which the manifest names", "python-pandas needs"],
+        ),
+        ('(specifications->manifest\n  (list "python"', "manifest-unreadable", ["manifest.scm", "line 2, column 3"]),
+    ],
+)
+async def test_a_manifest_that_cannot_be_built_is_explained_and_leaves_nothing(
+    service: Installation, git_server: GitServer, manifest: str, code: str, told: list[str]
+) -> None:
+    git_server.commit("bad", {"manifest.scm": manifest})
+    asked = await service.manager.add_environment(NewEnvironment(git_server.url("bad")), ADA)
+    build = await service.finished(asked)
+    assert build.state is BuildState.FAILED
+    assert build.error is not None
+    assert build.error["code"] == code
+    assert build.error["hint"]
+    for words in told:
+        assert words in str(build.error["message"])
+    assert str(build.error["message"]) in await service.log(build.id)
+    assert service.roots.held() == {}
+    assert not service.records.environment_folder(asked.environment.id).exists()
+    assert not list((service.folder / "builds").iterdir())
+
+
+async def test_what_to_write_instead_of_packages_that_conflict_builds(service: Installation, git_server: GitServer) -> None:
+    git_server.commit("both", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy" "python-pandas"))'})
+    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("both")), ADA))
+    assert build.error is not None
+    assert 'Remove "python-numpy" from the manifest' in str(build.error["hint"])
+    git_server.commit("both", {"manifest.scm": '(specifications->manifest (list "python" "python-pandas"))'})
+    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("both")), ADA))
+    assert build.state is BuildState.READY
