@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from urllib.parse import quote
 
 from guix_environment.identifiers import Commit, EnvironmentId
 from guix_environment.repository_url import RepositoryUrl
@@ -36,7 +35,7 @@ def render_form(offers: Sequence[Offer], chosen: Preselection, service: str, *, 
 
     SERVICE is the address of the environments' pages, with a slash at its end.
     """
-    add = escape(f"{service}new")
+    add = escape(service)
     if not offers:
         return _EMPTY.format(mark=NOTHING_TO_START, add=add)
     known = chosen.environment in {offer.id for offer in offers}
@@ -50,7 +49,7 @@ def render_form(offers: Sequence[Offer], chosen: Preselection, service: str, *, 
             _HIDDEN.format(name="version", value=escape(chosen.version), of=chosen.environment) if chosen.version else ""
         )
         hidden += _HIDDEN.format(name="path", value=escape(chosen.path), of=chosen.environment) if chosen.path else ""
-    return _CHOICE.format(missing=missing, cards=cards, hidden=hidden, add=add, all=escape(service), script=_SCRIPT)
+    return _CHOICE.format(missing=missing, cards=cards, hidden=hidden, add=add, script=_SCRIPT)
 
 
 def _card(offer: Offer, *, selected: bool, now: datetime) -> str:
@@ -87,11 +86,6 @@ def ago(then: datetime, now: datetime) -> str:
     return "just now"
 
 
-def environment_page(service: str, environment: EnvironmentId) -> str:
-    """Return the address of ENVIRONMENT's own page."""
-    return f"{service}environments/{quote(environment)}"
-
-
 _EMPTY = """
 <div class="text-center py-4" {mark}>
   <p class="lead">An environment is a Git repository that says which packages it needs; add one to start working.</p>
@@ -114,10 +108,7 @@ _CHOICE = """
   </div>
 </fieldset>
 {hidden}
-<p class="d-flex justify-content-between">
-  <a href="{add}">Add an environment</a>
-  <a href="{all}">All environments</a>
-</p>
+<p><a href="{add}">Add an environment</a></p>
 {script}
 """
 

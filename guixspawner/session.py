@@ -14,6 +14,7 @@ from urllib.parse import quote
 from guix_environment import session_layout as layout
 from guix_environment.container import ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import NotFound
+from guix_environment.identifiers import VariableName
 from guix_environment.records import EnvironmentRecord, Records, ServerRecord, VersionRecord
 from guix_environment.repository_url import RepositoryUrl
 from guixspawner.accounts import Person, slug
@@ -155,7 +156,7 @@ def plan_session(
             *(_script(name) for name in ("start.sh", "shell.sh", "kernel.sh", "project.sh")),
         ),
         links=(
-            Link("/bin/sh", f"{tools}/sh"),
+            Link("/bin/sh", f"{tools}/bash"),
             Link("/usr/bin/env", f"{tools}/env"),
             Link("/etc/ssl", f"{server.profile}/etc/ssl"),
         ),
@@ -186,6 +187,7 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         **threads,
         "LANG": "C.UTF-8",
         **{str(key): value for key, value in server.variables.items()},
+        "PATH": _store_folders(server.variables.get(VariableName("PATH"), "")) or tools,
         **from_the_hub,
         **({"MEM_LIMIT": str(limit.memory)} if limit.memory else {}),
         **({"CPU_LIMIT": str(limit.cpu)} if limit.cpu else {}),
@@ -200,6 +202,7 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         "JUPYTER_RUNTIME_DIR": f"{RUNTIME}/jupyter",
         "JUPYTERHUB_ROOT_DIR": home,
         "GUIX_SESSION_TOOLS": tools,
+        "GUIX_PROJECT_SOURCE": layout.REPOSITORY,
         "GUIX_PROJECT_NAME": name,
         "GUIX_PROJECT_OTHER_NAME": f"{name}-{repository.digest[:6]}",
         "GUIX_PROJECT_ADDRESS": str(repository),
@@ -212,8 +215,13 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
 def _shell_variables(tools: str, version: VersionRecord) -> bytes:
     """Return the lines by which a shell leaves the server's surroundings and enters the profile's."""
     exported: dict[str, str] = {str(name): value for name, value in version.variables.items()}
-    path = exported.get("PATH") or f"{version.profile}/bin"
+    path = _store_folders(exported.get("PATH", "")) or f"{version.profile}/bin"
     exported |= {"PATH": f"{path}:{tools}", "SHELL": f"{tools}/bash", "GUIX_ENVIRONMENT": version.profile}
     lines = [f"unset {' '.join(_SERVER_ALONE)}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(exported.items())]
     return "\n".join([*lines, ""]).encode()
+
+
+def _store_folders(path: str) -> str:
+    """Return of the search PATH what can be in a container: shells add the machine's own folders, and the current one."""
+    return ":".join(part for part in path.split(":") if part.startswith("/gnu/store/"))

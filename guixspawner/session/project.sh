@@ -3,7 +3,7 @@
 # Sourced by start.sh, to set `project`. A folder that is there is never touched: only a name that is free is ever written to,
 # and only by renaming a copy that is complete.
 
-repository=/run/guix-environment/repository.git
+repository=$GUIX_PROJECT_SOURCE
 workshop="$HOME/.cache/guix-environment/projects"
 
 say() { echo "guix-environment: $*" >&2; }
@@ -38,7 +38,7 @@ clone() {
     local copy=$1 name format=sha1
     name=$(branch)
     [ ${#GUIX_PROJECT_COMMIT} -eq 64 ] && format=sha256
-    git init --quiet --object-format="$format" --initial-branch="$name" "$copy" || return
+    git init --quiet --template= --object-format="$format" --initial-branch="$name" "$copy" || return
     # A shallow repository is passed on as it is; the rest can be fetched from the origin.
     git -C "$copy" -c protocol.version=2 fetch --quiet --no-tags --update-shallow \
         "file://$repository" "$GUIX_PROJECT_COMMIT" || return

@@ -1,0 +1,123 @@
+"""What is asked of a session, by people and by programs that mean no good."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guix_environment.errors import InvalidOptions
+from guixspawner.options import Preselection, options_from_fields, parse_options, preselection
+from tests.spawner.conftest import ENVIRONMENT, VERSION
+
+GIVEN = {"environment": ENVIRONMENT}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_what_can_be_asked_for() -> None:
+    options = parse_options({**GIVEN, "version": VERSION, "memory": "2G", "cpu": 1.5, "path": "notes/a b.ipynb"})
+    assert (options.environment, options.version) == (ENVIRONMENT, VERSION)
+    assert (options.memory, options.cpu, options.path) == (2 * 2**30, 1.5, "notes/a b.ipynb")
+    assert parse_options({**GIVEN, "memory": 2**30}).memory == 2**30
+    assert parse_options({**GIVEN, "version": None, "memory": None, "cpu": None}) == parse_options(GIVEN)
+
+
+def test_nothing_asked_for_says_what_to_do() -> None:
+    with pytest.raises(InvalidOptions, match="Choose an environment"):
+        parse_options({})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        "environment",
+        5,
+        ["environment", ENVIRONMENT],
+        {"repo": ["evil"], "anything": {"deep": 1}},
+        {"version": VERSION},
+        {**GIVEN, "cmd": ["/bin/sh"]},
+        {**GIVEN, "environment ": ENVIRONMENT},
+        {"environment": [ENVIRONMENT]},
+        {"environment": {"$ne": ""}},
+        {"environment": ENVIRONMENT + "\n"},
+        {"environment": "../../../etc"},
+        {"environment": ENVIRONMENT.upper()},
+        {"environment": b"eaaaaaaaaaaa"},
+        {**GIVEN, "version": ""},
+        {**GIVEN, "version": "../" + VERSION},
+        {**GIVEN, "memory": True},
+        {**GIVEN, "memory": -1},
+        {**GIVEN, "memory": 0},
+        {**GIVEN, "memory": 2**70},
+        {**GIVEN, "memory": 1e9},
+        {**GIVEN, "memory": "1e9"},
+        {**GIVEN, "memory": "2G\n"},
+        {**GIVEN, "memory": "٣G"},
+        {**GIVEN, "memory": "9" * 5000},
+        {**GIVEN, "cpu": True},
+        {**GIVEN, "cpu": 0},
+        {**GIVEN, "cpu": -0.5},
+        {**GIVEN, "cpu": float("nan")},
+        {**GIVEN, "cpu": float("inf")},
+        {**GIVEN, "cpu": 10**400},
+        {**GIVEN, "cpu": "1"},
+        {**GIVEN, "path": None},
+        {**GIVEN, "path": ["index.ipynb"]},
+        {**GIVEN, "path": "../secrets"},
+        {**GIVEN, "path": "a/../../b"},
+        {**GIVEN, "path": "a//b"},
+        {**GIVEN, "path": "a\0b"},
+        {**GIVEN, "path": "a\nb"},
+        {**GIVEN, "path": "\u202eb"},
+        {**GIVEN, "path": "a" * 2000},
+    ],
+)
+def test_what_is_of_no_known_shape_is_refused(given: object) -> None:
+    with pytest.raises(InvalidOptions) as refusal:
+        parse_options(given)
+    assert refusal.value.status == 400
+    assert len(refusal.value.message) < 300
+
+
+@given(JSON | st.fixed_dictionaries({"environment": JSON}, optional={"memory": JSON, "cpu": JSON, "path": JSON, "x": JSON}))
+def test_no_json_does_anything_but_be_read_or_refused(given: object) -> None:
+    with contextlib.suppress(InvalidOptions):
+        parse_options(given)
+
+
+def test_fields_of_the_form_become_options() -> None:
+    fields: dict[str, list[object]] = {
+        "_xsrf": ["x"],
+        "environment": [ENVIRONMENT],
+        "version": [""],
+        "cpu": ["0.5"],
+        "memory": ["1G"],
+    }
+    assert options_from_fields(fields) == {"environment": ENVIRONMENT, "cpu": 0.5, "memory": "1G"}
+    assert options_from_fields({}) == {}
+    with pytest.raises(InvalidOptions, match="given twice"):
+        options_from_fields({"environment": [ENVIRONMENT, ENVIRONMENT]})
+    with pytest.raises(InvalidOptions, match="no number"):
+        options_from_fields({"cpu": ["many"]})
+    # A file, as the hub hands it over, is judged with everything else.
+    assert options_from_fields({"environment_file": [{"body": b""}]}) == {"environment_file": {"body": b""}}
+
+
+def test_a_link_suggests_and_never_fails() -> None:
+    assert preselection({"environment": [ENVIRONMENT]}) == Preselection(ENVIRONMENT)
+    assert preselection({"opt-environment": [ENVIRONMENT], "opt-path": ["a/b"]}) == Preselection(ENVIRONMENT, None, "a/b")
+    assert preselection({"environment": [ENVIRONMENT], "version": [VERSION]}).version == VERSION
+    suggested: list[dict[str, list[str]]] = [
+        {},
+        {"environment": []},
+        {"environment": ["<script>"]},
+        {"environment": [ENVIRONMENT], "path": ["../.."]},
+    ]
+    for hostile in suggested:
+        assert preselection(hostile) == Preselection()

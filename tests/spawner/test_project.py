@@ -1,0 +1,234 @@
+"""The script that gives a person their working copy, in a real shell with a real Git."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "guixspawner" / "session"
+ADDRESS = "https://git.example/somebody/analysis"
+
+
+class Home:
+    """A home, and the repository of an environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "home"
+        self.folder.mkdir()
+        self.source = folder / "source"
+        self.bare = folder / "repository.git"
+        self.git("init", "--quiet", "--initial-branch", "trunk", self.source, at=folder)
+        self.commit = self.commit_file("index.ipynb", "one")
+
+    def git(self, *arguments: str | Path, at: Path | None = None) -> str:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            **{f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        }
+        command = ["git", "-C", at or self.source, *arguments]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit_file(self, name: str, content: str) -> str:
+        (self.source / name).write_text(content)
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message", content)
+        shutil.rmtree(self.bare, ignore_errors=True)
+        self.git("clone", "--quiet", "--bare", self.source, self.bare)
+        return self.git("rev-parse", "HEAD")
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "GUIX_PROJECT_SOURCE": str(self.bare),
+            "GUIX_PROJECT_NAME": "analysis",
+            "GUIX_PROJECT_OTHER_NAME": "analysis-41c409",
+            "GUIX_PROJECT_ADDRESS": ADDRESS,
+            "GUIX_PROJECT_COMMIT": self.commit,
+            "GUIX_PROJECT_REF": "",
+            **changes,
+        }
+
+    def prepare(self, **changes: str) -> tuple[str, str]:
+        """Return the working copy's name, and what the script said."""
+        ended = subprocess.run(
+            ["bash", "-c", f'. {SCRIPTS}/project.sh; echo "project:$project"'],
+            env=self.environment(**changes),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return ended.stdout.partition("project:")[2].strip(), ended.stderr
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_new_copy_is_on_a_branch_that_follows_the_origin(home: Home) -> None:
+    name, said = home.prepare()
+    copy = home.folder / name
+    assert (name, said) == ("analysis", "")
+    assert (copy / "index.ipynb").read_text() == "one"
+    assert home.git("rev-parse", "HEAD", at=copy) == home.commit
+    assert home.git("rev-parse", "--abbrev-ref", "HEAD@{upstream}", at=copy) == "origin/trunk"
+    assert home.git("remote", "get-url", "origin", at=copy) == ADDRESS
+    assert home.git("status", "--porcelain", at=copy) == ""
+    assert list((home.folder / ".cache/guix-environment/projects").iterdir()) == []
+
+
+def test_an_older_commit_and_another_branch_can_be_had(home: Home) -> None:
+    home.git("checkout", "--quiet", "-b", "feature/x")
+    home.commit_file("other", "two")
+    name, _ = home.prepare(GUIX_PROJECT_REF="feature/x")
+    assert home.git("rev-parse", "HEAD", at=home.folder / name) == home.commit
+    assert home.git("rev-parse", "--abbrev-ref", "HEAD@{upstream}", at=home.folder / name) == "origin/feature/x"
+
+
+def test_a_shallow_repository_is_copied_as_it_is(home: Home) -> None:
+    home.commit = home.commit_file("other", "two")
+    shutil.rmtree(home.bare)
+    home.git("clone", "--quiet", "--bare", "--depth=1", f"file://{home.source}", home.bare)
+    name, said = home.prepare()
+    assert (name, said) == ("analysis", "")
+    assert home.git("log", "--format=%s", at=home.folder / name) == "two"
+
+
+def test_what_a_person_made_stays_as_it_is(home: Home) -> None:
+    home.prepare()
+    copy = home.folder / "analysis"
+    (copy / "index.ipynb").write_text("mine")
+    (copy / "new").write_text("mine too")
+    home.git("remote", "set-url", "origin", "https://git.example/me/fork", at=copy)
+    before = home.git("rev-parse", "HEAD", at=copy)
+    home.commit = home.commit_file("index.ipynb", "two")
+    assert home.prepare() == ("analysis", "")
+    assert (copy / "index.ipynb").read_text() == "mine"
+    assert (copy / "new").read_text() == "mine too"
+    assert home.git("rev-parse", "HEAD", at=copy) == before
+
+
+def test_a_copy_that_the_person_cloned_is_the_project(home: Home) -> None:
+    home.git("clone", "--quiet", home.source, home.folder / "analysis")
+    home.git("remote", "add", "upstream", f"{ADDRESS}.git", at=home.folder / "analysis")
+    assert home.prepare() == ("analysis", "")
+    assert [entry.name for entry in home.folder.iterdir()] == ["analysis"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "other repository", "dangling link"])
+def test_something_else_of_that_name_is_left_alone(home: Home, kind: str) -> None:
+    other = home.folder / "analysis"
+    if kind == "file":
+        other.write_text("mine")
+    elif kind == "folder":
+        other.mkdir()
+        (other / "mine").write_text("mine")
+    elif kind == "other repository":
+        home.git("init", "--quiet", other)
+        home.git("remote", "add", "origin", "https://git.example/somebody/else", at=other)
+    else:
+        other.symlink_to("nowhere")
+    before = sorted(str(path) for path in other.rglob("*"))
+    assert home.prepare() == ("analysis-41c409", "")
+    assert sorted(str(path) for path in other.rglob("*")) == before
+    assert home.prepare() == ("analysis-41c409", "")
+
+
+def test_both_names_taken_is_told_and_nothing_is_touched(home: Home) -> None:
+    for name in ("analysis", "analysis-41c409"):
+        (home.folder / name).write_text(name)
+    project, said = home.prepare()
+    assert project == ""
+    assert "both analysis and analysis-41c409 are taken" in said
+    assert (home.folder / "analysis").read_text() == "analysis"
+
+
+@pytest.mark.parametrize("fault", ["no such commit", "damaged", "missing"])
+def test_a_copy_that_fails_leaves_nothing_and_says_so(home: Home, fault: str) -> None:
+    if fault == "no such commit":
+        home.commit = "f" * 40
+    elif fault == "damaged":
+        shutil.rmtree(home.bare / "objects")
+        (home.bare / "objects").mkdir()
+    else:
+        shutil.rmtree(home.bare)
+    project, said = home.prepare()
+    assert project == ""
+    assert "the session starts without it" in said
+    assert not (home.folder / "analysis").exists()
+    assert not list((home.folder).rglob("copy.*"))
+
+
+def test_a_copy_ended_in_the_middle_is_not_taken_for_one(home: Home, tmp_path: Path) -> None:
+    """`reset` never comes to its end: the copy has everything but its files."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "git").write_text(f'#!/bin/sh\ncase "$*" in *reset*) sleep 60;; esac\nexec {shutil.which("git")} "$@"\n')
+    (programs / "git").chmod(0o755)
+    environment = home.environment(PATH=f"{programs}:{os.environ['PATH']}")
+    process = subprocess.Popen(
+        ["bash", "-c", f". {SCRIPTS}/project.sh"], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while not list(home.folder.rglob("refs/remotes/origin/trunk")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (home.folder / "analysis").exists()
+    assert home.prepare() == ("analysis", "")
+    assert (home.folder / "analysis" / "index.ipynb").read_text() == "one"
+
+
+def test_two_sessions_at_once_make_one_copy(home: Home) -> None:
+    command = ["bash", "-c", f'. {SCRIPTS}/project.sh; echo "project:$project"']
+    started = [
+        subprocess.Popen(command, env=home.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=60) for process in started] == [("project:analysis\n", "")] * 4
+    assert sorted(entry.name for entry in home.folder.iterdir()) == [".cache", "analysis"]
+    assert home.git("status", "--porcelain", at=home.folder / "analysis") == ""
+
+
+def test_neither_hooks_nor_the_persons_configuration_run(home: Home) -> None:
+    (home.folder / ".gitconfig").write_text("[core]\n\tautocrlf = true\n[init]\n\ttemplateDir = ~/templates\n")
+    hooks = home.folder / "templates" / "hooks"
+    hooks.mkdir(parents=True)
+    (hooks / "post-checkout").write_text("#!/bin/sh\ntouch ~/ran\n")
+    (hooks / "post-checkout").chmod(0o755)
+    assert home.prepare() == ("analysis", "")
+    assert not (home.folder / "ran").exists()
+    assert not (home.folder / "analysis" / ".git" / "hooks").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "opened", "address"),
+    [
+        ("analysis", "index.ipynb", "/lab/tree/analysis/index.ipynb"),
+        ("analysis", "", "/lab/tree/analysis"),
+        ("", "x", "/lab"),
+    ],
+)
+def test_the_server_starts_in_the_working_copy(home: Home, folder: str, opened: str, address: str) -> None:
+    if not folder:
+        shutil.rmtree(home.bare)
+    ended = subprocess.run(
+        ["bash", SCRIPTS / "start.sh", "sh", "-c", 'pwd; echo "$JUPYTERHUB_DEFAULT_URL"; env'],
+        env=home.environment(GUIX_PROJECT_OPEN=opened, JUPYTER_RUNTIME_DIR=str(home.folder / "runtime")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, opens, *variables = ended.stdout.splitlines()
+    assert Path(here) == (home.folder / folder).resolve()
+    assert opens == address
+    assert not [line for line in variables if line.startswith(("GUIX_PROJECT", "GIT_"))]
+    assert (home.folder / "runtime").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,186 @@
+"""From records to the plan of a session's container."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pytest
+
+from guix_environment import session_layout as layout
+from guix_environment.container import ContainerPlan, bubblewrap_options
+from guix_environment.errors import GuixSpawnerError, NotFound
+from guix_environment.identifiers import EnvironmentId, VersionId
+from guix_environment.processes import Account
+from guix_environment.records import Records, Visibility
+from guixspawner.accounts import Person
+from guixspawner.options import parse_options
+from guixspawner.session import Applicant, Limits, Surroundings, choose, limits, plan_session, project_name
+from tests.spawner.conftest import BASH, ENVIRONMENT, OLD_VERSION, PROFILE, SERVER, VERSION, environment
+
+ADA = Person("ada", "ada", Path("/srv/homes/ada"), Account(70000, 70000))
+UNLIMITED = Limits(None, None)
+HUB = {
+    "PATH": "/usr/bin",
+    "PYTHONPATH": "/opt/hub",
+    "LD_LIBRARY_PATH": "/opt/hub/lib",
+    "LANG": "de_DE.UTF-8",
+    "JUPYTERHUB_API_TOKEN": "secret",
+    "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1234/user/ada/",
+    "JUPYTERHUB_ROOT_DIR": "/root",
+    "MEM_LIMIT": "1",
+    "PROXY": "chosen by the administrator",
+}
+
+
+def planned(records: Records, limit: Limits = UNLIMITED, **options: object) -> ContainerPlan:
+    choice = choose(records, parse_options({"environment": ENVIRONMENT, **options}), applicant("ada"))
+    around = Surroundings(HUB, {"PROXY"}, b"127.0.0.1 localhost\n")
+    return plan_session(records, records.read_server(), choice, ADA, limit, around)
+
+
+def applicant(name: str, *groups: str, admin: bool = False) -> Applicant:
+    return Applicant(name, frozenset(groups), admin)
+
+
+def test_the_container_sees_both_closures_and_nothing_else_of_the_store(records: Records) -> None:
+    assert planned(records).store_items == (SERVER, BASH, PROFILE)
+
+
+def test_what_of_the_machine_the_container_sees(records: Records) -> None:
+    mounts = {(mount.source, mount.target, mount.writable) for mount in planned(records).mounts}
+    assert mounts == {
+        ("/srv/homes/ada", "/home/ada", True),
+        (str(records.version_folder(ENVIRONMENT, VERSION)), layout.VERSION, False),
+        (str(records.repository(ENVIRONMENT)), layout.REPOSITORY, False),
+        ("/etc/resolv.conf", "/etc/resolv.conf", False),
+        ("/etc/localtime", "/etc/localtime", False),
+    }
+
+
+def test_the_whole_environment_of_the_server(records: Records) -> None:
+    variables = planned(records, Limits(2**30, 1.5)).variables
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "2")
+    assert variables == threads | {
+        "PATH": f"{SERVER}/bin",
+        "LANG": "de_DE.UTF-8",
+        "JUPYTERHUB_API_TOKEN": "secret",
+        "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1234/user/ada/",
+        "JUPYTERHUB_ROOT_DIR": "/home/ada",
+        "PROXY": "chosen by the administrator",
+        "MEM_LIMIT": str(2**30),
+        "CPU_LIMIT": "1.5",
+        "HOME": "/home/ada",
+        "USER": "ada",
+        "LOGNAME": "ada",
+        "SHELL": layout.SHELL,
+        "TMPDIR": "/tmp",
+        "XDG_RUNTIME_DIR": "/run/user/1000",
+        "JUPYTER_PATH": layout.VERSION,
+        "JUPYTER_RUNTIME_DIR": "/run/user/1000/jupyter",
+        "GUIX_SESSION_TOOLS": f"{SERVER}/bin",
+        "GUIX_PROJECT_SOURCE": layout.REPOSITORY,
+        "GUIX_PROJECT_NAME": "analysis",
+        "GUIX_PROJECT_OTHER_NAME": "analysis-41c409",
+        "GUIX_PROJECT_ADDRESS": "https://git.example/somebody/analysis",
+        "GUIX_PROJECT_COMMIT": "c0ffee" + "0" * 34,
+        "GUIX_PROJECT_REF": "main",
+        "GUIX_PROJECT_OPEN": "index.ipynb",
+    }
+
+
+def test_nothing_secret_is_on_the_command_line(records: Records) -> None:
+    plan = planned(records)
+    assert plan.command == (
+        *(f"{SERVER}/bin/tini", "--", f"{SERVER}/bin/bash", "/run/guix-environment/session/start.sh"),
+        f"{SERVER}/bin/jupyterhub-singleuser",
+    )
+    assert "secret" in bubblewrap_options(plan, range(len(plan.files)))
+
+
+def test_shells_get_the_profiles_variables_word_for_word(records: Records) -> None:
+    [lines] = [file.content.decode() for file in planned(records).files if file.target == layout.SHELL_VARIABLES]
+    assert shlex.split(lines) == [
+        *("unset", "JPY_API_TOKEN", "JUPYTERHUB_API_TOKEN", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH"),
+        *("export", 'GREETING=it\'s\na "test"'),
+        *("export", f"GUIX_ENVIRONMENT={PROFILE}"),
+        # Without the machine's folders, and the current one, that the shell which captured it had added.
+        *("export", f"PATH={PROFILE}/bin:{SERVER}/bin"),
+        *("export", f"SHELL={SERVER}/bin/bash"),
+    ]
+
+
+def test_memory_bounds_everything_that_is_kept_in_memory(records: Records) -> None:
+    plan = planned(records, Limits(2**30, None))
+    assert plan.shared_memory == 2**30
+    assert {folder.size for folder in plan.temporary_folders} == {2**30}
+
+
+def test_a_path_to_open_is_quoted_for_the_address(records: Records) -> None:
+    assert planned(records, path="notes/a b?#.ipynb").variables["GUIX_PROJECT_OPEN"] == "notes/a%20b%3F%23.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://git.example/a/analysis.git", "analysis"),
+        # A working copy must never become somebody's configuration.
+        ("https://git.example/a/.ssh", "ssh"),
+        ("https://git.example/a/.bashrc.git", "bashrc"),
+        ("https://git.example/a/..git", "repository"),
+        ("https://git.example/a/~root", "root"),
+        ("https://git.example/a/...", "repository"),
+        ("https://git.example/a/" + "x" * 150, "x" * 100),
+    ],
+)
+def test_the_working_copys_name_is_never_hidden(address: str, name: str) -> None:
+    assert project_name(address) == name
+
+
+def test_limits_are_only_ever_lowered(records: Records) -> None:
+    records.write_environment(environment(memory=2**32, cpu=2.0))
+
+    choice = choose(records, parse_options({"environment": ENVIRONMENT}), applicant("ada"))
+    assert limits(choice, memory=None, cpu=None) == Limits(2**32, 2.0)
+    assert limits(choice, memory=2**31, cpu=0.5) == Limits(2**31, 0.5)
+    choice = choose(records, parse_options({"environment": ENVIRONMENT, "memory": "1G", "cpu": 64}), applicant("ada"))
+    assert limits(choice, memory=2**31, cpu=4.0) == Limits(2**30, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "groups", "who", "may"),
+    [
+        (Visibility.PRIVATE, (), applicant("ada"), True),
+        (Visibility.PRIVATE, (), applicant("bob"), False),
+        (Visibility.PRIVATE, ("lab",), applicant("bob", "lab"), False),
+        (Visibility.PRIVATE, (), applicant("bob", admin=True), True),
+        (Visibility.GROUPS, ("lab",), applicant("bob", "lab", "other"), True),
+        (Visibility.GROUPS, ("lab",), applicant("bob", "other"), False),
+        (Visibility.EVERYONE, (), applicant("bob"), True),
+    ],
+)
+def test_who_may_start_what(
+    records: Records, visibility: Visibility, groups: tuple[str, ...], who: Applicant, may: bool
+) -> None:
+    records.write_environment(environment(visibility=visibility, groups=groups))
+    options = parse_options({"environment": ENVIRONMENT})
+    if may:
+        assert choose(records, options, who).version.id == VERSION
+    else:
+        with pytest.raises(NotFound):
+            choose(records, options, who)
+
+
+def test_what_is_not_shared_looks_as_if_it_were_not_there(records: Records) -> None:
+    def refusal(environment: str) -> GuixSpawnerError:
+        with pytest.raises(NotFound) as caught:
+            choose(records, parse_options({"environment": environment}), applicant("bob"))
+        return caught.value
+
+    assert refusal(ENVIRONMENT).as_json() == refusal(EnvironmentId("ezzzzzzzzzzz")).as_json()
+
+
+def test_another_version_can_be_started(records: Records) -> None:
+    asked = parse_options({"environment": ENVIRONMENT, "version": OLD_VERSION})
+    assert choose(records, asked, applicant("ada")).version.id == OLD_VERSION
+    with pytest.raises(NotFound, match="no such version"):
+        choose(records, dataclasses.replace(asked, version=VersionId("vzzzzzzzzzzz")), applicant("ada"))
