@@ -1,6 +1,7 @@
 """What the API says about itself: whether it answers, what is installed, and its description in OpenAPI."""
 
 import json
+from http import HTTPStatus
 from importlib.metadata import version
 
 from guix_build_service.web.answers import AnsweringHandler
@@ -9,19 +10,24 @@ from guix_build_service.web.auth import Shared
 from guix_build_service.web.openapi import API_VERSION
 from guix_build_service.web.schemas import HealthAnswer, VersionsOfSoftware
 
+HEALTHY_OR_NOT = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
+
 
 class Health(AnsweringHandler):
-    """Whether the service answers; for whoever watches over it, without a login."""
+    """Whether the service can do its work; for whoever watches over it, without a login."""
 
     route = "health"
 
     def initialize(self, shared: Shared) -> None:
-        """Take nothing of what every handler shares."""
+        """Take what every handler shares."""
+        self._manager = shared.manager
 
-    @operation("See whether the service answers", gives=HealthAnswer)
+    @operation("See whether the service can do its work", gives=HealthAnswer, statuses=HEALTHY_OR_NOT)
     async def get(self) -> None:
         """Answer."""
-        self.write(HealthAnswer(status="ok").model_dump())
+        status = str((await self._manager.health())["status"])
+        self.set_status(HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE)
+        self.write(HealthAnswer(status=status).model_dump())
 
 
 class SoftwareVersions(ApiHandler):

@@ -84,7 +84,7 @@ def make_application(manager: Manager, settings: WebSettings) -> Application:
         static_path=str(settings.static),
         static_url_prefix=f"{prefix}static/",
         static_handler_class=pages.StaticFiles,
-        xsrf_cookie_kwargs={"samesite": "Lax"},
+        xsrf_cookie_kwargs={"samesite": "Lax", "httponly": True},
         log_function=log_request,
     )
 

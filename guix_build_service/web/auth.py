@@ -43,6 +43,7 @@ def make_hub_auth(settings: WebSettings) -> HubOAuth:
         allow_token_in_url=False,
         allow_websocket_cookie_auth=False,
     )
+    hub_auth.cookie_options = {"samesite": "Lax", **hub_auth.cookie_options}
     if settings.callback_url:
         hub_auth.oauth_redirect_uri = settings.callback_url
     return hub_auth
@@ -140,18 +141,18 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
         try:
             model = await self.hub_auth.get_user(self, sync=False)
             if model is not None and (self.changes_something or self.current_user):
-                model = await self._ask_hub(use_cache=not self.changes_something)
+                model = await self._ask_hub()
         except HTTPError as error:
             raise HubUnavailable("The hub does not answer.", hint="Try again in a minute.") from error
         if self.token and not self.hub_auth.get_token(self, in_cookie=False):
             self._check_origin_of_browser_request()
         return model
 
-    async def _ask_hub(self, *, use_cache: bool) -> dict[str, object] | None:
-        """Return the hub's model of the token's owner: `HubOAuth.get_user` itself asks only once for each request."""
+    async def _ask_hub(self) -> dict[str, object] | None:
+        """Return the hub's model of the token's owner as it is now, not as it was up to a minute ago."""
         session = self.hub_auth.get_session_id(self)
         model: dict[str, object] | None = await self.hub_auth.user_for_token(
-            self.token, use_cache=use_cache, session_id=session, sync=False
+            self.token, use_cache=False, session_id=session, sync=False
         )
         return model
 

@@ -345,9 +345,9 @@ class ErrorAnswer(Outgoing):
 
 
 class HealthAnswer(Outgoing):
-    """The service answers."""
+    """Whether the service can do its work."""
 
-    status: str
+    status: str = Field(description="ok or failing")
 
 
 class VersionsOfSoftware(Outgoing):

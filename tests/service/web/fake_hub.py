@@ -24,6 +24,7 @@ class FakeHub:
     refusal: tuple[int, str] | None = None
     """What it answers instead, when servers are started or stopped."""
     port: int = 0
+    _server: HTTPServer = field(init=False)
 
     def add(self, name: str, *, admin: bool = False, groups: tuple[str, ...] = (), access: bool = True) -> None:
         """Let NAME log in, with the tokens ``token-NAME`` and ``browser-NAME``."""
@@ -39,8 +40,8 @@ class FakeHub:
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hub/api"
 
-    def serve(self) -> HTTPServer:
-        """Answer on a free port of loopback from now on; stop the server that is returned."""
+    def serve(self) -> None:
+        """Answer on a free port of loopback from now on."""
         shared = {"hub": self}
         server = HTTPServer(
             Application(
@@ -56,7 +57,12 @@ class FakeHub:
         sockets = bind_sockets(0, "127.0.0.1")
         self.port = sockets[0].getsockname()[1]
         server.add_sockets(sockets)
-        return server
+        self._server = server
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        self._server.stop()
+        await self._server.close_all_connections()
 
 
 class _Handler(RequestHandler):

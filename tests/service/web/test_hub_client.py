@@ -26,10 +26,9 @@ async def hub() -> AsyncIterator[FakeHub]:
     hub = FakeHub()
     hub.add("ada")
     hub.add("eve")
-    server = hub.serve()
+    hub.serve()
     yield hub
-    server.stop()
-    await server.close_all_connections()
+    await hub.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""The real manager, queue, store and logs over a pipeline that does as a test says: no Git, no Guix, and faults at will."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from guix_build_service.git import Git
+from guix_build_service.hosts import Hosts
+from guix_build_service.logs import Logs
+from guix_build_service.manager import Manager, Policy
+from guix_build_service.manifest.canonical import PackageList
+from guix_build_service.model import BuildState, Environment, Progress, Resolved, Version, now
+from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
+from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.queue import Queue
+from guix_build_service.store import Store
+from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import Commit, StorePath, VersionId
+from guix_environment.records import Records
+from guix_environment.repository_url import RepositoryUrl
+from guix_environment.roots import Roots
+
+PROFILE = StorePath("/gnu/store/0123456789abcdfghijklmnpqrsvwxyz-profile")
+HOSTILE = "<script>alert('&\">')</script>"
+
+
+class ScriptedPipeline(Pipeline):
+    """What a repository is called says what becomes of it.
+
+    ``good`` becomes ready, ``broken`` fails, ``slow`` waits in the state ``building`` until `release` is set, and ``gone``
+    does not answer.
+    """
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(workshop)
+        self.release = asyncio.Event()
+        self.commit = Commit("7f3a9c1" + "0" * 33)
+        self.lines = 3
+
+    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+        if url.name.startswith("gone"):
+            raise RepositoryUnavailable("No repository answers there.", hint="Check the address.")
+        return Resolved(url, ref or "main", self.commit)
+
+    async def make(self, job: Job, reporter: Reporter) -> Made:
+        resolved = await self.resolve(job.repository, job.ref)
+        await reporter.resolved(resolved)
+        await reporter.entered(BuildState.FETCHING)
+        await reporter.entered(BuildState.READING)
+        if job.repository.name.startswith("broken"):
+            raise PackagesUnknown(f"Guix has no package called {HOSTILE}.", hint=f"Did you mean {HOSTILE}?")
+        await reporter.entered(BuildState.BUILDING)
+        for number in range(self.lines):
+            await job.log.say(f"line {number} {HOSTILE}")
+            await reporter.progressed(Progress(f"Step {number}", number, self.lines))
+        if job.repository.name.startswith("slow"):
+            await self.release.wait()
+        profile = Profile(job.build, PROFILE, (PROFILE,), 1_234_567_890, {})
+        return Made(resolved, ReadManifest(PackageList(()), "manifest.scm", "index.ipynb"), profile)
+
+    async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
+        return Version(
+            id=VersionId.new(),
+            environment=environment.id,
+            build=job.build,
+            commit=made.resolved.commit,
+            ref=made.resolved.ref,
+            subdirectory=job.subdirectory,
+            key=made.profile.key,
+            profile=made.profile.path,
+            size=made.profile.size,
+            kernels=("Python 3 (ipykernel)", HOSTILE),
+            packages=("python", HOSTILE),
+            created=now(),
+        )
+
+
+@contextlib.asynccontextmanager
+async def running_manager(folder: Path) -> AsyncIterator[tuple[Manager, ScriptedPipeline]]:
+    """Run a whole service below FOLDER but for its web."""
+    pipeline = ScriptedPipeline(
+        Workshop(
+            git=Git("git", folder),
+            guix=GuixCommand("guix", folder, "nobody"),
+            hosts=Hosts(),
+            records=Records(folder / "records"),
+            roots=Roots(folder / "roots"),
+            state_folder=folder / "state",
+            build_seconds=60,
+        )
+    )
+    store = await Store.open(f"sqlite:///{folder}/service.sqlite")
+    logs = Logs(folder / "logs")
+    queue = Queue(store, pipeline, logs, folder / "jobs")
+    await queue.start()
+    try:
+        yield Manager(store, queue, logs, Policy()), pipeline
+    finally:
+        await queue.stop()
+        await store.close()

@@ -1,0 +1,242 @@
+"""The API answers as it is described: the right status, the right body, and refusals of one form."""
+
+import json
+from http import HTTPStatus
+
+import pytest
+from tornado.httpclient import HTTPResponse
+
+from guix_build_service.model import BuildState, Person
+from guix_environment.records import Visibility
+from tests.service.web.conftest import PREFIX, Site, refusal
+
+TOKEN = "token-ada"
+GOOD = "https://git.example/a/good"
+
+
+def content(answer: HTTPResponse) -> dict[str, object]:
+    value = json.loads(answer.body)
+    assert isinstance(value, dict)
+    return value
+
+
+async def add(site: Site, **body: object) -> HTTPResponse:
+    return await site.ask("POST", "api/v1/environments", token=TOKEN, json_body={"repo": GOOD, **body})
+
+
+async def test_an_environment_is_added_built_and_then_ready(site: Site) -> None:
+    accepted = await add(site, name="Plots", description="Of penguins", cpu=2, memory=1 << 30)
+    assert accepted.code == HTTPStatus.ACCEPTED
+    environment = content(accepted)
+    assert accepted.headers["Location"] == f"{PREFIX}api/v1/environments/{environment['id']}"
+    assert (environment["name"], environment["repo"], environment["owner"]) == ("Plots", GOOD, "ada")
+    assert (environment["visibility"], environment["groups"], environment["memory"]) == ("private", [], 1 << 30)
+    build = environment["build"]
+    assert isinstance(build, dict)
+    async for _ in site.manager.follow(build["id"], Person("ada")):
+        pass
+    shown = await site.ask("GET", accepted.headers["Location"], token=TOKEN)
+    assert shown.code == HTTPStatus.OK
+    ready = content(shown)
+    assert (ready["state"], ready["commit"], ready["may_change"]) == ("ready", site.pipeline.commit, True)
+    again = await add(site, name="Plots")
+    assert again.code == HTTPStatus.OK
+    assert content(again)["id"] == environment["id"]
+
+
+async def test_versions_rollback_change_and_delete(site: Site) -> None:
+    first = await site.ready("good", "ada")
+    identifier = first.environment.id
+    path = f"api/v1/environments/{identifier}"
+    forced = await site.ask("POST", f"{path}/builds", token=TOKEN, json_body={"force": True})
+    assert forced.code == HTTPStatus.ACCEPTED
+    build = content(forced)["build"]
+    assert isinstance(build, dict)
+    async for _ in site.manager.follow(build["id"], Person("ada")):
+        pass
+    versions = content(await site.ask("GET", f"{path}/versions", token=TOKEN))
+    listed = versions["versions"]
+    assert isinstance(listed, list)
+    assert [version["id"] == versions["current"] for version in listed] == [True, False]
+    back = await site.ask("POST", f"{path}/rollback", token=TOKEN, json_body={"version": listed[1]["id"]})
+    assert back.code == HTTPStatus.OK
+    assert content(back)["version"] == listed[1]
+    changed = await site.ask("PATCH", path, token=TOKEN, json_body={"name": "Other", "visibility": "everyone"})
+    assert changed.code == HTTPStatus.OK
+    assert (content(changed)["name"], content(changed)["visibility"]) == ("Other", "everyone")
+    assert (await site.ask("DELETE", path, token=TOKEN)).code == HTTPStatus.NO_CONTENT
+    assert (await site.ask("GET", path, token=TOKEN)).code == HTTPStatus.NOT_FOUND
+    assert (await site.ask("DELETE", path, token=TOKEN)).code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "malformed-request"),
+        (b"\xff", 400, "malformed-request"),
+        (b"[]", 422, "invalid-input"),
+        (b"null", 422, "invalid-input"),
+        (b"{}", 422, "invalid-input"),
+        (b'{"repo": 1}', 422, "invalid-input"),
+        (b'{"repo": ""}', 422, "invalid-input"),
+        (b'{"repo": "a\\u0000b"}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "more": 1}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "memory": "2G"}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "cpu": NaN}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "cpu": 1e999}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "name": "a\\nb"}', 422, "invalid-input"),
+        (b'{"repo": "https://git.example/a/b", "visibility": "all"}', 422, "invalid-input"),
+        (b'{"repo": "not an address"}', 422, "invalid-address"),
+        (b'{"repo": "https://git.example/a/b", "ref": "--upload-pack=x"}', 422, "invalid-ref"),
+        (b'{"repo": "https://git.example/a/gone"}', 422, "repository-unavailable"),
+        (b" " * (64 * 1024 + 1), 413, "request-too-large"),
+    ],
+)
+async def test_what_cannot_be_used_is_refused_with_the_reason(site: Site, body: bytes, status: int, code: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await site.ask("POST", "api/v1/environments", token=TOKEN, headers=headers, body=body)
+    assert (answer.code, refusal(answer)) == (status, code)
+    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"environments": []}
+
+
+async def test_a_body_far_too_large_is_not_even_read(site: Site) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await site.ask("POST", "api/v1/environments", token=TOKEN, headers=headers, body=b" " * (2 << 20))
+    assert answer.code in {400, 413, 599}
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_a_body_must_be_json(site: Site, media_type: str) -> None:
+    headers = {"Content-Type": media_type}
+    answer = await site.ask("POST", "api/v1/environments", token=TOKEN, headers=headers, body=json.dumps({"repo": GOOD}))
+    assert answer.code in {HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.BAD_REQUEST}
+    assert refusal(answer) in {"media-type-refused", "malformed-request"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nothing", "environments/", "environments/x", "environments/../health", "environments/EAAAAAAAAAAA", "builds/%00"],
+)
+async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
+    answer = await site.ask("GET", f"api/v1/{path}", token=TOKEN)
+    assert (answer.code, refusal(answer)) == (HTTPStatus.NOT_FOUND, "not-found")
+
+
+async def test_a_method_that_is_not_there_is_refused_with_those_that_are(site: Site) -> None:
+    answer = await site.ask("PUT", "api/v1/environments", token=TOKEN, body=b"{}")
+    assert (answer.code, refusal(answer)) == (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed")
+    assert answer.headers["Allow"] == "GET, POST"
+
+
+async def test_others_are_not_told_who_shares_a_build(site: Site) -> None:
+    mine = content(await add(site, repo="https://git.example/a/slow-too", visibility="everyone"))
+    build = mine["build"]
+    assert isinstance(build, dict)
+    assert build["requested_by"] == "ada"
+    seen = content(await site.ask("GET", f"api/v1/builds/{build['id']}", token="token-eve"))
+    assert seen["requested_by"] is None
+    assert "ada" not in json.dumps(seen)
+    refused = await site.ask("POST", f"api/v1/builds/{build['id']}/cancel", token="token-eve")
+    assert refused.code == HTTPStatus.FORBIDDEN
+    stopped = content(await site.ask("POST", f"api/v1/builds/{build['id']}/cancel", token=TOKEN))
+    assert stopped["state"] == BuildState.CANCELLED
+
+
+async def test_a_failed_build_says_why(site: Site) -> None:
+    detail = await site.ready("broken", "ada")
+    shown = content(await site.ask("GET", f"api/v1/environments/{detail.environment.id}", token=TOKEN))
+    assert shown["state"] == "failed"
+    build = shown["build"]
+    assert isinstance(build, dict)
+    assert build["error"]["code"] == "packages-unknown"
+    assert build["error"]["hint"]
+
+
+async def test_a_log_is_text_that_can_be_read_in_parts(site: Site) -> None:
+    detail = await site.ready("good", "ada")
+    assert detail.build is not None
+    path = f"api/v1/builds/{detail.build.id}/log"
+    whole = await site.ask("GET", path, token=TOKEN)
+    assert whole.code == HTTPStatus.OK
+    assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "sandbox" in whole.headers["Content-Security-Policy"]
+    assert b"line 1 <script>" in whole.body
+    part = await site.ask("GET", path, token=TOKEN, headers={"Range": "bytes=5-14"})
+    assert part.code == HTTPStatus.PARTIAL_CONTENT
+    assert part.body == whole.body[5:15]
+    assert part.headers["Content-Range"] == f"bytes 5-14/{len(whole.body)}"
+    rest = await site.ask("GET", path, token=TOKEN, headers={"Range": "bytes=-7"})
+    assert rest.body == whole.body[-7:]
+    behind = await site.ask("GET", path, token=TOKEN, headers={"Range": "bytes=99999-"})
+    assert behind.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    assert behind.headers["Content-Range"] == f"bytes */{len(whole.body)}"
+
+
+async def test_resolving_builds_nothing(site: Site) -> None:
+    answer = await site.ask("POST", "api/v1/resolve", token=TOKEN, json_body={"repo": GOOD})
+    assert content(answer) == {"repo": GOOD, "ref": "main", "commit": site.pipeline.commit}
+    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"environments": []}
+
+
+async def test_a_session_is_started_as_the_caller_seen_and_stopped(site: Site) -> None:
+    detail = await site.ready("good", "ada", visibility=Visibility.EVERYONE)
+    identifier = detail.environment.id
+    options = content(await site.ask("GET", "api/v1/session-options", token="token-eve"))
+    assert [option["environment"] for option in options["environments"]] == [identifier]  # type: ignore[attr-defined]
+    body = {"environment": identifier, "path": "index.ipynb"}
+    started = await site.ask("POST", "api/v1/sessions", token="token-eve", json_body=body)
+    assert started.code == HTTPStatus.ACCEPTED
+    session = content(started)
+    name = f"good-{identifier}"
+    assert (session["name"], session["environment"], session["state"]) == (name, identifier, "starting")
+    assert session["pending_url"] == f"/hub/spawn-pending/eve/{name}"
+    assert site.hub.started == [("eve", name, {"display_name": "good", "user_options": body})]
+    assert "token-eve" in site.hub.identified
+    listed = content(await site.ask("GET", "api/v1/sessions", token="token-eve"))
+    assert listed["sessions"] == [session]
+    assert content(await site.ask("GET", "api/v1/sessions", token=TOKEN))["sessions"] == []
+    assert (await site.ask("GET", f"api/v1/sessions/{name}", token=TOKEN)).code == HTTPStatus.NOT_FOUND
+    assert (await site.ask("DELETE", f"api/v1/sessions/{name}", token=TOKEN)).code == HTTPStatus.NOT_FOUND
+    assert (await site.ask("DELETE", f"api/v1/sessions/{name}", token="token-eve")).code == HTTPStatus.NO_CONTENT
+    assert (await site.ask("GET", f"api/v1/sessions/{name}", token="token-eve")).code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"environment": "x"}, 422),
+        ({"environment": "eaaaaaaaaaaa"}, 404),
+        ({"version": "../../x"}, 422),
+        ({"name": "a/b"}, 422),
+        ({"name": "../x"}, 422),
+        ({"argv": ["sh"]}, 422),
+        ({"path": "a\nb"}, 422),
+    ],
+)
+async def test_a_session_that_cannot_be_is_not_asked_for(site: Site, changes: dict[str, object], status: int) -> None:
+    detail = await site.ready("good", "ada")
+    body = {"environment": detail.environment.id, **changes}
+    assert (await site.ask("POST", "api/v1/sessions", token=TOKEN, json_body=body)).code == status
+    assert site.hub.started == []
+
+
+async def test_an_environment_that_is_not_ready_is_not_started(site: Site) -> None:
+    detail = await site.ready("broken", "ada")
+    answer = await site.ask("POST", "api/v1/sessions", token=TOKEN, json_body={"environment": detail.environment.id})
+    assert (answer.code, refusal(answer)) == (HTTPStatus.CONFLICT, "conflict")
+
+
+async def test_the_description_names_every_address_and_only_what_there_is(site: Site) -> None:
+    described = content(await site.ask("GET", "api/v1/openapi.json", token=TOKEN))
+    assert described["openapi"] == "3.1.0"
+    text = json.dumps(described)
+    schemas = described["components"]["schemas"]  # type: ignore[index]
+    for reference in set(text.split('"#/components/schemas/')[1:]):
+        assert reference.partition('"')[0] in schemas
+    paths = described["paths"]
+    assert isinstance(paths, dict)
+    assert {"/environments", "/builds/{build}/events", "/sessions/{name}", "/health"} <= paths.keys()
+    identifiers = [
+        each["operationId"] for methods in paths.values() for name, each in methods.items() if name != "parameters"
+    ]
+    assert len(identifiers) == len(set(identifiers)) > 20

@@ -1,0 +1,154 @@
+"""A build is followed as it happens, and picked up where one left off."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+
+import pytest
+
+from guix_build_service.model import NewEnvironment, Person
+from guix_build_service.web import events
+from guix_environment.identifiers import BuildId
+from tests.service.web.conftest import PREFIX, Browser, Site, refusal
+from tests.service.web.scripted import HOSTILE
+
+TOKEN = "token-ada"
+
+
+async def read(site: Site, build: str, **headers: str) -> list[dict[str, str]]:
+    """Return a finished build's events, each as its fields."""
+    answer = await site.ask("GET", f"api/v1/builds/{build}/events", token=TOKEN, headers=headers)
+    assert answer.code == HTTPStatus.OK
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    return parsed(answer.body.decode())
+
+
+def parsed(text: str) -> list[dict[str, str]]:
+    blocks = [block for block in text.split("\n\n") if block.startswith("id:")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+async def finished(site: Site, repository: str) -> str:
+    detail = await site.ready(repository, "ada")
+    assert detail.build is not None
+    return detail.build.id
+
+
+async def test_a_finished_build_is_told_from_its_beginning(site: Site) -> None:
+    build = await finished(site, "good")
+    told = await read(site, build)
+    assert told[0]["event"] == "build"
+    assert json.loads(told[-1]["data"])["state"] == "ready" if told[-1]["event"] == "build" else True
+    text = "".join(json.loads(each["data"])["text"] for each in told if each["event"] == "log")
+    log = await site.ask("GET", f"api/v1/builds/{build}/log", token=TOKEN)
+    assert text == log.body.decode()
+    assert HOSTILE in text
+
+
+async def test_whoever_comes_back_gets_what_is_missing_and_then_nothing(site: Site) -> None:
+    site.pipeline.lines = 50
+    build = await finished(site, "good")
+    whole = "".join(json.loads(each["data"])["text"] for each in await read(site, build) if each["event"] == "log")
+    lines = whole.encode().split(b"\n")
+    half = len(b"\n".join(lines[:25])) + 1
+    rest = [
+        json.loads(each["data"])["text"]
+        for each in await read(site, build, **{"Last-Event-ID": str(half)})
+        if each["event"] == "log"
+    ]
+    assert "".join(rest) == whole.encode()[half:].decode()
+    end = str(len(whole.encode()))
+    path = f"api/v1/builds/{build}/events"
+    assert (await site.ask("GET", path, token=TOKEN, headers={"Last-Event-ID": end})).code == HTTPStatus.NO_CONTENT
+    assert (await site.ask("GET", f"{path}?position={end}", token=TOKEN)).code == HTTPStatus.NO_CONTENT
+    for nonsense in ("-1", "x", "1e3", "²", "9" * 40):
+        told = await read(site, build, **{"Last-Event-ID": nonsense})
+        assert any(HOSTILE in each["data"].replace('\\"', '"') for each in told)
+
+
+@asynccontextmanager
+async def connection(site: Site, build: str, headers: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Open a stream as a browser does, and leave without a word."""
+    host, _, port = site.address.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    request = f"GET {PREFIX}api/v1/builds/{build}/events HTTP/1.1\r\nHost: {host}:{port}\r\n{headers}\r\n\r\n"
+    writer.write(request.encode())
+    try:
+        yield reader
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def slow_build(site: Site) -> str:
+    request = NewEnvironment(repository="https://git.example/a/slow")
+    detail = await site.manager.add_environment(request, Person("ada"))
+    assert detail.build is not None
+    return detail.build.id
+
+
+async def test_states_progress_and_lines_arrive_while_they_happen(site: Site) -> None:
+    build = await slow_build(site)
+    async with connection(site, build, f"Authorization: token {TOKEN}") as reader:
+        text = ""
+        while '"state":"building"' not in text or "line 2" not in text:
+            text += (await asyncio.wait_for(reader.read(65536), 10)).decode()
+        assert "ready" not in [json.loads(each["data"]).get("state") for each in parsed(text.rpartition("\n\n")[0] + "\n\n")]
+        site.pipeline.release.set()
+        while '"state":"ready"' not in text:
+            text += (await asyncio.wait_for(reader.read(65536), 10)).decode()
+    positions = [int(line.removeprefix("id: ")) for line in text.split("\n") if line.startswith("id: ")]
+    assert positions == sorted(positions)
+
+
+async def test_silence_is_broken_so_that_nobody_hangs_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.05)
+    build = await slow_build(site)
+    async with connection(site, build, f"Authorization: token {TOKEN}") as reader:
+        text = ""
+        while text.count(": still here") < 2:
+            text += (await asyncio.wait_for(reader.read(65536), 10)).decode()
+
+
+async def test_whoever_leaves_is_forgotten_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "STREAMS_A_PERSON", 2)
+    build = await slow_build(site)
+    headers = f"Authorization: token {TOKEN}"
+    async with connection(site, build, headers) as first, connection(site, build, headers) as second:
+        for reader in (first, second):
+            assert b"200 OK" in await asyncio.wait_for(reader.read(1024), 10)
+        refused = await site.ask("GET", f"api/v1/builds/{build}/events", token=TOKEN)
+        assert (refused.code, refusal(refused)) == (HTTPStatus.TOO_MANY_REQUESTS, "too-many-streams")
+    for _ in range(100):
+        if not events.Events._open["ada"]:
+            break
+        await asyncio.sleep(0.02)
+    assert events.Events._open["ada"] == 0
+    assert not [task for task in asyncio.all_tasks() if "with_pauses" in repr(task) or "follow" in repr(task)]
+
+
+async def test_a_stream_ends_when_its_right_does(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(events, "IDENTITY_SECONDS", 0.1)
+    build = BuildId(await slow_build(site))
+    async with connection(site, build, f"Connection: close\r\nAuthorization: token {TOKEN}") as reader:
+        assert b"200 OK" in await asyncio.wait_for(reader.read(1024), 10)
+        await asyncio.sleep(0.5)
+        assert not reader.at_eof()
+        del site.hub.people[TOKEN]
+        await asyncio.wait_for(reader.read(), 10)  # to the end of the stream
+    assert not (await site.manager.build(build, Person("ada"))).state.is_final
+
+
+async def test_a_browser_follows_with_its_token_in_the_query_and_not_without(site: Site) -> None:
+    build = await finished(site, "good")
+    browser: Browser = await site.login("ada")
+    mode = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
+    path = f"api/v1/builds/{build}/events"
+    refused = await browser.ask("GET", path, headers=mode)
+    assert (refused.code, refusal(refused)) == (HTTPStatus.FORBIDDEN, "request-forged")
+    assert (await browser.ask("GET", f"{path}?_xsrf={browser.xsrf}", headers=mode)).code == HTTPStatus.OK
+    assert (await browser.ask("GET", path, headers={**mode, "X-XSRFToken": browser.xsrf})).code == HTTPStatus.OK
