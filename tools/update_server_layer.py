@@ -114,11 +114,10 @@ def resolve(requirements: Iterable[str], system: str) -> dict[Wheel, str]:
     with tempfile.TemporaryDirectory() as folder:
         overrides, lock = Path(folder, "overrides.txt"), Path(folder, "pylock.toml")
         overrides.write_text("".join(f'{name} ; python_version < "3"\n' for name in EXCLUDED))
-        command = [
-            "uv", "pip", "compile", "-", "--quiet", "--no-header", "--format=pylock.toml", f"--output-file={lock}",
-            f"--override={overrides}", "--only-binary=:all:", f"--python-version={PYTHON[0]}.{PYTHON[1]}",
-            f"--python-platform={SYSTEMS[system]}-manylinux_2_{GLIBC}",
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header"]
+        command += ["--format=pylock.toml", f"--output-file={lock}", f"--override={overrides}"]
+        command += ["--only-binary=:all:", f"--python-version={PYTHON[0]}.{PYTHON[1]}"]
+        command += [f"--python-platform={SYSTEMS[system]}-manylinux_2_{GLIBC}"]
         subprocess.run(command, input="\n".join(requirements), text=True, check=True)
         packages = tomllib.loads(lock.read_text())["packages"]
     wheels = {}

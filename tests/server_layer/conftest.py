@@ -1,4 +1,4 @@
-"""The program that writes the lock files, as a module."""
+"""The programs of the server layer that are in no package, as modules."""
 
 import importlib.util
 import sys
@@ -7,16 +7,27 @@ from types import ModuleType
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools/update_server_layer.py"
+from guix_build_service.server_definitions import definitions_folder
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """Return the program at PATH as a module."""
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
 def tool() -> ModuleType:
-    """Return ``tools/update_server_layer.py``, which is a program and in no package."""
-    specification = importlib.util.spec_from_file_location("update_server_layer", TOOL)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
+    """Return ``tools/update_server_layer.py``."""
+    return load(Path(__file__).parents[2] / "tools/update_server_layer.py", "update_server_layer")
+
+
+@pytest.fixture(scope="session")
+def installer() -> ModuleType:
+    """Return ``install.py``, which runs while Guix builds the layer."""
+    return load(definitions_folder() / "server-layer/install.py", "install_server_layer")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -107,6 +108,21 @@ def test_that_all_compiled_modules_can_be_imported(venv: Path) -> None:
     assert {"_cffi_backend", "tornado.speedups", "rpds.rpds", "zmq.backend.cython._zmq"} <= names
     script = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
     run(venv / "bin/python3", "-I", "-c", script, *sorted(names))
+
+
+def test_that_an_executable_of_a_wheel_gets_guixs_loader(
+    record: ServerRecord, venv: Path, installer: ModuleType, tmp_path: Path
+) -> None:
+    patchelf = Path(run("guix", "build", "patchelf", **os.environ)) / "bin/patchelf"
+    program = tmp_path / "program"
+    shutil.copy(f"{record.profile}/bin/tini", program)
+    program.chmod(0o755)
+    installer.patchelf(patchelf, "--set-interpreter", "/lib64/not-there", program)
+    with pytest.raises(FileNotFoundError):
+        run(program, "--version")
+    python = (venv / "bin/python3").resolve().parents[1]
+    installer.patch(program, patchelf, installer.loader(patchelf, python), tmp_path)
+    assert "tini" in run(program, "--version")
 
 
 def test_that_other_pythons_do_not_reach_it(record: ServerRecord, venv: Path, tmp_path: Path) -> None:

@@ -23,6 +23,20 @@ from pathlib import Path
 COMMANDS = ("jupyterhub-singleuser", "jupyter-lab", "jupyter-server")
 """What the output's ``bin`` shows."""
 
+C_LIBRARY = frozenset(
+    f"{name}.so.{version}"
+    for name, version in [
+        ("libc", 6),
+        ("libdl", 2),
+        ("libm", 6),
+        ("libpthread", 0),
+        ("libresolv", 2),
+        ("librt", 1),
+        ("libutil", 1),
+    ]
+) | {"ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+"""What Guix's loader finds by itself: the libraries of its own package, glibc."""
+
 ISOLATION = """\
 import sys, types; sys.modules.setdefault("sitecustomize", types.ModuleType("sitecustomize"))
 """
@@ -134,7 +148,7 @@ def patch_all(venv: Path, command: Path, interpreter: Path, libraries: Path) -> 
         f"{file.relative_to(venv)} needs {name}"
         for file in files
         for name in patchelf(command, "--print-needed", file).split()
-        if not any((folder / name).exists() for folder in [*search_path(command, file), interpreter.parent])
+        if name not in C_LIBRARY and not any((folder / name).exists() for folder in search_path(command, file))
     ]
     if lost:
         sys.exit("libraries that nothing provides:\n" + "\n".join(lost))
