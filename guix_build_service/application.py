@@ -10,12 +10,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
-from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode, validate
+from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
 from guix_build_service.git import Git, find_git
@@ -126,7 +126,7 @@ class BuildService(Application):
         help="Where to listen, as http://127.0.0.1:10101; what the hub says (JUPYTERHUB_SERVICE_URL) unless set."
     ).tag(config=True)
 
-    aliases: ClassVar[dict[str, str]] = {
+    aliases = {  # noqa: RUF012 - traitlets' own way
         "log-level": "Application.log_level",
         "f": "BuildService.config_file",
         "config": "BuildService.config_file",
@@ -135,6 +135,10 @@ class BuildService(Application):
     config_file = Unicode(help="A configuration file in Python, with lines such as c.BuildService.running_builds = 4").tag(
         config=True
     )
+
+    @default("log_level")
+    def _default_log_level(self) -> int:
+        return logging.INFO
 
     @validate("roots_folder")
     def _check_roots_folder(self, proposal: Mapping[str, Any]) -> str:
@@ -158,6 +162,7 @@ class BuildService(Application):
 
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
+        logging.basicConfig(level=self.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         asyncio.run(self.serve())
 
     async def serve(self) -> None:

@@ -5,6 +5,7 @@ What is in a log comes from repositories, Git servers and compilers.  So the byt
 """
 
 import asyncio
+import codecs
 import os
 import re
 from collections.abc import Callable
@@ -18,9 +19,6 @@ LARGEST_LOG = 64 * 1024 * 1024
 
 LARGEST_PIECE = 256 * 1024
 """Bytes that are read at once."""
-
-LONGEST_LINE = 16 * 1024
-"""Bytes after which a line is shown although it has no end yet."""
 
 Redaction = Callable[[str], str]
 
@@ -91,7 +89,7 @@ class Logs:
         except FileNotFoundError:
             return LogText(start, "")
         if not (finished and at_end):
-            content = content[: _end_of_lines(content)]
+            content = content[: _end_of_lines(content, full=len(content) == limit)]
         return LogText(start + len(content), self._redaction(harmless(content.decode(errors="replace"))))
 
     def tail(self, build: BuildId, size: int = 64 * 1024) -> str:
@@ -101,12 +99,14 @@ class Logs:
         return text.partition("\n")[2] if start else text
 
 
-def _end_of_lines(content: bytes) -> int:
+def _end_of_lines(content: bytes, *, full: bool) -> int:
+    """Return how much of CONTENT is whole lines; of one endless line that fills it, what is whole characters."""
     newline = content.rfind(b"\n") + 1
-    if newline or len(content) < LONGEST_LINE:
+    if newline or not full:
         return newline
-    # One endless line: give what there is, up to the last whole character.
-    return max(len(content.decode(errors="ignore").encode()), 1) if content else 0
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder.decode(content)
+    return len(content) - len(decoder.getstate()[0])
 
 
 class Log:

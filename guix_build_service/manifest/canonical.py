@@ -45,6 +45,10 @@ class PackageList:
         """Return the specifications of all packages, without those meant for development."""
         return tuple(entry.specification for entry in self.entries if entry.kind is Kind.PACKAGE)
 
+    def named(self) -> "PackageList":
+        """Return the packages that the manifest itself names."""
+        return PackageList(tuple(entry for entry in self.entries if entry.specification not in self.added))
+
     def manifest(self) -> str:
         """Return the manifest file that names exactly these packages: always the same text for the same list."""
         packages = "\n        ".join(f'"{specification}"' for specification in self.specifications())

@@ -18,6 +18,8 @@ DEEPEST = 100
 MOST_DATA = 50_000
 """Atoms and lists."""
 
+DEFAULT_HINT = "Correct that place; `guix shell --manifest=manifest.scm` on your own machine shows whether Guix can read it."
+
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _TOKEN = re.compile(r"[^\s()\[\]\"';`,]+")
 _OPENING = {"(": ")", "[": "]"}
@@ -42,7 +44,7 @@ def read_all(text: str, *, largest: int = LARGEST_TEXT, most: int = MOST_DATA) -
     return tuple(found)
 
 
-def unreadable(position: Position, reason: str, *, hint: str = "") -> ManifestUnreadable:
+def unreadable(position: Position, reason: str, *, hint: str = DEFAULT_HINT) -> ManifestUnreadable:
     """Return the error that says REASON about the place POSITION of a manifest."""
     details = {"line": position.line, "column": position.column}
     return ManifestUnreadable(f"The manifest cannot be read at {position}: {reason}", hint=hint, details=details)

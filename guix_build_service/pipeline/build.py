@@ -34,7 +34,9 @@ async def key_of(workshop: Workshop, packages: PackageList) -> str:
     return environment_key(packages, identity, guix.system(), RECIPE_VERSION)
 
 
-async def build(workshop: Workshop, job: Job, key: str, lowered: guix.Lowered, reporter: Reporter) -> Profile:
+async def build(
+    workshop: Workshop, job: Job, key: str, packages: PackageList, lowered: guix.Lowered, reporter: Reporter
+) -> Profile:
     """Build what was LOWERED and return it.
 
     Its root is there before, so that no part of it can be collected once it is built; when the build fails or is cancelled
@@ -43,7 +45,7 @@ async def build(workshop: Workshop, job: Job, key: str, lowered: guix.Lowered, r
     held = (await asyncio.to_thread(workshop.roots.held)).get(key)
     await asyncio.to_thread(workshop.roots.hold, key, lowered.profile)
     try:
-        await _run_guix(workshop, job, lowered, reporter)
+        await _run_guix(workshop, job, packages, lowered, reporter)
         profile = await _describe(workshop, job, key, lowered.profile)
         await asyncio.to_thread(_remember, workshop, profile)
     except BaseException:
@@ -61,7 +63,7 @@ def forget_profile(workshop: Workshop, key: str) -> None:
     workshop.roots.release(key)
 
 
-async def _run_guix(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> None:
+async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> None:
     start = job.log.size()
     seconds = workshop.build_seconds
     command = workshop.guix.build(lowered.derivation, max_silent_seconds=workshop.silent_seconds, max_seconds=int(seconds))
@@ -92,7 +94,8 @@ async def _run_guix(workshop: Workshop, job: Job, lowered: guix.Lowered, reporte
             hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
         )
     if not done.succeeded:
-        raise reason(harmless(await asyncio.to_thread(_since, job.log.path, start)))
+        said = harmless(await asyncio.to_thread(_since, job.log.path, start))
+        raise reason(said, [entry.name for entry in packages.entries])
 
 
 @contextlib.asynccontextmanager

@@ -4,30 +4,41 @@ The lines are those of ``nix/libstore/build.cc`` and ``guix/status.scm`` in Guix
 """
 
 import re
+from collections.abc import Sequence
 
 from guix_environment.errors import BuildFailure, BuildInterrupted, GuixSpawnerError, GuixUnavailable, LimitReached
 
 LINES_SHOWN = 20
+"""Lines of the failed part's own output that go into the error."""
 
-_BUILDER = re.compile(r"builder for [`']/gnu/store/[0-9a-z]{32}-(?P<name>[^']+?)\.drv' ")
-_DERIVATION = re.compile(r"build of /gnu/store/[0-9a-z]{32}-(?P<name>\S+?)\.drv failed")
-_HASH_MISMATCH = re.compile(r"(?:output path|sha256 hash|hash mismatch).*/gnu/store/[0-9a-z]{32}-(?P<name>\S+?)['` ]")
+LINES_SEARCHED = 400
+"""Lines before the failure in which its cause is looked for."""
+
+_NAME = r"/gnu/store/[0-9a-z]{32}-(?P<name>[^\s'`]+?)\.drv"
+_BUILDER = re.compile(rf"builder for [`']{_NAME}' ")
+_DERIVATION = re.compile(rf"build of [`']?{_NAME}'? failed")
+_DEPENDENT = re.compile(rf"cannot build derivation [`']{_NAME}'")
+_STARTED = re.compile(r"building .+\.\.\.$")
+_STATUS = re.compile(r"failed with exit code (\d+)")
 _SILENT = re.compile(r"timed out after (\d+) seconds of silence")
 _LONG = re.compile(r"timed out after (\d+) seconds")
-_DOWNLOAD = re.compile(
-    r"(?:failed to download|download failed|could not fetch|substitution .* failed|TLS error|host name lookup error)"
-)
-_UNSUBSTITUTABLE = re.compile(r"some substitutes for the outputs of derivation .*? failed")
+_MISMATCH = re.compile(r"hash mismatch")
+_DOWNLOAD = re.compile(r"failed to download|some substitutes for the outputs of derivation .* failed|download failed")
 _FULL = re.compile(r"No space left on device")
 _NO_DAEMON = re.compile(r"failed to connect to [`'].*daemon")
-_ENDED = re.compile(r"(?:Interrupted|interrupted by the user)")
+_ENDED = re.compile(r"interrupted by the user|unexpected end-of-file|failed due to signal (?:2|9|15)\b")
 _NOISE = re.compile(
-    r"cannot build derivation|guix build: error|View build log|build of /gnu/store/|^\s*$|^substitut|^downloading"
+    r"cannot build derivation|guix build: error|View build log|build of [`']?/gnu/store/|builder for [`']/gnu/store/"
+    r"|^\s*$|^substitut|^downloading|^building |^successfully built"
 )
 
 
-def reason(log: str) -> GuixSpawnerError:
-    """Return the error that says why the build, whose LOG's end this is, failed; the lines before it are its details."""
+def reason(log: str, packages: Sequence[str] = ()) -> GuixSpawnerError:
+    """Return the error that says why the build, whose LOG's end this is, failed.
+
+    PACKAGES are the names in the manifest: the one that the failure belongs to is named.  The error's details hold the last
+    lines of the failed part's own output.
+    """
     if _NO_DAEMON.search(log):
         return GuixUnavailable(
             "Guix's daemon does not answer on this hub.", hint="The administrator can start it: guix-daemon."
@@ -36,39 +47,63 @@ def reason(log: str) -> GuixSpawnerError:
         return LimitReached(
             "The hub's disk is full.", hint="Ask the administrator to free space, such as with `guix gc`; then build again."
         )
-    package, how, lines = _first_failure(log.splitlines())
-    details = {"package": package, "log": lines}
-    if _ENDED.search("\n".join(lines)):
-        return BuildInterrupted("The build was ended from outside.", hint="Build it again.", details=details)
-    if not package:
-        last = next((line for line in reversed(lines) if line), "Guix did not say why.")
-        return BuildFailure(f"Guix could not build the environment: {last:.300}", hint="The log says more.", details=details)
-    return BuildFailure(
-        f"The package {package} could not be built: {how}.",
-        hint="Leave it out of the manifest or name another version of it, or try again when it was mended in Guix.",
-        details=details,
-    )
+    lines = log.splitlines()
+    failed, number = _first_failure(lines)
+    if not failed:
+        return _unexplained(lines)
+    before = _own_lines(lines[max(0, number - LINES_SEARCHED) : number])
+    cause, hint = _cause("\n".join([*before, *lines[number : number + 2]]))
+    shown = [line for line in before if not _NOISE.search(line)][-LINES_SHOWN:]
+    package = _named(lines[number:], packages)
+    message = f"{package} cannot be built: it needs {failed}, {cause}." if package else f"{failed} is missing, {cause}."
+    return BuildFailure(message, hint=hint, details={"failed": failed, "package": package, "log": shown})
 
 
-def _first_failure(lines: list[str]) -> tuple[str, str, list[str]]:
+def _first_failure(lines: Sequence[str]) -> tuple[str, int]:
     for number, line in enumerate(lines):
-        match = _BUILDER.search(line) or _DERIVATION.search(line)
-        if match:
-            shown = [text for text in lines[max(0, number - 3 * LINES_SHOWN) : number] if not _NOISE.search(text)]
-            return match["name"], _how(lines[max(0, number - 3 * LINES_SHOWN) : number + 2]), shown[-LINES_SHOWN:]
-    return "", "", [line for line in lines if not _NOISE.search(line)][-LINES_SHOWN:]
+        if match := _BUILDER.search(line) or _DERIVATION.search(line):
+            return match["name"], number
+    return "", len(lines)
 
 
-def _how(lines: list[str]) -> str:
-    text = "\n".join(lines)
-    if match := _SILENT.search(text):
-        return f"it said nothing for {int(match[1]) // 60} minutes"
-    if match := _LONG.search(text):
-        return f"it took longer than {int(match[1]) // 60} minutes"
-    if _HASH_MISMATCH.search(text) and "mismatch" in text:
-        return "what was downloaded for it is not what Guix expects"
-    if _UNSUBSTITUTABLE.search(text) or _DOWNLOAD.search(text):
-        return "something that it needs could not be downloaded"
-    if match := re.search(r"failed with exit code (\d+)", text):
-        return f"its build ended with status {match[1]}"
-    return "its build failed"
+def _own_lines(lines: Sequence[str]) -> Sequence[str]:
+    """Return those of LINES that come after the last start of a build: the output of the one that failed."""
+    starts = [number for number, line in enumerate(lines) if _STARTED.match(line)]
+    return lines[starts[-1] + 1 :] if starts else lines
+
+
+def _cause(text: str) -> tuple[str, str]:
+    """Return what TEXT says became of the part that failed, as the end of a sentence, and what to do about it."""
+    other = "Leave the package out of the manifest, or name another version of it."
+    if match := _SILENT.search(text) or _LONG.search(text):
+        return f"which took longer than {int(match[1]) // 60} minutes", "Try again, or ask the administrator."
+    if _MISMATCH.search(text):
+        return "and what was downloaded is not what Guix expects", other
+    if _DOWNLOAD.search(text):
+        return "which could not be downloaded", f"Try again later, when the servers answer. {other}"
+    if _ENDED.search(text):
+        return "which was ended from outside", "Build it again."
+    if match := _STATUS.search(text):
+        return f"whose build failed with status {match[1]}", f"The log says more. {other}"
+    return "whose build failed", f"The log says more. {other}"
+
+
+def _named(lines: Sequence[str], packages: Sequence[str]) -> str:
+    """Return the package of the manifest that cannot be built for want of the failed part; empty when none is told."""
+    for line in lines:
+        match = _DEPENDENT.search(line)
+        for package in packages if match else ():
+            assert match is not None
+            if re.fullmatch(rf"{re.escape(package)}-[0-9].*", match["name"]):
+                return package
+    return ""
+
+
+def _unexplained(lines: Sequence[str]) -> GuixSpawnerError:
+    shown = [line for line in lines if not _NOISE.search(line)][-LINES_SHOWN:]
+    if _ENDED.search("\n".join(lines[-LINES_SHOWN:])):
+        return BuildInterrupted("The build was ended from outside.", hint="Build it again.", details={"log": shown})
+    said = shown[-1] if shown else "it did not say why"
+    return BuildFailure(
+        f"Guix could not build the environment: {said:.300}", hint="The log says more.", details={"log": shown}
+    )

@@ -15,7 +15,7 @@ from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
-from guix_environment.errors import BuildFailure, GuixUnavailable, ManifestFailure
+from guix_environment.errors import BuildFailure, GuixUnavailable, ManifestFailure, PackagesConflict
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath
@@ -61,6 +61,16 @@ async def lower(command: GuixCommand, job: Job, packages: PackageList, names_fol
 
     Raises `PackagesUnknown` with all of them and the nearest names, `PackagesConflict`, `GuixUnavailable`, `BuildFailure`.
     """
+    try:
+        return await _lower(command, job, packages, names_folder)
+    except PackagesConflict:
+        if packages.added:
+            # A conflict among the packages that the person named is the one to tell of.
+            await _lower(command, job, packages.named(), names_folder)
+        raise
+
+
+async def _lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
     manifest = job.folder / "manifest.scm"
     await asyncio.to_thread(manifest.write_text, packages.manifest())
     match await _ask(command, job, "lower.scm", str(manifest)):

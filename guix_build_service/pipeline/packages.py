@@ -85,7 +85,11 @@ def conflicting(first: Occurrence, second: Occurrence, packages: PackageList) ->
         ]
     }
     message = f"Two packages cannot be together: {first} and {second}."
-    return PackagesConflict(message, hint=_way_out(named, other, packages), details=details)
+    hint = _way_out(named, other, packages)
+    ours = [name for name in packages.added if name in {*first.through, *second.through}]
+    if ours:
+        hint += f" ({', '.join(ours)} was added for the notebooks' kernel.)"
+    return PackagesConflict(message, hint=hint, details=details)
 
 
 def _way_out(named: Occurrence, other: Occurrence, packages: PackageList) -> str:

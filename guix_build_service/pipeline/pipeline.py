@@ -57,7 +57,8 @@ class Pipeline:
             )
             await reporter.entered(BuildState.BUILDING)
             await job.log.say(f"Building {lowered.profile}")
-            return Made(resolved, manifest, await build.build(self.workshop, job, key, lowered, reporter))
+            profile = await build.build(self.workshop, job, key, manifest.packages, lowered, reporter)
+            return Made(resolved, manifest, profile)
 
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
         """Write the record of ENVIRONMENT's new version, which is current from then on."""

@@ -11,6 +11,7 @@ import pytest
 
 from guix_build_service.application import account_name
 from guix_build_service.model import BuildState, NewEnvironment
+from guix_environment.identifiers import VariableName
 from guix_environment.session_layout import KERNEL_LAUNCHER
 from tests.git_server import GitServer
 from tests.service.installation import ADA, BOB, Installation, installation
@@ -52,12 +53,12 @@ async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
     assert version.notebook == "index.ipynb"
     assert version.profile in version.closure
     assert version.size > 1_000_000
-    assert version.variables["GUIX_PYTHONPATH"] == f"{version.profile}/lib/python3.11/site-packages"
+    assert version.variables[VariableName("GUIX_PYTHONPATH")] == f"{version.profile}/lib/python3.11/site-packages"
     assert service.roots.held() == {detail.version.key: version.profile}
 
     kernel = json.loads((service.records.kernels(record.id, record.current) / "python3/kernel.json").read_text())
     assert kernel["argv"][:2] == [KERNEL_LAUNCHER, f"{version.profile}/bin/python3"]
-    assert kernel["env"]["GUIX_PYTHONPATH"] == version.variables["GUIX_PYTHONPATH"]
+    assert kernel["env"]["GUIX_PYTHONPATH"] == version.variables[VariableName("GUIX_PYTHONPATH")]
     # The kernel that was written down really starts, with these variables alone.
     script = "import sys, pandas, ipykernel; print(sys.executable, pandas.__file__)"
     said = subprocess.run([kernel["argv"][1], "-c", script], env=kernel["env"], check=True, capture_output=True, text=True)
@@ -103,7 +104,7 @@ async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
         (
             '(specifications->manifest (list "python" "python-numpy" "python-pandas"))',
             "packages-conflict",
-            ["python-numpy 2.", "python-numpy 1.26.4", "which the manifest names", "python-pandas needs"],
+            ["python-numpy 2.", "python-numpy 1.26.4", "which the manifest names", "which python-pandas needs"],
         ),
         ('(specifications->manifest\n  (list "python"', "manifest-unreadable", ["manifest.scm", "line 2, column 3"]),
     ],
@@ -133,4 +134,31 @@ async def test_what_to_write_instead_of_packages_that_conflict_builds(service: I
     assert 'Remove "python-numpy" from the manifest' in str(build.error["hint"])
     git_server.commit("both", {"manifest.scm": '(specifications->manifest (list "python" "python-pandas"))'})
     build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("both")), ADA))
+    assert build.state is BuildState.READY
+
+
+async def test_a_build_that_fails_says_which_package_and_why(service: Installation, git_server: GitServer) -> None:
+    git_server.commit("hello", {"manifest.scm": '(specifications->manifest (list "hello"))'})
+    asked = await service.manager.add_environment(NewEnvironment(git_server.url("hello")), ADA)
+    build = await service.finished(asked)
+    if build.state is BuildState.READY:
+        pytest.skip("this Guix gets `hello` from its substitute servers")
+    assert build.error is not None
+    assert build.error["code"] == "build-failed"
+    assert "hello cannot be built: it needs " in str(build.error["message"])
+    assert "which could not be downloaded" in str(build.error["message"])
+    assert "later" in str(build.error["hint"])
+    assert service.roots.held() == {}
+    assert not (service.folder / "profiles").exists()
+    assert not service.records.environment_folder(asked.environment.id).exists()
+
+
+async def test_a_kernel_that_we_add_and_that_conflicts_is_named(service: Installation, git_server: GitServer) -> None:
+    git_server.commit("numpy", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy"))'})
+    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("numpy")), ADA))
+    assert build.error is not None
+    assert build.error["code"] == "packages-conflict"
+    assert "python-ipykernel was added for the notebooks' kernel" in str(build.error["hint"])
+    git_server.commit("numpy", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy@1.26.4"))'})
+    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("numpy")), ADA))
     assert build.state is BuildState.READY
