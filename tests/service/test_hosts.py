@@ -1,0 +1,129 @@
+"""Which Git hosts are talked to."""
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.hosts import Hosts, PrivateHost, is_public
+from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
+from guix_environment.repository_url import RepositoryUrl
+
+NAMES = {
+    "forge.example": ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"],
+    "inside.example": ["10.0.0.7"],
+    "both.example": ["93.184.216.34", "127.0.0.1"],
+    "empty.example": [],
+}
+
+
+async def resolver(host: str, port: int) -> Sequence[str]:
+    del port
+    if host not in NAMES:
+        raise OSError(-2, "Name or service not known")
+    return NAMES[host]
+
+
+async def check(address: str, *private: str, folders: Sequence[Path] = ()) -> tuple[str, ...]:
+    hosts = Hosts([PrivateHost.parse(text) for text in private], folders, resolver)
+    return (await hosts.check(RepositoryUrl.parse(address))).addresses
+
+
+async def test_public_hosts_are_used_at_the_addresses_that_were_checked() -> None:
+    assert await check("https://forge.example/a") == tuple(NAMES["forge.example"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://inside.example/a",
+        "https://both.example/a",
+        "https://127.0.0.1/a",
+        "https://169.254.169.254/a",
+        "https://[::1]/a",
+        "https://[::ffff:127.0.0.1]/a",
+        "http://forge.example/a",
+        "http://127.0.0.1:3000/a",
+        "file:///etc",
+    ],
+)
+async def test_everything_else_is_refused(address: str) -> None:
+    with pytest.raises(HostRefused) as raised:
+        await check(address)
+    assert raised.value.hint
+    # An answer that named addresses would let people explore the network.
+    assert "10.0.0.7" not in raised.value.message + raised.value.hint
+
+
+async def test_a_listed_host_is_used_at_that_port_alone() -> None:
+    assert await check("http://127.0.0.1:3000/a", "127.0.0.1:3000") == ("127.0.0.1",)
+    assert await check("https://inside.example/a", "inside.example") == ("10.0.0.7",)
+    with pytest.raises(HostRefused):
+        await check("http://127.0.0.1:3001/a", "127.0.0.1:3000")
+
+
+@pytest.mark.parametrize("host", ["no-such.example", "empty.example"])
+async def test_a_name_without_an_address_is_told_as_such(host: str) -> None:
+    with pytest.raises(RepositoryUnavailable, match=f"no host named {host}"):
+        await check(f"https://{host}/a")
+
+
+async def test_files_are_used_below_listed_folders_alone(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "way-out").symlink_to(tmp_path)
+    assert await check(f"file://{allowed}/a", folders=[allowed]) == ()
+    for path in (tmp_path / "other", allowed / "way-out" / "other"):
+        with pytest.raises(HostRefused):
+            await check(f"file://{path}", folders=[allowed])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "168.63.129.16",
+        "192.88.99.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::",
+        "2001::1",
+        "fec0::1",
+    ],
+)
+def test_addresses_that_are_not_the_internet_s(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"])
+def test_addresses_of_the_internet(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:3000", "127.0.0.1", 3000), ("Git.Lab", "git.lab", 443), ("[::1]:80", "[::1]", 80), ("[::1]", "[::1]", 443)],
+)
+def test_private_hosts_are_written_as_host_and_port(text: str, host: str, port: int) -> None:
+    assert PrivateHost.parse(text) == PrivateHost(host, port)
+
+
+@pytest.mark.parametrize("text", ["", ":80", "host:0", "host:99999", "host:x"])
+def test_what_is_no_private_host(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        PrivateHost.parse(text)

@@ -1,0 +1,177 @@
+"""The forms by which people name packages are understood; everything else is refused with the reason."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guix_build_service.manifest.canonical import Entry, Kind, PackageList, environment_key, request_key
+from guix_build_service.manifest.grammar import read_manifest
+from guix_build_service.manifest.kernels import with_kernels
+from guix_environment.errors import ManifestUnreadable
+
+
+@pytest.mark.parametrize(
+    ("text", "packages"),
+    [
+        # One literal list: six of ten manifests.
+        (
+            '(specifications->manifest (list "python" "python-scipy@1" "git:send-email"))',
+            "python python-scipy@1 git:send-email",
+        ),
+        ('(specifications->manifest \'("python" #;"gdb" "sed"))', "python sed"),
+        ('(use-modules (guix profiles)) (specifications->manifest `("a" "b"))', "a b"),
+        ('(define-module (mine)) (specifications->manifest (quote ("a")))', "a"),
+        ("(specifications->manifest (list))", ""),
+        ('(specifications->manifest (list "a" "b" "a"))', "a b"),
+        # Lists put together.
+        ('(define lab (list "r-minimal" "r-zoo")) (specifications->manifest (cons "make" lab))', "make r-minimal r-zoo"),
+        ('(specifications->manifest (cons* "a" "b" (list "c")))', "a b c"),
+        ('(specifications->manifest (append (list "a") \'("b") (list)))', "a b"),
+        ('(let ((x "a") (y (list "b"))) (specifications->manifest (cons x y)))', "a b"),
+        ('(let* ((x "a") (y (list x))) (specifications->manifest y))', "a"),
+        ('(define x (list "b")) (specifications->manifest `("a" ,@x ,"c"))', "a b c"),
+        ('(begin (define x "a") (specifications->manifest (list x)))', "a"),
+        ('(define m (specifications->manifest (list "a"))) m', "a"),
+        # Manifests put together.
+        (
+            '(concatenate-manifests (list (specifications->manifest (list "a")) (specifications->manifest (list "b"))))',
+            "a b",
+        ),
+        # Packages looked up.
+        ('(packages->manifest (list (specification->package "a") (list (specification->package "b") "out")))', "a b"),
+        ('(packages->manifest `((,(specification->package "glib") "bin")))', "glib:bin"),
+        ('(packages->manifest (map specification->package \'("a" "b:lib")))', "a b"),
+        ('(packages->manifest (map (compose list specification->package+output) \'("glib:bin" "a")))', "glib:bin a"),
+        # Where one value is expected Guix drops the second, the output.
+        ('(packages->manifest (map specification->package+output \'("glib:bin")))', "glib"),
+        ('(packages->manifest (specifications->packages (list "glib:bin")))', "glib:bin"),
+    ],
+)
+def test_the_packages_of_a_manifest(text: str, packages: str) -> None:
+    assert " ".join(read_manifest(text).specifications()) == packages
+
+
+def test_what_a_package_needs_to_be_developed() -> None:
+    text = """(concatenate-manifests (list (specifications->manifest '("gdb"))
+                                 (package->development-manifest (specification->package "hello"))))"""
+    packages = read_manifest(text)
+    assert packages.entries == (Entry("gdb"), Entry("hello", Kind.DEVELOPMENT))
+    assert read_manifest(packages.manifest()) == packages
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "words"),
+    [
+        ("", 1, 1, "does not end with a manifest"),
+        ('(list "a")', 1, 1, "does not end with a manifest"),
+        ('(specifications->manifest (list "a"))\n(define x 1)', 2, 1, "does not end with a manifest"),
+        ("(packages->manifest\n  (list octave))", 2, 9, "octave is a variable from elsewhere"),
+        ('(define (pick x) x)\n(specifications->manifest (pick "a"))', 1, 1, "procedures that a manifest defines"),
+        ('(specifications->manifest\n (if (getenv "GPU") \'("a") \'("b")))', 2, 2, "(if …) is not a form"),
+        ('(load "guix.scm")', 1, 1, "(load …) is not a form"),
+        ('(system* "rm" "-rf" "/")', 1, 1, "(system* …) is not a form"),
+        ("(specifications->manifest (list 1))", 1, 1, "a package's name is expected"),
+        ('(specifications->manifest (list "a b"))', 1, 1, "is not the name of a package"),
+        ('(specifications->manifest (list "--with-source=x"))', 1, 1, "is not the name of a package"),
+        ('(specifications->manifest "a")', 1, 1, "a list is expected"),
+        ('(specifications->manifest (map car (list "a")))', 1, 32, "car is a variable from elsewhere"),
+        ("((lambda () 1))", 1, 1, "this is not a form"),
+        ("`(a `(b))", 1, 5, "quasiquote within another"),
+        ("(cons 1)", 1, 1, "too few"),
+        ("(let)", 1, 1, "no bindings"),
+        ("(define)", 1, 1, "definition"),
+    ],
+)
+def test_other_forms_are_refused_with_place_and_reason(text: str, line: int, column: int, words: str) -> None:
+    with pytest.raises(ManifestUnreadable) as raised:
+        read_manifest(text)
+    assert words in raised.value.message
+    assert raised.value.details == {"line": line, "column": column}
+    assert raised.value.hint
+
+
+def test_lists_doubled_again_and_again_end() -> None:
+    text = '(define x0 (list "a" "b"))\n'
+    text += "".join(f"(define x{n + 1} (append x{n} x{n}))\n" for n in range(40))
+    with pytest.raises(ManifestUnreadable, match="too many steps"):
+        read_manifest(text + "(specifications->manifest x40)")
+
+
+_FORMS = st.recursive(
+    st.sampled_from(['"a"', '"b:out"', "x", "list", "1", "'()", "specification->package"]),
+    lambda inner: st.builds(
+        lambda head, items: f"({head} {' '.join(items)})",
+        st.sampled_from(
+            [
+                "list",
+                "cons",
+                "append",
+                "map",
+                "let",
+                "define",
+                "quote",
+                "quasiquote",
+                "unquote",
+                "compose",
+                "specifications->manifest",
+                "packages->manifest",
+                "concatenate-manifests",
+                "begin",
+            ]
+        ),
+        st.lists(inner, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(_FORMS, max_size=4))
+def test_any_program_is_read_or_refused(forms: list[str]) -> None:
+    try:
+        packages = read_manifest("\n".join(forms))
+    except ManifestUnreadable:
+        return
+    assert read_manifest(packages.manifest()) == packages
+
+
+_NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,10}(@[0-9]\.[0-9])?(:[a-z]{1,5})?", fullmatch=True)
+
+
+@given(st.lists(_NAMES, max_size=20, unique=True))
+def test_the_canonical_manifest_says_the_same(names: list[str]) -> None:
+    packages = PackageList(tuple(Entry(name) for name in names))
+    assert read_manifest(packages.manifest()) == packages
+
+
+@pytest.mark.parametrize(
+    ("named", "added"),
+    [
+        ("python", "python-ipykernel"),
+        ("python-pandas@2 sed", "python python-ipykernel"),
+        ("python python-ipykernel", ""),
+        ("r-zoo", "r-minimal r-irkernel"),
+        ("r", "r-irkernel"),
+        ("r-minimal r-irkernel python-numpy", "python python-ipykernel"),
+        ("octave sed", ""),
+    ],
+)
+def test_kernels_are_added_where_they_are_missing(named: str, added: str) -> None:
+    packages = with_kernels(PackageList(tuple(Entry(name) for name in named.split())))
+    assert " ".join(packages.added) == added
+    assert " ".join(packages.specifications()) == f"{named} {added}".strip()
+    assert " ".join(packages.named().specifications()) == named
+
+
+def test_keys_differ_exactly_where_results_may() -> None:
+    packages = PackageList((Entry("a"), Entry("b")))
+    key = environment_key(packages, "guix-1", "x86_64-linux", 1)
+    assert key == environment_key(PackageList(packages.entries, added=("b",)), "guix-1", "x86_64-linux", 1)
+    others = {
+        environment_key(PackageList((Entry("b"), Entry("a"))), "guix-1", "x86_64-linux", 1),
+        environment_key(packages, "guix-2", "x86_64-linux", 1),
+        environment_key(packages, "guix-1", "aarch64-linux", 1),
+        environment_key(packages, "guix-1", "x86_64-linux", 2),
+    }
+    assert len(others | {key}) == 5
+    assert request_key("r", "c", "", 1) != request_key("r", "c", "x", 1)
