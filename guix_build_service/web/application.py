@@ -54,6 +54,9 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
 )
 """Everything else below the service's prefix."""
 
+BESIDE: tuple[type[AnsweringHandler], ...] = (about.Health, about.SoftwareVersions)
+"""What programs that know BinderHub look for at the service's prefix itself."""
+
 LARGEST_REQUEST = 1024 * 1024
 """Bytes beyond which a request is not even read to its end."""
 
@@ -73,7 +76,7 @@ def make_application(manager: Manager, settings: WebSettings) -> Application:
     return Application(
         [
             *((pattern(f"{prefix}api/v1/{handler.route}"), handler, shared) for handler in API),
-            *((pattern(f"{prefix}{handler.route}"), handler, shared) for handler in PAGES),
+            *((pattern(f"{prefix}{handler.route}"), handler, shared) for handler in (*PAGES, *BESIDE)),
             (pattern(prefix.rstrip("/")), pages.Front, shared),
         ],
         default_handler_class=Nowhere,
