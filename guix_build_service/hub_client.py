@@ -80,10 +80,12 @@ class HubClient:
         self._takes_titles: bool | None = None
 
     async def sessions(self, token: str, user: str) -> list[Session]:
-        """Return USER's servers, stopped ones included.  Raises `Refused` when TOKEN may not see them."""
+        """Return USER's sessions, also stopped ones of environments.  Raises `Refused` when TOKEN may not see them."""
         answer = await self._fetch("GET", f"users/{_segment(user)}?include_stopped_servers", token)
         servers = _mapping(_mapping(_json(answer)).get("servers"))
-        return [_session(_mapping(server)) for server in servers.values()]
+        found = [_session(_mapping(server)) for server in servers.values()]
+        # The hub also names a default server that was never started.
+        return [session for session in found if session.environment or session.state != "stopped"]
 
     async def start(self, token: str, user: str, name: SessionName, *, title: str, options: Mapping[str, object]) -> bool:
         """Start USER's server NAME with OPTIONS; return whether it is ready, or else still starting.
