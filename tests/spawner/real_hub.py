@@ -1,0 +1,297 @@
+"""A real hub with its proxy for the tests, and an environment that the real Guix built for it."""
+
+import asyncio
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
+
+import jupyterhub
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from guix_build_service.pipeline.kernels import write_kernels
+from guix_build_service.pipeline.variables import read_variables
+from guix_build_service.server_definitions import definitions_folder
+from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_environment.identifiers import Commit, StorePath
+from guix_environment.records import Records, Visibility
+from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+"""Of a service of the tests that may do everything; not a secret of anybody's."""
+
+PACKAGES = ("python", "python-ipykernel", "python-pandas", "r-minimal", "r-irkernel")
+"""What the environment of the tests asks for."""
+
+CONFIGURATION = """
+import os
+from pathlib import Path
+
+from guixspawner.configure import configure
+
+c = get_config()
+configure(c, state_folder=Path(os.environ["STATE"]), port=int(os.environ["PORT"]))
+# Of the services only one of the tests' own, which has every right.
+c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["TOKEN"]}, {"name": "guix"}]
+everything = ["admin:users", "admin:servers", "access:servers", "admin:groups", "tokens"]
+c.JupyterHub.load_roles.append({"name": "tests", "scopes": everything, "services": ["tests"]})
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {"root-like"}
+c.GuixSpawner.grace = 5
+c.GuixSpawner.start_timeout = 120
+exec(os.environ.get("MORE", ""))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def built_records() -> Iterator[Path]:
+    """Yield a folder of records with the server profile and an environment of everybody's, built by the real Guix."""
+    folder = Path(tempfile.mkdtemp(prefix="guixspawner-records-"))
+    folder.chmod(0o755)
+    roots = Path("/var/guix/profiles/per-user") / getpass.getuser() / f"guix-build-service-spawner-tests-{os.getpid()}"
+    try:
+        roots.mkdir(parents=True)
+        series = jupyterhub.__version__.partition(".")[0]
+        server = ServerProfileSettings(definitions_folder(), series, folder / "records", roots / "server", folder / "logs")
+        asyncio.run(ensure_server_profile(server))
+        output("guix", "package", f"--profile={roots / 'environment'}", "--install", *PACKAGES)
+        _write_environment(
+            Records(folder / "records"), StorePath(os.path.realpath(roots / "environment")), folder / "source"
+        )
+        yield folder / "records"
+    finally:
+        shutil.rmtree(roots, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_environment(records: Records, profile: StorePath, source: Path) -> None:
+    bare = records.repository(ENVIRONMENT)
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    output("git", "init", "--quiet", "--initial-branch=trunk", source)
+    (source / "index.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    output("git", "-C", source, "add", ".")
+    output("git", "-C", source, *identity, "commit", "--quiet", "--message=one")
+    output("git", "clone", "--quiet", "--bare", source, bare)
+    variables = read_variables(profile)
+    fields = version()
+    written = type(fields)(
+        id=VERSION,
+        commit=Commit(output("git", "-C", source, "rev-parse", "HEAD").strip()),
+        ref="trunk",
+        subdirectory="",
+        profile=profile,
+        closure=tuple(StorePath(item) for item in output("guix", "gc", "--requisites", profile).split()),
+        variables=variables,
+        kernels=write_kernels(profile, variables, records.kernels(ENVIRONMENT, VERSION)),
+        size=1,
+        notebook="index.ipynb",
+    )
+    records.write_version(ENVIRONMENT, written)
+    records.write_environment(environment(visibility=Visibility.EVERYONE))
+
+
+class RealHub:
+    """A hub that can be ended, killed and started again over the same state."""
+
+    def __init__(self, records: Path, more: str = "") -> None:
+        self.state = Path(tempfile.mkdtemp(prefix="guixspawner-hub-"))
+        self.state.chmod(0o755)
+        shutil.copytree(records, self.state / "records", symlinks=True)
+        self.port = free_port()
+        self.more = more
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.log = self.state / "hub.log"
+        (self.state / "configuration.py").write_text(CONFIGURATION)
+
+    def start(self) -> None:
+        programs = str(Path(sys.executable).parent)
+        variables = {"STATE": str(self.state), "PORT": str(self.port), "TOKEN": TOKEN, "MORE": self.more}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterhub", "--config", self.state / "configuration.py"],
+                cwd=self.state,
+                env=os.environ | variables | {"PATH": f"{programs}:{os.environ['PATH']}"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(lambda: self.request("GET", "/hub/api/")[0] == 200)
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+    def kill(self) -> None:
+        """End the hub without giving it a chance to do anything."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        proxy = int((self.state / "hub" / "proxy.pid").read_text())
+        os.kill(proxy, signal.SIGTERM)
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Return the status and text of an answer, without following anywhere; as the tests' own service unless HEADERS."""
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Authorization": f"token {TOKEN}"} if headers is None else dict(headers)
+        try:
+            with urlopen(Request(self.address + path, data, sent, method=method), timeout=120) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def spawn(self, user: str, options: object, server: str = "") -> tuple[int, str]:
+        """Have the person USER, who is made when there is none, start a server with OPTIONS, and wait until it is there."""
+        self.request("POST", f"/hub/api/users/{user}")
+        status, text = self.request("POST", self._server(user, server), options)
+        if status == 202:
+            wait_for(lambda: not self.model(user, server).get("pending"), 120)
+            return (201 if self.model(user, server).get("ready") else 500), text
+        return status, text
+
+    def stop(self, user: str, server: str = "") -> None:
+        self.request("DELETE", self._server(user, server))
+        wait_for(lambda: not self.model(user, server), 60)
+
+    def model(self, user: str, server: str = "") -> dict[str, Any]:
+        """Return what the hub says of a server, with its state; empty when it does not run."""
+        _, text = self.request("GET", f"/hub/api/users/{user}")
+        found = json.loads(text).get("servers", {}).get(server, {})
+        return found if isinstance(found, dict) else {}
+
+    def session_log(self, user: str, server: str = "default") -> str:
+        file = self.state / "sessions" / user / f"{server}.log"
+        return file.read_text() if file.exists() else ""
+
+    @staticmethod
+    def _server(user: str, server: str) -> str:
+        return f"/hub/api/users/{user}/servers/{server}" if server else f"/hub/api/users/{user}/server"
+
+    async def run_code(self, user: str, code: str, kernel: str = "python3", server: str = "") -> str:
+        """Return what CODE prints in a new kernel of the person's server, through the proxy and a web socket."""
+        base = f"/user/{user}/{server}" if server else f"/user/{user}"
+        status, text = await asyncio.to_thread(self.request, "POST", f"{base}/api/kernels", {"name": kernel})
+        assert status == 201, text
+        identifier = json.loads(text)["id"]
+        address = f"{self.address.replace('http', 'ws')}{base}/api/kernels/{identifier}/channels?session_id=x"
+        connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+        await connection.write_message(json.dumps(_execute_request(code)))
+        printed, awaited = "", {"execute_reply", "idle"}
+        while awaited:
+            message = await _received(connection)
+            kind, content = message["msg_type"], message["content"]
+            if message["parent_header"].get("msg_id") == "m":
+                awaited -= {kind, content.get("execution_state")}
+            if kind == "stream":
+                printed += content["text"]
+            elif kind == "display_data":
+                printed += " ".join(content["data"])
+            elif kind == "error":
+                printed += f"{content['ename']}: {content['evalue']}"
+        connection.close()
+        await asyncio.to_thread(self.request, "DELETE", f"{base}/api/kernels/{identifier}")
+        return printed.strip()
+
+    async def run_in_terminal(self, user: str, line: str) -> str:
+        """Return what a terminal of the person's server shows for LINE."""
+        _, text = await asyncio.to_thread(self.request, "POST", f"/user/{user}/api/terminals")
+        name = json.loads(text)["name"]
+        address = f"{self.address.replace('http', 'ws')}/user/{user}/terminals/websocket/{name}"
+        connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+        await connection.write_message(json.dumps(["stdin", f"{line}; echo E''ND\r"]))
+        shown = ""
+        while "END" not in shown:
+            kind, *rest = await _received(connection)
+            shown += rest[0] if kind == "stdout" else ""
+        connection.close()
+        await asyncio.to_thread(self.request, "DELETE", f"/user/{user}/api/terminals/{name}")
+        return shown
+
+
+async def _received(connection: WebSocketClientConnection) -> Any:
+    message = await asyncio.wait_for(asyncio.ensure_future(connection.read_message()), 60)
+    assert message, "the other side went away"
+    return json.loads(message)
+
+
+def _execute_request(code: str) -> dict[str, object]:
+    header = {"msg_id": "m", "username": "", "session": "x", "msg_type": "execute_request", "version": "5.3", "date": ""}
+    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+
+
+def wait_for(condition: Any, seconds: float = 60) -> None:
+    """Return once CONDITION holds; fail when that takes longer than SECONDS."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@contextmanager
+def running_hub(records: Path, more: str = "") -> Iterator[RealHub]:
+    """Yield a running hub; what it and its sessions logged goes to standard output, for tests that fail."""
+    hub = RealHub(records, more)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        for user in json.loads(hub.request("GET", "/hub/api/users")[1] or "[]"):
+            for server in user.get("servers", {}):
+                hub.request("DELETE", hub._server(user["name"], server))
+        hub.end()
+        for log in (hub.log, *hub.state.glob("sessions/*/*.log")):
+            print(f"--- {log}\n{log.read_text(errors='replace')[-20000:]}")
+        shutil.rmtree(hub.state, ignore_errors=True)
+
+
+class Visitor:
+    """A person's browser, as far as cookies and forms go."""
+
+    def __init__(self, hub: RealHub, user: str) -> None:
+        self.address = hub.address
+        self._cookies = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self._cookies))
+        self.open("/hub/login")
+        self.open("/hub/login", {"username": user, "password": "any"})
+
+    def open(self, path: str, fields: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Return the status and text of a page, wherever it leads to; FIELDS are sent as by a form of the hub."""
+        body = None
+        if fields is not None:
+            [token] = [cookie.value or "" for cookie in self._cookies if cookie.name == "_xsrf"]
+            body = urlencode({"_xsrf": token, **fields}).encode()
+        try:
+            with self._opener.open(Request(self.address + path, body), timeout=120) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
