@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 
 from . import daemons
 from .contents import Choice, read_choice
@@ -14,6 +15,7 @@ from .folder import Contents, Folder, find_folder
 from .host import install_host, require_user_namespaces
 from .processes import end_as
 from .provision import guix_version, provision
+from .stand_ins.farm import farm, lock_wheels
 
 
 def _say(text: str) -> None:
@@ -32,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     lock.add_argument("specifications", nargs="*", metavar="SPEC")
     for name, text in (("up", "start the daemons"), ("enter", "run a command with this Guix")):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--substitutes", choices=list(Choice), help="what is downloaded (default: $GUIX_CONTENTS, else auto)")
+        action.add_argument(
+            "--substitutes", choices=list(Choice), help="what is downloaded (default: $GUIX_CONTENTS, else auto)"
+        )
         if name == "enter":
             action.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     actions.add_parser("down", help="end the daemons")
@@ -42,16 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     keep.add_argument("contents", type=Contents)
     keep.add_argument("port", type=int)
     return parser
-
-
-def _up(folder: Folder, choice: Choice) -> None:
-    require_user_namespaces()
-    record, started = daemons.up(folder, choice)
-    _say(("started: " if started else "already up: ") + describe(record))
-    if warning := known_holes(guix_version(folder)):
-        _say(warning)
-    if record.contents is Contents.STAND_INS:
-        _farm(folder, [])
 
 
 def describe(record: daemons.KeeperRecord) -> str:
@@ -71,9 +65,37 @@ def known_holes(version: str) -> str:
     )
 
 
-def _farm(folder: Folder, specifications: list[str]) -> None:
-    from .stand_ins.farm import farm
+def _install_host(folder: Folder, options: argparse.Namespace) -> int:
+    del folder, options
+    installed = install_host()
+    _say("installed " + " ".join(installed) if installed else "nothing is missing.")
+    return 0
 
+
+def _provision(folder: Folder, options: argparse.Namespace) -> int:
+    del options
+    _say(("fetched Guix to " if provision(folder) else "Guix is already in ") + str(folder.path))
+    return 0
+
+
+def _up(folder: Folder, options: argparse.Namespace) -> int:
+    require_user_namespaces()
+    record, started = daemons.up(folder, read_choice(options.substitutes))
+    _say(("started: " if started else "already up: ") + describe(record))
+    if warning := known_holes(guix_version(folder)):
+        _say(warning)
+    if record.contents is Contents.STAND_INS:
+        _make_stand_ins(folder, [])
+    return 0
+
+
+def _farm(folder: Folder, options: argparse.Namespace) -> int:
+    daemons.up(folder, Choice.STAND_INS)
+    _make_stand_ins(folder, options.specifications)
+    return 0
+
+
+def _make_stand_ins(folder: Folder, specifications: list[str]) -> None:
     report = farm(folder, specifications)
     if report.made:
         _say(f"made {len(report.made)} stand-ins in {report.seconds:.0f} seconds.")
@@ -81,46 +103,61 @@ def _farm(folder: Folder, specifications: list[str]) -> None:
         _say("no stand-in for: " + " ".join(report.missing))
 
 
-def _act(options: argparse.Namespace) -> int:
-    folder = find_folder(options.folder)
-    match options.action:
-        case "install-host":
-            installed = install_host()
-            _say("installed " + " ".join(installed) if installed else "nothing is missing.")
-        case "provision":
-            _say(("fetched Guix to " if provision(folder) else "Guix is already in ") + str(folder.path))
-        case "up":
-            _up(folder, read_choice(options.substitutes))
-        case "farm":
-            daemons.up(folder, Choice.STAND_INS)
-            _farm(folder, options.specifications)
-        case "lock-wheels":
-            from .stand_ins.wheels import lock_wheels
-
-            daemons.up(folder, Choice.STAND_INS)
-            _say(lock_wheels(folder, options.specifications))
-        case "enter":
-            command = options.command[1:] if options.command[:1] == ["--"] else options.command
-            if not command:
-                raise LabError("Say which command to run: `python3 -m guixlab enter -- COMMAND …`.", ExitCode.USAGE)
-            return end_as(enter(folder, command, read_choice(options.substitutes))[0])
-        case "down":
-            _say("ended the daemons." if daemons.down(folder) else "nothing was running.")
-        case "reset":
-            daemons.reset(folder)
-            _say(f"removed the stores in {folder.path}; what was fetched is still there.")
-        case "status":
-            print(json.dumps(daemons.status(folder), indent=1))
-        case "keep":
-            return daemons.keep(folder, options.contents, options.port)
+def _lock_wheels(folder: Folder, options: argparse.Namespace) -> int:
+    daemons.up(folder, Choice.STAND_INS)
+    _say(lock_wheels(folder, options.specifications))
     return 0
+
+
+def _enter(folder: Folder, options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise LabError("Say which command to run: `python3 -m guixlab enter -- COMMAND …`.", ExitCode.USAGE)
+    return end_as(enter(folder, command, read_choice(options.substitutes)))
+
+
+def _down(folder: Folder, options: argparse.Namespace) -> int:
+    del options
+    _say("ended the daemons." if daemons.down(folder) else "nothing was running.")
+    return 0
+
+
+def _reset(folder: Folder, options: argparse.Namespace) -> int:
+    del options
+    daemons.reset(folder)
+    _say(f"removed the stores in {folder.path}; what was fetched is still there.")
+    return 0
+
+
+def _status(folder: Folder, options: argparse.Namespace) -> int:
+    del options
+    print(json.dumps(daemons.status(folder), indent=1))
+    return 0
+
+
+def _keep(folder: Folder, options: argparse.Namespace) -> int:
+    return daemons.keep(folder, options.contents, options.port)
+
+
+ACTIONS: dict[str, Callable[[Folder, argparse.Namespace], int]] = {
+    "install-host": _install_host,
+    "provision": _provision,
+    "up": _up,
+    "farm": _farm,
+    "lock-wheels": _lock_wheels,
+    "enter": _enter,
+    "down": _down,
+    "reset": _reset,
+    "status": _status,
+    "keep": _keep,
+}
 
 
 def main() -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args()
     try:
-        return _act(options)
+        return ACTIONS[options.action](find_folder(options.folder), options)
     except LabError as error:
         _say(error.message)
         return error.exit_code

@@ -30,4 +30,4 @@ def main() -> None:
     # In there, `guix` is guix itself.
     path = os.environ.get("PATH", "/usr/bin:/bin").split(":")
     os.environ["PATH"] = ":".join(part for part in path if part != f"{GUIX}/bin")
-    os.execv("/usr/bin/guix", ["guix", *sys.argv[1:]])  # noqa: S606 - the very purpose
+    os.execv("/usr/bin/guix", ["guix", *sys.argv[1:]])

@@ -29,9 +29,7 @@ def read_choice(option: str | None) -> Choice:
     try:
         return Choice(text)
     except ValueError:
-        raise LabError(
-            f"GUIX_CONTENTS is {text!r}; it may be {', '.join(Choice)}.", ExitCode.USAGE
-        ) from None
+        raise LabError(f"GUIX_CONTENTS is {text!r}; it may be {', '.join(Choice)}.", ExitCode.USAGE) from None
 
 
 def official_addresses(definitions: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from .errors import ExitCode, LabError
 from .folder import Contents, Folder, MachineFolder, read_json, remove_tree, write_atomically
 from .host import require_root
 from .machine import daemon_answers, in_namespace, machine_plan, require_provisioned, run_inside
-from .processes import ProcessIdentity, descendants, end_all, marked, start
+from .processes import ProcessIdentity, adopt_orphans, descendants, end_all, marked, start
 
 MARKER = "GUIXLAB_KEPT_FOR"
 START_SECONDS = 60.0
@@ -111,22 +111,22 @@ def _start_in(folder: Folder, machine: MachineFolder, name: str, command: list[s
     prepare = in_namespace(machine_plan(folder, machine), folder)
     environment = {**os.environ, MARKER: str(folder.path)}
     return start(
-        command, prepare, environment=environment, output=folder.logs / f"{name}.log", own_session=True,
+        command,
+        prepare,
+        environment=environment,
+        output=folder.logs / f"{name}.log",
+        own_session=True,
         death_signal=signal.SIGTERM,
     )
 
 
 def _start_daemon(folder: Folder, machine: MachineFolder, name: str, options: list[str]) -> int:
     machine.socket.unlink(missing_ok=True)
-    return _start_in(
-        folder, machine, name, ["/usr/bin/guix-daemon", f"--build-users-group={BUILD_GROUP}", *options]
-    )
+    return _start_in(folder, machine, name, ["/usr/bin/guix-daemon", f"--build-users-group={BUILD_GROUP}", *options])
 
 
 def keep(folder: Folder, contents: Contents, port: int) -> int:
     """Run the folder's daemons until SIGTERM, or until one of them ends; then end all of them."""
-    from .processes import adopt_orphans
-
     adopt_orphans()
     watched = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -154,8 +154,6 @@ def keep(folder: Folder, contents: Contents, port: int) -> int:
                     print(f"{names[ended[0]]} ended with status {status}; taking the others down", flush=True)
                     return 1
     finally:
-        for pid in names:
-            ProcessIdentity.of(pid).send(signal.SIGTERM) if Path(f"/proc/{pid}").exists() else None
         end_all(lambda: descendants(os.getpid()))
         folder.keeper_record.unlink(missing_ok=True)
 
@@ -177,7 +175,7 @@ def _launch_keeper(folder: Folder, contents: Contents, port: int) -> None:
         os.chdir("/")
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
         command = [sys.executable, "-m", "guixlab", "--folder", str(folder.path)]
-        os.execve(sys.executable, [*command, "keep", contents.value, str(port)], environment)  # noqa: S606
+        os.execve(sys.executable, [*command, "keep", contents.value, str(port)], environment)
     finally:
         os._exit(126)
 

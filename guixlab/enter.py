@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .contents import Choice
-from .daemons import KeeperRecord, up
+from .daemons import up
 from .folder import Folder
 from .mounts import enter_namespace
 from .namespace import GUIX, list_host, plan_entered
@@ -23,9 +23,9 @@ def entered_environment(environment: Mapping[str, str], folder: Folder) -> dict[
     return {**environment, "PATH": ":".join([f"{GUIX}/bin", *parts]), "GUIXLAB": str(folder.path)}
 
 
-def enter(folder: Folder, command: Sequence[str], choice: Choice) -> tuple[int, KeeperRecord]:
+def enter(folder: Folder, command: Sequence[str], choice: Choice) -> int:
     """Run COMMAND in the entered view, the daemons up, and return its wait status."""
     record, _ = up(folder, choice)
     plan = plan_entered(list_host(), folder, folder.hub(record.contents), PACKAGE)
     environment = entered_environment(os.environ, folder)
-    return run_supervised(command, lambda: enter_namespace(plan, folder.mount_point), environment), record
+    return run_supervised(command, lambda: enter_namespace(plan, folder.mount_point), environment)

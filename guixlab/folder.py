@@ -31,26 +31,32 @@ class MachineFolder:
 
     @property
     def gnu(self) -> Path:
+        """``/gnu`` of the machine."""
         return self.base / "gnu"
 
     @property
     def store(self) -> Path:
+        """Its store."""
         return self.base / "gnu/store"
 
     @property
     def state(self) -> Path:
+        """``/var/guix``: database, socket, profiles."""
         return self.base / "var"
 
     @property
     def configuration(self) -> Path:
+        """``/etc/guix``: keys and whom to trust."""
         return self.base / "etc"
 
     @property
     def log(self) -> Path:
+        """``/var/log/guix``."""
         return self.base / "log"
 
     @property
     def socket(self) -> Path:
+        """Where its daemon listens."""
         return self.state / "daemon-socket/socket"
 
     def create(self) -> None:
@@ -78,6 +84,7 @@ class Folder:
 
     @property
     def farm(self) -> MachineFolder:
+        """The machine that holds and publishes the stand-ins."""
         return MachineFolder(self.path / "farm")
 
     def hub(self, contents: Contents) -> MachineFolder:
@@ -86,6 +93,7 @@ class Folder:
 
     @property
     def wheels(self) -> Path:
+        """Downloaded wheels."""
         return self.path / "wheels"
 
     @property
@@ -95,6 +103,7 @@ class Folder:
 
     @property
     def accounts(self) -> Path:
+        """The namespaces' passwd and group files."""
         return self.path / "accounts"
 
     @property
@@ -104,22 +113,27 @@ class Folder:
 
     @property
     def mount_point(self) -> Path:
+        """An empty directory on which namespaces are put together."""
         return self.path / "mount"
 
     @property
     def logs(self) -> Path:
+        """What the daemons and provisioning wrote."""
         return self.path / "log"
 
     @property
     def keeper_record(self) -> Path:
+        """Who keeps the daemons up."""
         return self.path / "keeper.json"
 
     @property
     def provision_stamp(self) -> Path:
+        """What the two trees were made from; missing until both are complete."""
         return self.path / "provision.json"
 
     @property
     def stand_ins_stamp(self) -> Path:
+        """Which lists of stand-ins are complete."""
         return self.path / "stand-ins.json"
 
     @contextmanager

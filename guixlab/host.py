@@ -29,15 +29,20 @@ def require_user_namespaces() -> None:
     """Raise LabError unless an ordinary user can really make a container here."""
     bubblewrap = shutil.which("bwrap")
     if bubblewrap is None:
-        raise LabError(
-            "bubblewrap is not installed; run `python3 -m guixlab install-host`.", ExitCode.MISSING_PROGRAM
-        )
+        raise LabError("bubblewrap is not installed; run `python3 -m guixlab install-host`.", ExitCode.MISSING_PROGRAM)
     probe = [bubblewrap, "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
     nobody: Mapping[str, int] = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
     try:
         process = subprocess.run(
-            probe, capture_output=True, text=True, check=False, timeout=20, cwd="/", extra_groups=[] if nobody else None,
-            user=nobody.get("user"), group=nobody.get("group"),
+            probe,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+            cwd="/",
+            extra_groups=[] if nobody else None,
+            user=nobody.get("user"),
+            group=nobody.get("group"),
         )
     except subprocess.TimeoutExpired:
         raise LabError("A test container did not start within 20 seconds.", ExitCode.NO_USER_NAMESPACES) from None

@@ -28,9 +28,7 @@ def shared_etc(folder: Folder) -> dict[str, str]:
 
 def machine_plan(folder: Folder, machine: MachineFolder) -> tuple[Step, ...]:
     """The Guix view of MACHINE, from the host."""
-    return plan_machine(
-        list_host(), folder.guix_root, list_directory(folder.guix_root), shared_etc(folder), machine
-    )
+    return plan_machine(list_host(), folder.guix_root, list_directory(folder.guix_root), shared_etc(folder), machine)
 
 
 def workshop_plan(folder: Folder) -> tuple[Step, ...]:
@@ -83,14 +81,10 @@ def run_inside(
     return process.stdout
 
 
-def run_guile(folder: Folder, machine: MachineFolder, script: str, *arguments: str, standard_input: str | None = None) -> str:
+def run_guile(folder: Folder, machine: MachineFolder, script: str, *arguments: str) -> str:
     """Run one of the Scheme files with MACHINE's Guix and return what it printed."""
-    return run_inside(
-        folder,
-        machine_plan(folder, machine),
-        ["/usr/bin/guix", "repl", "--", SCHEME / script, *arguments],
-        standard_input=standard_input,
-    )
+    command = ["/usr/bin/guix", "repl", "--", SCHEME / script, *arguments]
+    return run_inside(folder, machine_plan(folder, machine), command)
 
 
 def daemon_answers(machine: MachineFolder, timeout: float = ANSWER_SECONDS) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import ExitCode, LabError
-from .namespace import Bind, Directory, Link, Step
+from .namespace import Directory, Link, Step
 
 # From <linux/sched.h> and <sys/mount.h>.
 CLONE_NEWNS = 0x00020000
@@ -52,21 +52,21 @@ def become_own_root() -> None:
 
 
 def _place(root: str, step: Step) -> None:
-    target = root + step.target
+    target = Path(root + step.target)
     if isinstance(step, Directory):
-        os.makedirs(target, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         return
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(step, Link):
-        os.symlink(step.destination, target)
+        target.symlink_to(step.destination)
         return
-    source = os.path.realpath(step.source)
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.lexists(target):
-        os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o644))
+    source = Path(step.source).resolve()
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
     try:
-        _mount(source, target, None, MS_BIND | MS_REC)
+        _mount(str(source), str(target), None, MS_BIND | MS_REC)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror} (showing {source} at {step.target})") from error
 
@@ -77,7 +77,7 @@ def enter_namespace(steps: Sequence[Step], mount_point: Path) -> None:
     MOUNT_POINT is any existing directory; nothing is written to it.  The working directory stays what it was, or
     becomes ``/`` where the new view has no such directory.
     """
-    directory = os.getcwd()
+    directory = Path.cwd()
     previous = os.umask(0o022)
     if os.geteuid() == 0:
         _call("unshare", ctypes.c_int(CLONE_NEWNS))
@@ -99,6 +99,3 @@ def enter_namespace(steps: Sequence[Step], mount_point: Path) -> None:
         os.chdir(directory)
     except OSError:
         os.chdir("/")
-
-
-__all__ = ["Bind", "enter_namespace"]

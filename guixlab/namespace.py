@@ -21,6 +21,8 @@ ACCOUNT_FILES = ("passwd", "group")
 
 
 class Kind(Enum):
+    """What a name in a directory is."""
+
     DIRECTORY = "directory"
     FILE = "file"
     LINK = "link"

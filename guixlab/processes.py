@@ -172,7 +172,7 @@ def start(
         _prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != parent:
             os.kill(os.getpid(), death_signal)
-        os.execvpe(command[0], command, dict(environment))  # noqa: S606 - the very purpose
+        os.execvpe(command[0], list(command), dict(environment))
     except LabError as error:
         sys.stderr.write(f"guixlab: {error.message}\n")
         status = error.exit_code

@@ -18,7 +18,9 @@ from .packages import DEBIAN_PACKAGES, DEBIAN_SUITE, GUIX_PACKAGES, GUIX_SUITE
 
 # Raise it when the way of provisioning changes.
 RECIPE = 1
-UNREACHABLE = re.compile(r"Failed to fetch|Could not (?:resolve|connect)|Temporary failure|Unable to connect|Release file", re.I)
+UNREACHABLE = re.compile(
+    r"Failed to fetch|Could not (?:resolve|connect)|Temporary failure|Unable to connect|Release file", re.I
+)
 SOURCE = re.compile(r"^(?:URIs:|deb(?:\s+\[[^]]*\])?)\s+(\S+/debian)/?(?:\s|$)", re.M)
 
 
@@ -44,11 +46,14 @@ def wanted_stamps() -> dict[str, list[object]]:
     }
 
 
-def _bootstrap_command(suite: str, packages: Sequence[str], target: Path, mirror: str | None, *, only_files: bool) -> list[str]:
+def bootstrap_command(
+    suite: str, packages: Sequence[str], target: Path, mirror: str | None, *, only_files: bool
+) -> list[str]:
+    """The command that fetches a tree of Debian packages to TARGET; without MIRROR, from mmdebstrap's default."""
     command = ["mmdebstrap", "--quiet", "--mode=root", f"--include={','.join(packages)}"]
-    command += ["--aptopt=APT::Install-Recommends \"false\""]
+    command += ['--aptopt=APT::Install-Recommends "false"']
     # A mirror may be behind: its signatures are checked all the same.
-    command += ["--aptopt=Acquire::Check-Valid-Until \"false\""]
+    command += ['--aptopt=Acquire::Check-Valid-Until "false"']
     if only_files:
         # Unpacked, not configured; the packages themselves are kept to make stand-ins from.
         command += ["--variant=extract", "--skip=cleanup/apt/cache"]
@@ -103,7 +108,7 @@ def _make_tree(folder: Folder, name: str, mirror: str | None) -> None:
     new = folder.path / f"{name}.new"
     shutil.rmtree(new, ignore_errors=True)
     suite, packages = {"guix": (GUIX_SUITE, GUIX_PACKAGES), "debian": (DEBIAN_SUITE, DEBIAN_PACKAGES)}[name]
-    command = _bootstrap_command(suite, packages, new, mirror, only_files=name == "debian")
+    command = bootstrap_command(suite, packages, new, mirror, only_files=name == "debian")
     _bootstrap("Guix" if name == "guix" else "the stand-ins' files", command, folder.logs / f"provision-{name}.log")
     (_finish_guix if name == "guix" else _finish_debian)(new)
     _replace_tree(new, target)
@@ -116,8 +121,7 @@ def write_command(folder: Folder) -> None:
     interpreter = system if system.exists() and _is_recent(system) else Path(sys.executable)
     folder.commands.mkdir(mode=0o755, parents=True, exist_ok=True)
     text = (
-        f"#!{interpreter} -ISB\nimport sys\nsys.path.insert(0, '/.guix/python')\n"
-        "from guixlab.client import main\nmain()\n"
+        f"#!{interpreter} -ISB\nimport sys\nsys.path.insert(0, '/.guix/python')\nfrom guixlab.client import main\nmain()\n"
     )
     command = folder.commands / "guix"
     if not command.exists() or command.read_text() != text:
@@ -162,6 +166,3 @@ def guix_version(folder: Folder) -> str:
     status = folder.guix_root / "var/lib/dpkg/status"
     found = re.search(r"^Package: guix\n(?:.+\n)*?Version: (\S+)$", status.read_text(errors="replace"), re.M)
     return found[1] if found else ""
-
-
-

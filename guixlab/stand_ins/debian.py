@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import ExitCode, LabError
-from .catalogue import FROM_DEBIAN, LAUNCHED, ONLY_PROGRAMS
-from .lines import Output
-from .workshop import Base, copy_into, make_launcher, unpack
+from guixlab.errors import ExitCode, LabError
+from guixlab.stand_ins.catalogue import FROM_DEBIAN, LAUNCHED, ONLY_PROGRAMS
+from guixlab.stand_ins.lines import Output
+from guixlab.stand_ins.workshop import Base, copy_into, make_launcher, unpack
 
 PARTS = ("bin", "sbin", "lib", "libexec", "share", "include")
 DROPPED = (
@@ -26,22 +26,25 @@ def make_from_debian(base: Base, output: Output, tree: Path, scratch: Path) -> N
     """Fill TREE with the stand-in for OUTPUT; SCRATCH is an empty place beside it."""
     files = unpack(base.folder, FROM_DEBIAN[output.key], scratch)
     tree.mkdir(parents=True)
+    _copy_parts(files, tree)
+    if finish := FINISH.get(output.key):
+        finish(base, tree, output, files)
+    if only := ONLY_PROGRAMS.get(output.name):
+        for other in [program for program in (tree / "bin").iterdir() if program.name not in only]:
+            other.unlink()
+    for name, variables in LAUNCHED.get(output.name, {}).items():
+        launch(base, tree, output.path, name, variables)
+    for part in PARTS:
+        if (tree / part).is_dir() and not any((tree / part).iterdir()):
+            (tree / part).rmdir()
+
+
+def _copy_parts(files: Path, tree: Path) -> None:
     for root in (files, files / "usr"):
         for part in PARTS:
             copy_into(root / part, tree / part)
     for part in DROPPED:
         shutil.rmtree(tree / part, ignore_errors=True)
-    if finish := FINISH.get(output.key):
-        finish(base, tree, output, files)
-    if only := ONLY_PROGRAMS.get(output.name):
-        for program in (tree / "bin").iterdir():
-            if program.name not in only:
-                program.unlink()
-    for program, variables in LAUNCHED.get(output.name, {}).items():
-        launch(base, tree, output.path, program, variables)
-    for part in PARTS:
-        if (tree / part).is_dir() and not any((tree / part).iterdir()):
-            (tree / part).rmdir()
 
 
 def launch(base: Base, tree: Path, path: str, program: str, variables: Mapping[str, str]) -> None:
@@ -49,9 +52,7 @@ def launch(base: Base, tree: Path, path: str, program: str, variables: Mapping[s
     real = tree / "libexec/real" / program
     real.parent.mkdir(parents=True, exist_ok=True)
     (tree / "bin" / program).rename(real)
-    values = {
-        name: value.replace("ITEM", path).replace("RUNTIME", base.runtime) for name, value in variables.items()
-    }
+    values = {name: value.replace("ITEM", path).replace("RUNTIME", base.runtime) for name, value in variables.items()}
     make_launcher(base, tree / "bin" / program, f"{path}/libexec/real/{program}", values)
 
 
@@ -93,8 +94,11 @@ def _finish_git(base: Base, tree: Path, output: Output, files: Path) -> None:
 
 def _finish_guile(base: Base, tree: Path, output: Output, files: Path) -> None:
     del files
-    executable = next(file for file in sorted(tree.rglob("guile*")) if file.is_file() and not file.is_symlink()
-                      and file.open("rb").read(4) == b"\x7fELF")
+    executable = next(
+        file
+        for file in sorted(tree.rglob("guile*"))
+        if file.is_file() and not file.is_symlink() and file.open("rb").read(4) == b"\x7fELF"
+    )
     (tree / "libexec").mkdir(exist_ok=True)
     executable.rename(tree / "libexec/guile")
     (tree / "bin").mkdir(exist_ok=True)

@@ -11,19 +11,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ExitCode, LabError
-from ..folder import Contents, Folder, read_json, remove_tree, write_atomically
-from ..host import free_gigabytes, require_space
-from ..machine import run_guile
-from ..provision import wanted_stamps
-from . import wheels
-from .catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN
-from .debian import make_from_debian
-from .lines import Output, Wanted, read_wanted
-from .r import RPackages, make_r
-from .runtime import ensure_base
-from .store import put, valid_paths
-from .workshop import Base, compile_modules, patch_executables
+from guixlab.errors import ExitCode, LabError
+from guixlab.folder import Contents, Folder, read_json, remove_tree, write_atomically
+from guixlab.host import free_gigabytes, require_space
+from guixlab.machine import run_guile
+from guixlab.provision import wanted_stamps
+from guixlab.stand_ins import wheels
+from guixlab.stand_ins.catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN
+from guixlab.stand_ins.debian import make_from_debian
+from guixlab.stand_ins.lines import Output, Wanted, read_wanted
+from guixlab.stand_ins.r import RPackages, make_r
+from guixlab.stand_ins.runtime import ensure_base
+from guixlab.stand_ins.store import put, valid_paths
+from guixlab.stand_ins.workshop import Base, compile_modules, patch_executables
 
 RECIPE = 1
 
@@ -123,7 +123,7 @@ def _make_wheels(
     report.missing += missing
     for output in outputs:
         if file := files.get(output.path):
-            _make_one(folder, output, lambda tree, _, file=file: wheels.make_from_wheel(file, maker.python, tree), trees, report)
+            _make_one(folder, output, maker.from_wheel(file), trees, report)
 
 
 class _Maker:
@@ -133,6 +133,10 @@ class _Maker:
         self.base = base
         self.r_packages = RPackages(base.folder, wanted.outputs)
         self.python = next((output.path for output in wanted.outputs if output.key == "python"), "")
+
+    def from_wheel(self, wheel: Path) -> Make:
+        """What makes a stand-in of WHEEL."""
+        return lambda tree, _: wheels.make_from_wheel(wheel, self.python, tree)
 
     def choose(self, output: Output) -> Make | None:
         """What makes OUTPUT, or None when there is nothing to make it of."""
@@ -172,3 +176,10 @@ def _make_font_command(tree: Path, busybox: str) -> None:
     command = tree / "bin/mkfontdir"
     command.write_text(f'#!{busybox}/bin/sh\nexec mkfontscale -b -s -l "$@"\n')
     command.chmod(0o755)
+
+
+def lock_wheels(folder: Folder, specifications: Sequence[str]) -> str:
+    """Write ``wheels.lock`` anew for the Python packages of SPECIFICATIONS, or of the default list."""
+    wanted = ask_guix(folder, tuple(specifications) or DEFAULT_SPECIFICATIONS)
+    outputs = [output for output in wanted.outputs if output.output == "out" and output.name.startswith("python-")]
+    return wheels.lock_outputs(folder, outputs)

@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import ExitCode, LabError
-from ..folder import Folder
-from .lines import Output
-from .runtime import render_font_configuration
-from .workshop import Base, copy_into, find_archive, make_launcher, unpack
+from guixlab.errors import ExitCode, LabError
+from guixlab.folder import Folder
+from guixlab.stand_ins.lines import Output
+from guixlab.stand_ins.runtime import render_font_configuration
+from guixlab.stand_ins.workshop import Base, copy_into, find_archive, make_launcher, unpack
 
 LIBRARIES = ("usr/lib/R/site-library", "usr/lib/R/library")
 DEPENDENCY = re.compile(r"\b(r-(?:cran|bioc)-[a-z0-9.+-]+)")

@@ -6,9 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from ..folder import Folder, read_json, write_atomically
-from ..machine import run_guile, run_inside, workshop_plan
-from .workshop import Base
+from guixlab.folder import Folder, read_json, write_atomically
+from guixlab.machine import run_guile, run_inside, workshop_plan
+from guixlab.stand_ins.workshop import Base
 
 RECIPE = 1
 LOCALES = ("en_US",)
@@ -17,7 +17,14 @@ LOCALES = ("en_US",)
 def _copy_libraries(debian: Path, library: Path) -> None:
     """Every shared library into one directory: that is what RPATH names."""
     base = debian / "usr/lib/x86_64-linux-gnu"
-    sources = (debian / "lib/x86_64-linux-gnu", base, debian / "lib64", base / "blas", base / "lapack", debian / "usr/lib/R/lib")
+    sources = (
+        debian / "lib/x86_64-linux-gnu",
+        base,
+        debian / "lib64",
+        base / "blas",
+        base / "lapack",
+        debian / "usr/lib/R/lib",
+    )
     for directory in sources:
         for file in sorted(directory.glob("*.so*")) if directory.is_dir() else []:
             if file.is_dir():
@@ -44,7 +51,7 @@ def _copy_data(folder: Folder, tree: Path) -> None:
     locale.mkdir()
     shutil.copytree(debian / "usr/lib/locale/C.utf8", locale / "C.utf8")
     for name in LOCALES:
-        command = ["localedef", "-i", name, "-f", "UTF-8", "--no-archive", locale / f"{name}.utf8"]
+        command: list[str | Path] = ["localedef", "-i", name, "-f", "UTF-8", "--no-archive", locale / f"{name}.utf8"]
         run_inside(folder, workshop_plan(folder), command)
 
 

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..folder import Folder, remove_tree
-from ..machine import run_guile
-from .lines import STORE
+from guixlab.folder import Folder, remove_tree
+from guixlab.machine import run_guile
+from guixlab.stand_ins.lines import STORE
 
 REFERENCE = re.compile(rb"/gnu/store/([0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]+)")
 
@@ -29,7 +29,7 @@ def valid_paths(folder: Folder) -> set[str]:
 
 def find_references(tree: Path, known: Iterable[str]) -> list[str]:
     """Which of the KNOWN store paths files and links below TREE mention."""
-    bases = {os.path.basename(path).encode(): path for path in known}
+    bases = {Path(path).name.encode(): path for path in known}
     found: set[bytes] = set()
     for directory, directories, names in os.walk(tree):
         for name in (*names, *directories):

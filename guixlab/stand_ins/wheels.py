@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import ExitCode, LabError
-from ..folder import Folder, write_atomically
-from ..machine import run_inside, workshop_plan
-from .catalogue import PROJECTS
-from .debian import SITE_PACKAGES
-from .lines import Output
+from guixlab.errors import ExitCode, LabError
+from guixlab.folder import Folder, write_atomically
+from guixlab.machine import run_inside, workshop_plan
+from guixlab.stand_ins.catalogue import PROJECTS
+from guixlab.stand_ins.debian import SITE_PACKAGES
+from guixlab.stand_ins.lines import Output
 
-LOCK = Path(__file__).resolve().parent.parent / "wheels.lock"
+LOCK = Path(__file__).resolve().parent / "wheels.lock"
 PIP = ("/usr/bin/python3.11", "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
 PIP_OPTIONS = ("--only-binary=:all:", "--no-cache-dir")
 DOWNLOADS = 4
@@ -69,7 +69,15 @@ def _fetch_locked(folder: Folder, wheels: Sequence[Wheel]) -> None:
     requirements.write_text(
         "".join(f"{wheel.project}=={wheel.wheel_version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
     )
-    command = [*PIP, *PIP_OPTIONS, "--require-hashes", "--dest", folder.wheels, "--requirement", requirements]
+    command: list[str | Path] = [
+        *PIP,
+        *PIP_OPTIONS,
+        "--require-hashes",
+        "--dest",
+        folder.wheels,
+        "--requirement",
+        requirements,
+    ]
     try:
         run_inside(folder, workshop_plan(folder), command)
     finally:
@@ -100,7 +108,9 @@ def fetch(folder: Folder, outputs: Sequence[Output]) -> tuple[dict[str, Path], l
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         list(pool.map(lambda wheels: _fetch_locked(folder, wheels), group(absent, DOWNLOADS)))
         others = [output for output in outputs if (output.name, output.version) not in lock]
-        found = dict(zip((output.path for output in others), pool.map(lambda one: _fetch_any(folder, one), others), strict=True))
+        found = dict(
+            zip((output.path for output in others), pool.map(lambda one: _fetch_any(folder, one), others), strict=True)
+        )
     files: dict[str, Path] = {}
     missing = []
     for output in outputs:

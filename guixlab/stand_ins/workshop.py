@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ExitCode, LabError
-from ..folder import Folder
-from ..machine import run_inside, workshop_plan
+from guixlab.errors import ExitCode, LabError
+from guixlab.folder import Folder
+from guixlab.machine import run_inside, workshop_plan
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.c"
 SHELL_LINE = re.compile(rb"\A#! ?/(?:usr/)?bin/(?:sh|bash)\b")
@@ -117,5 +117,5 @@ def make_launcher(base: Base, target: Path, program: str, variables: Mapping[str
         f'{{"{name.lstrip("!")}", "{value}", {int(name.startswith("!"))}}}, ' for name, value in variables.items()
     )
     target.unlink(missing_ok=True)
-    compiler = ["tcc", f"-DVARIABLES={listed}", f'-DPROGRAM="{program}"', "-o", target, LAUNCHER]
+    compiler: list[str | Path] = ["tcc", f"-DVARIABLES={listed}", f'-DPROGRAM="{program}"', "-o", target, LAUNCHER]
     run_inside(base.folder, workshop_plan(base.folder), compiler)
