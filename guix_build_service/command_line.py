@@ -53,13 +53,14 @@ def serve(service: BuildService) -> int:
 
 def server_layer(service: BuildService) -> int:
     """Build the server profile and write its record."""
-    records = Path(service.records_folder).absolute()
+    workshop, records = service.workshop(), Path(service.records_folder).absolute()
     settings = ServerProfileSettings(
         definitions=definitions_folder(),
         series=hub_series(),
         records=records,
-        roots=service.workshop().roots.folder.parent / "server",
+        roots=workshop.roots.folder.parent / "server",
         logs=records.parent / "logs",
+        guix=workshop.guix,
     )
 
     def tell(text: str) -> None:

@@ -62,14 +62,14 @@ def profile_key(definitions: Path, series: str, guix: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def build_command(guix: Path, definitions: Path, series: str, root: Path) -> tuple[str, ...]:
+def build_command(guix: str, definitions: Path, series: str, root: Path) -> tuple[str, ...]:
     """Return the command by which GUIX makes the server profile and holds it under the link ROOT.
 
     Guix holds all that it builds for as long as the command runs, and links the profile before it ends, so nothing of it can
     be collected in between.
     """
     return (
-        str(guix),
+        guix,
         "package",
         f"--profile={root}",
         f"--load-path={definitions}",

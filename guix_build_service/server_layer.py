@@ -8,15 +8,18 @@ the service nor Guix is there.
 import asyncio
 import contextlib
 import fcntl
+import getpass
 import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.pipeline.guix import identity, search_path
+from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.server_definitions import build_command, locked_versions, profile_key
 from guix_environment import processes
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, NotFound, RecordInvalid
+from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath, VariableName
 from guix_environment.records import Records, ServerRecord
 
@@ -29,18 +32,16 @@ QUICK_SECONDS = 60.0
 LARGEST_LIST = 16 * 1024 * 1024
 """Bytes of output that are read from such a command."""
 
-KEPT_VARIABLES = frozenset(
-    {
-        *("GUIX_DAEMON_SOCKET", "GUIX_LOCPATH", "HOME", "LOGNAME", "PATH", "TMPDIR", "USER", "XDG_CACHE_HOME"),
-        *("SSL_CERT_DIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy"),
-    }
-)
-"""What Guix gets of our own environment."""
+
+def own_guix() -> GuixCommand:
+    """Return the ``guix`` that this process finds, to be run as the account that runs it."""
+    given = {name: os.environ[name] for name in ("GUIX_DAEMON_SOCKET", "GUIX_LOCPATH") if name in os.environ}
+    return GuixCommand("guix", Path.home(), getpass.getuser(), search_path(), given)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProfileSettings:
-    """Where the server profile is made from and where it goes."""
+    """Where the server profile is made from, and where it goes."""
 
     definitions: Path
     """The folder with the package definitions, ``share/guix``."""
@@ -52,12 +53,7 @@ class ServerProfileSettings:
     """Below ``/var/guix/profiles``, where the collector looks: for Guix's links to the server profiles."""
     logs: Path
     """The folder for what Guix says."""
-
-
-def command_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a Guix command, from our OWN."""
-    kept = {name: value for name, value in own.items() if name in KEPT_VARIABLES}
-    return {**kept, "LC_ALL": "C.UTF-8", "GUILE_AUTO_COMPILE": "0"}
+    guix: GuixCommand = field(default_factory=own_guix)
 
 
 async def ensure_server_profile(
@@ -69,8 +65,8 @@ async def ensure_server_profile(
     second waits for the first.  Profiles built for earlier releases stay, as sessions may still use them.  Raises
     `GuixUnavailable`, `BuildFailure` or `BuildTimeout`.
     """
-    guix = find_guix()
-    key = await asyncio.to_thread(profile_key, settings.definitions, settings.series, await guix_identity(guix))
+    guix = await asyncio.to_thread(identity, settings.guix)
+    key = await asyncio.to_thread(profile_key, settings.definitions, settings.series, guix)
     root = settings.roots / key / "profile"
     records = Records(settings.records)
     record = await asyncio.to_thread(_finished, records, key, root)
@@ -78,25 +74,9 @@ async def ensure_server_profile(
         async with _alone(settings.records / "server.lock", tell):
             record = await asyncio.to_thread(_finished, records, key, root)
             if record is None:
-                record = await _build(settings, guix, key, root, tell)
+                record = await _build(settings, key, root, tell)
                 await asyncio.to_thread(records.write_server, record)
     return record
-
-
-def find_guix() -> Path:
-    """Return the ``guix`` command.  Raises `GuixUnavailable` when there is none."""
-    found = shutil.which("guix")
-    if found is None:
-        raise GuixUnavailable("There is no command “guix” here.", hint="Install GNU Guix, or see “make run”.")
-    return Path(found)
-
-
-async def guix_identity(guix: Path) -> str:
-    """Return what tells GUIX from other releases and revisions of it."""
-    place = await asyncio.to_thread(guix.resolve)
-    if place.is_relative_to("/gnu/store"):
-        return str(place)
-    return f"{place} {(await _look(guix, '--version')).decode(errors='replace').partition(chr(10))[0]}"
 
 
 def _finished(records: Records, key: str, root: Path) -> ServerRecord | None:
@@ -127,24 +107,23 @@ async def _alone(lock: Path, tell: Callable[[str], None]) -> AsyncIterator[None]
         yield
 
 
-async def _build(
-    settings: ServerProfileSettings, guix: Path, key: str, root: Path, tell: Callable[[str], None]
-) -> ServerRecord:
+async def _build(settings: ServerProfileSettings, key: str, root: Path, tell: Callable[[str], None]) -> ServerRecord:
     log = settings.logs / f"server-layer-{key}.log"
-    await asyncio.to_thread(_make_folders, settings.roots / key, settings.logs)
+    await asyncio.to_thread(_make_folders, root.parent, settings.logs)
     versions = await asyncio.to_thread(locked_versions, settings.definitions, settings.series)
     tell(
         f"Building JupyterLab {versions['jupyterlab']} and JupyterHub's single-user server "
         f"{versions['jupyterhub']}; the log is {log}"
     )
-    await _run_build(build_command(guix, settings.definitions, settings.series, root), log)
+    command = build_command(settings.guix.program, settings.definitions, settings.series, root)
+    await _run_build(settings.guix, command, log)
     profile = StorePath(str(await asyncio.to_thread(root.resolve)))
-    requisites = (await _look(guix, "gc", "--requisites", profile)).decode().split()
+    variables = await asyncio.to_thread(read_variables, profile)
     return ServerRecord(
         key=key,
         profile=profile,
-        closure=tuple(sorted(StorePath(path) for path in requisites)),
-        variables=await profile_variables(profile),
+        closure=await _closure(settings.guix, profile),
+        variables=variables | await asyncio.to_thread(certificate_variables, profile),
         versions=versions,
     )
 
@@ -158,13 +137,13 @@ def _make_folders(roots: Path, logs: Path) -> None:
             folder.chmod(0o755)
 
 
-async def _run_build(command: Iterable[str], log: Path) -> None:
+async def _run_build(guix: GuixCommand, command: Sequence[str], log: Path) -> None:
     """Run COMMAND with its output at the end of LOG; raise what went wrong, in words."""
     with log.open("ab") as file:
         start = file.tell()
         ended = await processes.run(
-            list(command),
-            environment=command_environment(os.environ),
+            command,
+            environment=guix.environment({"GUILE_AUTO_COMPILE": "0"}),
             timeout=BUILD_SECONDS,
             output=file.fileno(),
         )
@@ -176,7 +155,7 @@ async def _run_build(command: Iterable[str], log: Path) -> None:
 
 
 def failure(said: str, log: Path) -> BuildFailure | GuixUnavailable:
-    """Return the error for a build that ended badly, from what Guix SAID; LOG is where a person reads all of it."""
+    """Return the error for a build that ended badly, from what Guix SAID; LOG is where the administrator reads all of it."""
     reasons = [line.partition("error: ")[2].strip() for line in said.splitlines() if "error: " in line]
     reason = reasons[-1] if reasons else "it said no reason"
     if "failed to connect to" in reason:
@@ -184,42 +163,25 @@ def failure(said: str, log: Path) -> BuildFailure | GuixUnavailable:
     return BuildFailure(f"Guix could not build the server layer: {reason}", hint=f"The log is {log}")
 
 
-async def _look(command: Path, *arguments: str) -> bytes:
-    """Return what COMMAND prints; raise `GuixUnavailable` with its words when it fails."""
+async def _closure(guix: GuixCommand, profile: StorePath) -> tuple[StorePath, ...]:
+    """Return everything that PROFILE refers to, itself included."""
     ended = await processes.run(
-        [command, *arguments],
-        environment=command_environment(os.environ),
+        [guix.program, "gc", "--requisites", profile],
+        environment=guix.environment(),
         timeout=QUICK_SECONDS,
         limit=LARGEST_LIST,
     )
     if not ended.succeeded:
         said = ended.errors.decode(errors="replace").strip().rpartition("\n")[2]
-        raise GuixUnavailable(f"“{command.name} {arguments[0]}” failed: {said or ended.status}")
-    return ended.output
-
-
-async def profile_variables(profile: StorePath) -> dict[VariableName, str]:
-    """Return the search paths that PROFILE's ``etc/profile`` sets, and where its certificates are."""
-    ended = await processes.run(
-        [f"{profile}/bin/bash", "--norc", "--noprofile", "-c", '. "$1/etc/profile" && exec "$1/bin/env" -0', "-", profile],
-        # An empty PATH: bash has one of its own for when there is none.
-        environment={"GUIX_PROFILE": profile, "PATH": ""},
-        timeout=QUICK_SECONDS,
-    )
-    if not ended.succeeded:
-        raise BuildFailure("The server profile's variables cannot be read: " + ended.errors.decode(errors="replace"))
-    return read_variables(ended.output) | await asyncio.to_thread(certificate_variables, profile)
-
-
-def read_variables(output: bytes) -> dict[VariableName, str]:
-    """Return the variables in OUTPUT, that of ``env -0``, without those that every shell sets for itself."""
-    pairs = (entry.decode().partition("=")[::2] for entry in output.split(b"\0") if entry)
-    own = {"GUIX_PROFILE", "OLDPWD", "PWD", "SHLVL", "_"}
-    return {VariableName(name): value for name, value in pairs if name not in own}
+        raise GuixUnavailable(f"Guix does not say what the server layer consists of: {said}")
+    return tuple(sorted(StorePath(path) for path in ended.output.decode().split()))
 
 
 def certificate_variables(profile: StorePath) -> dict[VariableName, str]:
-    """Return what OpenSSL, Git, Python and R look for PROFILE's certificates by (Guix manual, “X.509 Certificates”)."""
+    """Return what OpenSSL, Git, curl and Python look for PROFILE's certificates by (Guix manual, “X.509 Certificates”).
+
+    Blocks for one system call.  Guix itself sets them only for profiles that hold the libraries which look.
+    """
     bundle = f"{profile}/etc/ssl/certs/ca-certificates.crt"
     if not Path(bundle).is_file():
         return {}

@@ -84,7 +84,7 @@ def test_that_every_definition_is_a_file(definitions: Path) -> None:
 
 
 def test_the_command_that_builds() -> None:
-    command = build_command(Path("/usr/bin/guix"), Path("/share/guix"), "6", Path("/roots/key/profile"))
+    command = build_command("/usr/bin/guix", Path("/share/guix"), "6", Path("/roots/key/profile"))
     assert command == (
         "/usr/bin/guix",
         "package",
