@@ -28,6 +28,7 @@ lint: development
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/djlint --check --lint share/templates
+	$(BIN)/python tools/update_server_layer.py --check
 
 docs: development
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
@@ -38,6 +39,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: development
 	$(COMPILE) --group run --output-file requirements/run.lock
 	$(COMPILE) --group dev --group docs --constraint requirements/run.lock --output-file requirements/development.lock
+
+# Resolve anew which wheels the server layer is made of, and verify each.
+update-server-layer: development
+	$(BIN)/python tools/update_server_layer.py
 
 # Remove what `make run` made: Guix, database, homes and working copies.
 clean-state:
