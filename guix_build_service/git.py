@@ -24,6 +24,8 @@ LARGEST_PACK = 1024 * 1024 * 1024
 
 PROCESSOR_SECONDS = 120
 
+_FOR_FOLDERS = Path(__file__).with_name("folders.gitconfig")
+
 _CONFIGURATION: Mapping[str, str] = {
     "protocol.allow": "never",
     "http.followRedirects": "false",
@@ -34,6 +36,9 @@ _CONFIGURATION: Mapping[str, str] = {
     "credential.useHttpPath": "true",
     "transfer.credentialsInUrl": "die",
     "transfer.fsckObjects": "true",
+    # Faults of old Git programs, harmless and common.
+    "fetch.fsck.zeroPaddedFilemode": "ignore",
+    "fetch.fsck.badTimezone": "ignore",
     "transfer.bundleURI": "false",
     "core.hooksPath": "/dev/null",
     "core.symlinks": "false",
@@ -94,7 +99,7 @@ class Git:
             "GIT_ASKPASS": "/bin/false",
             "SSH_ASKPASS": "/bin/false",
             "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_GLOBAL": str(_FOR_FOLDERS) if scheme == "file" else "/dev/null",
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_ALLOW_PROTOCOL": scheme or "none",
             "GIT_PROTOCOL_FROM_USER": "0",

@@ -20,6 +20,12 @@ LARGEST_LOG = 64 * 1024 * 1024
 LARGEST_PIECE = 256 * 1024
 """Bytes that are read at once."""
 
+_LONGEST_CHARACTER = 4
+"""Bytes in UTF-8."""
+
+_LONGEST_CHARACTER = 4
+"""Bytes in UTF-8."""
+
 Redaction = Callable[[str], str]
 
 _CONTROL_SEQUENCES = re.compile(
@@ -70,33 +76,23 @@ class Logs:
         except FileNotFoundError:
             return 0
 
-    def remove(self, build: BuildId) -> None:
-        """Forget BUILD's log."""
-        self.path(build).unlink(missing_ok=True)
-
     def read(self, build: BuildId, start: int = 0, limit: int = LARGEST_PIECE, *, finished: bool = True) -> LogText:
         """Return whole lines of BUILD's log from byte START on, LIMIT bytes of it at most.
 
         Where more is to come (not FINISHED) a line without an end is left for the next time, so that no character and no
         progress bar is cut in two.
         """
-        start = max(0, start)
+        start, limit = max(0, start), max(_LONGEST_CHARACTER, limit)
         try:
             with self.path(build).open("rb") as file:
                 file.seek(start)
-                content = file.read(max(1, limit))
+                content = file.read(limit)
                 at_end = not file.read(1)
         except FileNotFoundError:
             return LogText(start, "")
         if not (finished and at_end):
             content = content[: _end_of_lines(content, full=len(content) == limit)]
         return LogText(start + len(content), self._redaction(harmless(content.decode(errors="replace"))))
-
-    def tail(self, build: BuildId, size: int = 64 * 1024) -> str:
-        """Return the last SIZE bytes of BUILD's log, without a first line that was cut."""
-        start = max(0, self.size(build) - size)
-        text = self.read(build, start, size).text
-        return text.partition("\n")[2] if start else text
 
 
 def _end_of_lines(content: bytes, *, full: bool) -> int:

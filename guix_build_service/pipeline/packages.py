@@ -77,7 +77,7 @@ def unknown(problems: Sequence[Problem], names: Sequence[str], added: Sequence[s
 
 def conflicting(first: Occurrence, second: Occurrence, packages: PackageList) -> PackagesConflict:
     """Return the error that says which two packages are at odds and what to write instead."""
-    named, other = (first, second) if not first.through else (second, first)
+    named, other = (second, first) if first.through and not second.through else (first, second)
     details = {
         "conflict": [
             {"name": item.name, "version": item.version, "output": item.output, "through": list(item.through)}

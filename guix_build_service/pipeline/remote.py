@@ -16,6 +16,7 @@ _UNANSWERED = re.compile(
     r"Could not resolve host|Connection refused|Failed to connect|Connection timed out|timed out|too slow"
 )
 _CERTIFICATE = re.compile(r"certificate|SSL|TLS")
+_DANGEROUS = re.compile(r"fsck error|error: object [0-9a-f]+:")
 _TOO_LARGE = re.compile(r"File too large|signal 25|exceeds maximum allowed size")
 
 
@@ -61,6 +62,11 @@ def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | Repo
         return RepositoryTooLarge(
             "The repository is larger than this hub fetches.",
             hint="Keep large data elsewhere, and let the notebook download it.",
+        )
+    if _DANGEROUS.search(said):
+        return RepositoryUnavailable(
+            "Git refuses what is in this repository: it is damaged, or made to harm whoever checks it out.",
+            hint="Run `git fsck` in a clone of it; often it is an address in .gitmodules.",
         )
     if done.timed_out or _UNANSWERED.search(said):
         return RepositoryUnavailable(

@@ -32,7 +32,7 @@ def test_the_command_that_asks_a_server() -> None:
     assert command.words == (*limits, "/usr/bin/git", "ls-remote", "--symref", "--", address, "HEAD", "refs/heads/main")
     environment = dict(command.environment)
     settings = settings_of(environment)
-    for name in [name for name in environment if name.startswith("GIT_CONFIG_KEY_") or name.startswith("GIT_CONFIG_VALUE_")]:
+    for name in [name for name in environment if name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))]:
         del environment[name]
     assert environment == {
         "PATH": "/usr/bin",
@@ -65,6 +65,8 @@ def test_the_command_that_asks_a_server() -> None:
         "credential.useHttpPath": "true",
         "transfer.credentialsInUrl": "die",
         "transfer.fsckObjects": "true",
+        "fetch.fsck.zeroPaddedFilemode": "ignore",
+        "fetch.fsck.badTimezone": "ignore",
         "transfer.bundleURI": "false",
         "core.hooksPath": "/dev/null",
         "core.symlinks": "false",
