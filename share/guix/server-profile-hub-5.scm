@@ -2,6 +2,7 @@
 
 ;;; The manifest of the server profile for JupyterHub 5: guix package -p PROFILE -L share/guix -m share/guix/server-profile-hub-5.scm
 
-(use-modules (guixspawner server-profile))
+(define-module (server-profile-hub-5)
+  #:use-module (guixspawner server-profile))
 
 (server-profile-manifest "5")

@@ -2,6 +2,7 @@
 
 ;;; The manifest of the server profile for JupyterHub 6: guix package -p PROFILE -L share/guix -m share/guix/server-profile-hub-6.scm
 
-(use-modules (guixspawner server-profile))
+(define-module (server-profile-hub-6)
+  #:use-module (guixspawner server-profile))
 
 (server-profile-manifest "6")

@@ -179,6 +179,15 @@ def test_that_building_again_gives_the_same_bits(settings: ServerProfileSettings
         assert ended.returncode == 0, ended.stderr
 
 
+def test_that_another_processor_gets_wheels_of_its_own(settings: ServerProfileSettings) -> None:
+    expression = f"(@ (guixspawner packages server-layer) jupyter-server-layer-{settings.series})"
+    command = ("guix", "build", f"--load-path={settings.definitions}", "--no-grafts", f"--expression={expression}")
+    derivation = run(*command, "--derivations", "--system=aarch64-linux", **os.environ)
+    references = run("guix", "gc", "--references", derivation, **os.environ)
+    assert "manylinux2014_aarch64" in references
+    assert "x86_64.whl" not in references
+
+
 @contextmanager
 def served(record: ServerRecord, home: Path, **variables: str) -> Iterator[int]:
     """Run JupyterLab in a container that sees RECORD's closure and nothing else of the store; give its port."""

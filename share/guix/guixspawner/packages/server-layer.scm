@@ -120,7 +120,8 @@ single-user server of JupyterHub and JupyterLab, in a virtual environment that
 neither sees nor shows any other Python package.  It has no kernels; these come
 from elsewhere, by way of @env{JUPYTER_PATH}.")
       ;; The wheels' own licenses, most of them the first.
-      (license (list license:bsd-3 license:expat license:asl2.0 license:mpl2.0 license:psfl)))))
+      (license (list license:bsd-3 license:expat license:asl2.0
+                     license:mpl2.0 license:psfl)))))
 
 (define-public jupyter-server-layer-5
   (server-layer-for-hub "5"))
