@@ -1,11 +1,14 @@
 """Whether this machine can run sessions at all, asked before somebody waits for one."""
 
+import os
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from guix_environment import processes
 from guix_environment.errors import SessionFailure
+from guix_environment.identifiers import StorePath
 from guix_environment.processes import Account
 
 _PROBE = (
@@ -45,6 +48,15 @@ async def check_containers(bubblewrap: str, account: Account) -> None:
         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04 and later.",
         details={"reason": reason},
     )
+
+
+def check_store(items: Iterable[StorePath]) -> None:
+    """Return when all ITEMS are on this machine.  Blocks for a system call each.  Raises `SessionFailure`."""
+    if not all(os.path.lexists(item) for item in items):
+        raise SessionFailure(
+            "A part of this environment is no longer on this machine.",
+            hint="Build it again; its page has a button for that.",
+        )
 
 
 def first_closed_folder(path: Path) -> Path | None:

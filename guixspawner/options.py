@@ -90,13 +90,13 @@ def options_from_fields(fields: Mapping[str, Sequence[object]]) -> dict[str, obj
     return options
 
 
-def preselection(arguments: Mapping[str, Sequence[str]]) -> Preselection:
+def preselection(arguments: Mapping[str, Sequence[bytes]]) -> Preselection:
     """Return what the query ARGUMENTS of a link to the spawn page suggest; whatever cannot be understood is nothing."""
 
     def last(name: str) -> str:
         # JupyterHub 6 wants the prefix, JupyterHub 5 knows none.
-        values = arguments.get(f"opt-{name}") or arguments.get(name) or [""]
-        return values[-1]
+        values = arguments.get(f"opt-{name}") or arguments.get(name) or [b""]
+        return values[-1].decode(errors="replace")
 
     try:
         environment = EnvironmentId(last("environment"))

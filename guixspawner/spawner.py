@@ -15,18 +15,18 @@ from traitlets import Float, Integer, Unicode, default
 from guix_environment import processes
 from guix_environment.container import ContainerPlan
 from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
-from guix_environment.identifiers import StorePath
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import launch, session
 from guixspawner.accounts import Homes, Person
-from guixspawner.checks import check_containers, find_bubblewrap
+from guixspawner.checks import check_containers, check_store, find_bubblewrap
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
 from guixspawner.form import render_form
 from guixspawner.offers import offers_for
-from guixspawner.options import Preselection, options_from_fields, parse_options, preselection
+from guixspawner.options import options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
 from guixspawner.session_files import SessionFiles
+from guixspawner.threads import uninterrupted
 
 ATTEMPTS = 3
 """How often a start looks for another port when somebody took the one it found."""
@@ -104,6 +104,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     process: ProcessIdentity | None = None
     """The first process of the running container."""
 
+    title = ""
+    """The environment that was started last, as people know it; for the hub's pages."""
+
     def __init__(self, *arguments: object, **keywords: object) -> None:
         super().__init__(*arguments, **keywords)
         self._container: launch.RunningContainer | None = None
@@ -129,7 +132,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def form(self) -> str:
         """Return the environments that this person may start, as the inside of the hub's form."""
         offers = await asyncio.to_thread(offers_for, self._records, self._applicant)
-        return render_form(offers, self._preselected(), self.service_url, now=datetime.now(UTC))
+        query = getattr(getattr(self.handler, "request", None), "query_arguments", {})
+        return render_form(offers, preselection(query), self.service_url, now=datetime.now(UTC))
 
     def options_from_query(self, _query: Mapping[str, Sequence[str]]) -> dict[str, object]:
         """Start nothing: a link may come from anywhere, so it only chooses in the form, which the person then sends."""
@@ -210,12 +214,13 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         if self.internal_ssl:
             raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
         choice = await self._choose(self.user_options)
+        self.title = choice.title
         server = await asyncio.to_thread(self._server_profile)
         person = await asyncio.to_thread(Homes(Path(self.homes_folder), self._identifiers).person, self.user.name)
         bubblewrap = find_bubblewrap(self.bubblewrap)
         await self._end_leftover()
-        await asyncio.to_thread(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
-        await asyncio.to_thread(_check_store, (*server.closure, *choice.version.closure))
+        await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
+        await asyncio.to_thread(check_store, (*server.closure, *choice.version.closure))
         for attempt in range(ATTEMPTS):
             self.port = random_port()
             self._watchers.add(30, f"Starting the container of {choice.title}")
@@ -240,7 +245,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _launch(self, bubblewrap: str, plan: ContainerPlan, person: Person) -> bool:
         """Start PLAN and wait for its server; return whether it came up."""
-        log = await asyncio.to_thread(self._files.open_log)
+        log = self._files.open_log()
         try:
             self._container = await launch.launch(bubblewrap, plan, account=person.account, log=log)
         except SessionFailure:
@@ -249,7 +254,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         finally:
             os.close(log)
         self.process = self._container.first
-        await asyncio.to_thread(self._files.remember, self.process)
+        await uninterrupted(self._files.remember, self.process)
         if self._stopping:
             return False
         self._watchers.add(60, "Starting JupyterLab")
@@ -303,27 +308,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                 hint="Whoever runs this installation can do so with: guix-build-service server-layer",
             ) from None
 
-    def _preselected(self) -> Preselection:
-        request = getattr(self.handler, "request", None)
-        if request is None:
-            return Preselection()
-        arguments = {
-            key: [text.decode(errors="replace") for text in values] for key, values in request.query_arguments.items()
-        }
-        return preselection(arguments)
-
 
 def _read_form(fields: Mapping[str, Sequence[object]]) -> dict[str, object]:
     try:
         return options_from_fields(fields)
     except GuixSpawnerError as error:
         raise for_the_hub(error) from error
-
-
-def _check_store(items: Sequence[StorePath]) -> None:
-    """Raise `SessionFailure` unless all ITEMS are there."""
-    if not all(os.path.lexists(item) for item in items):
-        raise SessionFailure(
-            "A part of this environment is no longer on this machine.",
-            hint="Build it again; its page has a button for that.",
-        )

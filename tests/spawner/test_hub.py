@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -277,6 +278,25 @@ def test_a_hub_killed_in_the_middle_of_a_start_leaves_one_session_after_all(hub:
     hub.stop("jan")
 
 
+@pytest.mark.parametrize("moment", [0.05, 0.4, 1.0])
+def test_a_start_that_is_given_up_leaves_nothing(hub: RealHub, moment: float) -> None:
+    hub.request("POST", "/hub/api/users/jo")
+    starting = threading.Thread(target=hub.request, args=("POST", "/hub/api/users/jo/server", GIVEN))
+    starting.start()
+    wait_for(lambda: hub.model("jo").get("pending") == "spawn")
+    time.sleep(moment)
+    note = hub.state / "sessions" / "jo" / "default.json"
+    process = first_process(hub, "jo") if note.exists() else None
+    assert hub.request("DELETE", "/hub/api/users/jo/server")[0] in {202, 204}
+    starting.join()
+    wait_for(lambda: not hub.model("jo"))
+    assert process is None or not is_running(process)
+    assert not note.exists()
+    assert not [name for name in leases(hub) if name.startswith("jo.")]
+    assert hub.spawn("jo", GIVEN)[0] == 201
+    hub.stop("jo")
+
+
 def test_a_part_that_was_collected_is_told_and_nothing_stays(hub: RealHub) -> None:
     read = Records(hub.state / "records")
     lost = StorePath("/gnu/store/" + "z" * 32 + "-lost")
@@ -309,3 +329,35 @@ def test_a_server_that_ends_at_once_fails_the_start_at_once(records: Path) -> No
         assert "Traceback" not in json.loads(text)["message"]
         assert leases(hub) == []
         assert TOKEN not in hub.session_log("mia")
+
+
+def test_a_start_that_takes_too_long_leaves_nothing(records: Path) -> None:
+    with running_hub(records, "c.GuixSpawner.start_timeout = 1") as hub:
+        assert hub.spawn("nia", GIVEN)[0] == 500
+        assert leases(hub) == []
+        assert not list(hub.state.glob("sessions/nia/*.json"))
+
+
+TAKEN_PORT = """
+import socket
+
+from guixspawner import spawner
+
+taken = socket.socket()
+taken.bind(("127.0.0.1", 0))
+taken.listen()
+ports, found = [taken.getsockname()[1]] * 2, spawner.random_port
+spawner.random_port = lambda: ports.pop() if ports else found()
+"""
+
+
+def test_another_port_is_tried_when_somebody_was_faster(records: Path) -> None:
+    with running_hub(records, TAKEN_PORT) as hub:
+        assert hub.spawn("ole", GIVEN)[0] == 201
+        assert "is already in use" in (hub.state / "sessions/ole/default.log.1").read_text()
+
+
+def test_no_bubblewrap_is_told(records: Path) -> None:
+    with running_hub(records, 'c.GuixSpawner.bubblewrap = "no-such-program"') as hub:
+        status, text = hub.spawn("pia", GIVEN)
+    assert (status, "apt-get install bubblewrap" in json.loads(text)["message"]) == (500, True)

@@ -110,14 +110,12 @@ def test_fields_of_the_form_become_options() -> None:
 
 
 def test_a_link_suggests_and_never_fails() -> None:
-    assert preselection({"environment": [ENVIRONMENT]}) == Preselection(ENVIRONMENT)
-    assert preselection({"opt-environment": [ENVIRONMENT], "opt-path": ["a/b"]}) == Preselection(ENVIRONMENT, None, "a/b")
-    assert preselection({"environment": [ENVIRONMENT], "version": [VERSION]}).version == VERSION
-    suggested: list[dict[str, list[str]]] = [
-        {},
-        {"environment": []},
-        {"environment": ["<script>"]},
-        {"environment": [ENVIRONMENT], "path": ["../.."]},
-    ]
-    for hostile in suggested:
-        assert preselection(hostile) == Preselection()
+    def suggested(**arguments: str) -> Preselection:
+        return preselection({name.replace("_", "-"): [value.encode()] for name, value in arguments.items()})
+
+    assert suggested(environment=ENVIRONMENT) == Preselection(ENVIRONMENT)
+    assert suggested(opt_environment=ENVIRONMENT, opt_path="a/b") == Preselection(ENVIRONMENT, None, "a/b")
+    assert suggested(environment=ENVIRONMENT, version=VERSION).version == VERSION
+    assert suggested(environment="<script>") == Preselection()
+    assert suggested(environment=ENVIRONMENT, path="../..") == Preselection()
+    assert preselection({"environment": [b"\xff"]}) == preselection({"environment": []}) == Preselection()
