@@ -17,7 +17,6 @@ from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState,
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.pipeline.publish import remove_environment, write_environment
 from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
@@ -44,12 +43,20 @@ class Queue:
         self.changes = Changes()
 
     async def start(self) -> None:
-        """End what is left of builds that ran when the service ended, requeue them, and begin to work."""
+        """Put in order what an earlier end of the service left, and begin to work.
+
+        Of builds that ran, the processes are ended, and they wait for their turn again.  Deletions are finished, and the
+        records say what the store says.
+        """
         for build in await self._store.builds_in(RUNNING):
             await self._end_processes(build.id)
             await asyncio.to_thread(remove_folder, self._folder / build.id)
             await self._store.requeue(build.id)
             log.info("Build %s was interrupted and waits for its turn again.", build.id)
+        await self.remove_leftovers()
+        for detail in await self._store.environments():
+            if detail.environment.current is not None:
+                await self.write_record(detail.environment.id)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
         self._news.set()
 
@@ -134,22 +141,30 @@ class Queue:
 
     async def _make(self, build: Build, job: Job) -> None:
         published: dict[EnvironmentId, Version] = {}
+        tried: set[EnvironmentId] = set()
         try:
             made = await self._pipeline.make(job, _Reporter(self._store, self.changes, build))
-            await self._publish_all(job, made, published)
+            await self._publish_all(job, made, published, tried)
         except BaseException:
             for version in published.values():
-                await self._withdraw(version)
+                await asyncio.to_thread(self._pipeline.withdraw, version)
             raise
+        finally:
+            # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
+            for environment in tried:
+                await self.write_record(environment)
         await job.log.say("Ready.")
 
-    async def _publish_all(self, job: Job, made: Made, published: dict[EnvironmentId, Version]) -> None:
+    async def _publish_all(
+        self, job: Job, made: Made, published: dict[EnvironmentId, Version], tried: set[EnvironmentId]
+    ) -> None:
         """Publish for every environment that waits, also for those that join while others are published."""
         missing = (await self._store.build(job.build)).environments
         while missing:
             for identifier in missing:
                 with contextlib.suppress(NotFound):  # deleted meanwhile
                     environment = (await self._store.environment(identifier)).environment
+                    tried.add(identifier)
                     published[identifier] = await self._pipeline.publish(job, made, environment)
             missing = await self._complete(job.build, list(published.values()))
 
@@ -167,22 +182,14 @@ class Queue:
                 raise
             return missing
 
-    async def _withdraw(self, version: Version) -> None:
-        """Have the records say again what the store says."""
-        await asyncio.to_thread(self._pipeline.withdraw, version)
-        await self.write_record(version.environment)
-
     async def write_record(self, environment: EnvironmentId) -> None:
-        """Write the record of ENVIRONMENT as the store has it; without a current version there is none."""
-        records = self._pipeline.workshop.records
+        """Have the record of ENVIRONMENT say what the store says; without a current version there is none."""
         try:
             known = (await self._store.environment(environment)).environment
         except NotFound:
-            known = None
-        if known is None or known.current is None:
-            await asyncio.to_thread(remove_environment, records, environment)
+            await self._pipeline.remove_record(environment)
         else:
-            await asyncio.to_thread(write_environment, records, known, known.current)
+            await self._pipeline.write_record(known)
 
     async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
         """Return the commit that REF of the repository at URL stands for now, outside of any build."""
@@ -190,9 +197,8 @@ class Queue:
 
     async def remove_leftovers(self) -> None:
         """Remove the files and roots of deleted environments, also of those that an earlier end of the service left."""
-        workshop = self._pipeline.workshop
         for removal in await self._store.removals():
-            await asyncio.to_thread(remove_environment, workshop.records, removal.environment)
+            await self._pipeline.remove_record(removal.environment)
             for key in removal.keys:
                 await self._pipeline.forget(key, self._in_use)
             await self._store.removed(removal.environment)

@@ -10,7 +10,7 @@ from guix_build_service.model import BuildState, Environment, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
-from guix_environment.identifiers import BuildId
+from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.repository_url import RepositoryUrl
 
 
@@ -68,6 +68,20 @@ class Pipeline:
     def withdraw(self, version: Version) -> None:
         """Remove the record of a version that was published and then not kept.  Blocks."""
         remove_folder(self.workshop.records.version_folder(version.environment, version.id))
+
+    async def write_record(self, environment: Environment) -> None:
+        """Have the record of ENVIRONMENT name its current version; where it has none there is no record."""
+        records = self.workshop.records
+        async with self._repositories.held(environment.id):
+            if environment.current is not None:
+                await asyncio.to_thread(publish.write_environment, records, environment, environment.current)
+            else:
+                await asyncio.to_thread(publish.withdraw_environment, records, environment.id)
+
+    async def remove_record(self, environment: EnvironmentId) -> None:
+        """Remove all that sessions of ENVIRONMENT started from."""
+        async with self._repositories.held(environment):
+            await asyncio.to_thread(publish.remove_environment, self.workshop.records, environment)
 
     async def finish(self, job: Job, in_use: Callable[[str], Awaitable[bool]]) -> None:
         """Remove the job's own folder, and let go of its profile where no version came of it.

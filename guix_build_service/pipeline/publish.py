@@ -70,6 +70,14 @@ def remove_environment(records: Records, environment: EnvironmentId) -> None:
     remove_folder(folder)
 
 
+def withdraw_environment(records: Records, environment: EnvironmentId) -> None:
+    """Remove the record of an environment without a current version, but no version that is being published.  Blocks."""
+    folder = records.environment_folder(environment)
+    (folder / "environment.json").unlink(missing_ok=True)
+    if not any((folder / "versions").glob("*")):
+        remove_folder(folder)
+
+
 def _write_version(
     records: Records, made: Made, subdirectory: str, environment: EnvironmentId, identifier: VersionId
 ) -> VersionRecord:

@@ -1,0 +1,129 @@
+"""A pipeline whose steps are a script, for what no real Guix does on demand: to hang, to fail, to be killed in between.
+
+As a program it is a service that is busy with one build until somebody kills it.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from guix_build_service.git import Git
+from guix_build_service.hosts import Hosts
+from guix_build_service.logs import Logs
+from guix_build_service.manager import Manager, Policy
+from guix_build_service.manifest.canonical import Entry, PackageList
+from guix_build_service.model import BuildState, Environment, Resolved, Version, now
+from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
+from guix_build_service.pipeline.kernels import remove_folder
+from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.pipeline.publish import write_environment
+from guix_build_service.queue import Queue
+from guix_build_service.store import Store
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import Commit, StorePath, VersionId
+from guix_environment.processes import run
+from guix_environment.records import Records, VersionRecord
+from guix_environment.repository_url import RepositoryUrl
+from guix_environment.roots import Roots
+from tests.service.installation import Installation
+
+COMMIT = Commit("ab" * 20)
+PROFILE = StorePath("/gnu/store/" + "a" * 32 + "-profile")
+Step = Callable[[Job], Awaitable[None]]
+
+
+async def nothing(job: Job) -> None:
+    """Do nothing, as most steps do here."""
+
+
+async def busy(job: Job) -> None:
+    """Run a process, and let it run one of its own that outlives it, for as long as anybody waits."""
+    script = "import subprocess, sys, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
+    environment = {**job.marks, "PATH": "/usr/bin:/bin"}
+    await run([sys.executable, "-c", script], environment=environment, timeout=600, output=job.log.descriptor)
+
+
+class ScriptedPipeline(Pipeline):
+    """Does in each state what the script says; publishes records as the real one does."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(workshop)
+        self.steps: dict[BuildState, Step] = {}
+        self.commits: dict[str, Commit] = {}
+        self.resolved = 0
+        self.made = 0
+
+    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+        self.resolved += 1
+        await self.steps.get(BuildState.QUEUED, nothing)(None)  # type: ignore[arg-type] # there is no job yet
+        return Resolved(url, ref or "main", self.commits.get(str(url), COMMIT))
+
+    async def make(self, job: Job, reporter: Reporter) -> Made:
+        self.made += 1
+        resolved = (
+            Resolved(job.repository, job.ref, job.commit) if job.commit else await self.resolve(job.repository, job.ref)
+        )
+        for state in (BuildState.RESOLVING, BuildState.FETCHING, BuildState.READING, BuildState.BUILDING):
+            await reporter.entered(state)
+            if state is BuildState.RESOLVING:
+                await reporter.resolved(resolved)
+            await job.log.say(f"now {state.value}")
+            await self.steps.get(state, nothing)(job)
+        key = f"key-{resolved.commit}"
+        self._used[job.build] = key
+        self.workshop.roots.hold(key, PROFILE)
+        manifest = ReadManifest(PackageList((Entry("sed"),)), "manifest.scm", "")
+        return Made(resolved, manifest, Profile(key, PROFILE, (PROFILE,), 1, {}))
+
+    async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
+        version = VersionId.new()
+        commit, ref = made.resolved.commit, made.resolved.ref
+        record = VersionRecord(version, commit, ref, "", PROFILE, (PROFILE,), {}, (), 1)
+        try:
+            self.workshop.records.write_version(environment.id, record)
+            write_environment(self.workshop.records, environment, version)
+            await self.steps.get(BuildState.READY, nothing)(job)
+        except BaseException:
+            remove_folder(self.workshop.records.version_folder(environment.id, version))
+            raise
+        return Version(version, environment.id, job.build, commit, ref, "", made.profile.key, PROFILE, 1, (), (), now())
+
+
+@contextlib.asynccontextmanager
+async def scripted(
+    folder: Path, *, running_builds: int = 2, policy: Policy | None = None, start: bool = True
+) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
+    """Run a service in FOLDER with a scripted pipeline."""
+    (folder / "builds").mkdir(parents=True, exist_ok=True)
+    workshop = Workshop(
+        git=Git("git", folder),
+        guix=GuixCommand("guix", folder, "nobody"),
+        hosts=Hosts(),
+        records=Records(folder / "records"),
+        roots=Roots(folder / "roots"),
+        state_folder=folder,
+        build_seconds=60,
+    )
+    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}")
+    pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")
+    queue = Queue(store, pipeline, logs, folder / "builds", running_builds=running_builds)
+    manager = Manager(store, queue, logs, policy or Policy())
+    try:
+        if start:
+            await queue.start()
+        yield Installation(folder, store, queue, manager, workshop.records, workshop.roots, logs), pipeline
+    finally:
+        await queue.stop()
+        await store.close()
+
+
+async def _be_busy(folder: Path) -> None:
+    async with scripted(folder) as (_, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        await asyncio.sleep(600)
+
+
+if __name__ == "__main__":
+    asyncio.run(_be_busy(Path(sys.argv[1])))

@@ -1,0 +1,253 @@
+"""The queue: in order, a few at a time, through crashes and cancellations, and nothing is left running."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment
+from guix_build_service.pipeline.job import MARK, Job
+from guix_environment.errors import BuildFailure, NotFound
+from guix_environment.identifiers import BuildId
+from guix_environment.processes import marked_with
+from tests.service.installation import ADA, BOB, Installation
+from tests.service.scripted import ScriptedPipeline, busy, scripted
+
+URL = "https://forge.example/ada/plots"
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def ask(service: Installation, name: str = "plots") -> BuildId:
+    detail = await service.manager.add_environment(NewEnvironment(f"https://forge.example/ada/{name}"), ADA)
+    assert detail.build is not None
+    return detail.build.id
+
+
+async def state_of(service: Installation, build: BuildId) -> BuildState:
+    return (await service.store.build(build)).state
+
+
+def left_of(service: Installation) -> list[Path]:
+    """Return what builds have left behind: records, roots, and folders of jobs."""
+    found = [path for name in ("records/environments", "roots", "builds") for path in (service.folder / name).glob("*")]
+    return [path for path in found if path.exists() or path.is_symlink()]
+
+
+async def test_builds_run_in_the_order_they_were_asked_for_and_a_few_at_a_time(tmp_path: Path) -> None:
+    running: set[BuildId] = set()
+    most, order = 0, []
+
+    async def step(job: Job) -> None:
+        nonlocal most
+        order.append(job.build)
+        running.add(job.build)
+        most = max(most, len(running))
+        await asyncio.sleep(0.02)
+        running.discard(job.build)
+
+    async with scripted(tmp_path, running_builds=2) as (service, pipeline):
+        pipeline.steps[BuildState.FETCHING] = step
+        asked = [await ask(service, f"plots-{number}") for number in range(8)]
+        for build in asked:
+            assert (await service.finished(await service.store.build(build))).state is BuildState.READY
+    assert most == 2
+    assert sorted(order, key=asked.index) == asked
+    assert [asked.index(build) // 2 for build in order] == sorted(asked.index(build) // 2 for build in order)
+
+
+async def test_equal_requests_are_one_build_and_everyone_gets_a_version(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    async def wait(_: Job) -> None:
+        await gate.wait()
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = wait
+        first = await service.manager.add_environment(NewEnvironment(URL), ADA)
+        details = await asyncio.gather(
+            *(service.manager.add_environment(NewEnvironment(URL), BOB) for _ in range(20)),
+            *(service.manager.add_environment(NewEnvironment(URL), ADA) for _ in range(20)),
+        )
+        assert first.build is not None
+        assert {detail.build.id for detail in details if detail.build} == {first.build.id}
+        # One environment for each person, however often they ask.
+        assert len({detail.environment.id for detail in details}) == 2
+        gate.set()
+        await service.finished(first)
+        assert pipeline.made == 1
+        for detail in details:
+            ready = await service.store.environment(detail.environment.id)
+            assert ready.version is not None
+            assert service.records.read_environment(detail.environment.id).current == ready.version.id
+
+
+async def test_who_asks_while_a_build_is_being_published_gets_a_version_too(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+        late: list[EnvironmentDetail] = []
+
+        async def join(_: Job) -> None:
+            if not late:
+                late.append(await service.manager.add_environment(NewEnvironment(URL), BOB))
+
+        pipeline.steps[BuildState.READY] = join
+        build = await service.finished(await service.store.build(await ask(service)))
+        assert build.state is BuildState.READY
+        detail = await service.store.environment(late[0].environment.id)
+        assert detail.build == build
+        assert detail.version is not None
+        assert pipeline.made == 1
+
+
+@pytest.mark.parametrize(
+    "state", [BuildState.QUEUED, BuildState.RESOLVING, BuildState.FETCHING, BuildState.READING, BuildState.BUILDING]
+)
+async def test_a_build_is_cancelled_in_any_state_with_all_its_processes(tmp_path: Path, state: BuildState) -> None:
+    async with scripted(tmp_path, running_builds=1) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING if state is BuildState.QUEUED else state] = busy
+        build = await ask(service)
+        # Two: the process itself, and one of its own that went its own way.
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        if state is BuildState.QUEUED:
+            waiting = await ask(service, "other")
+            assert await state_of(service, waiting) is BuildState.QUEUED
+            assert (await service.manager.cancel(waiting, ADA)).state is BuildState.CANCELLED
+        assert (await service.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+        assert marked_with(MARK, str(build)) == []
+        assert left_of(service) == []
+        assert "Cancelled." in await service.log(build)
+        # It is over: to cancel it again changes nothing, and the next one runs.
+        assert (await service.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+        pipeline.steps.clear()
+        assert (await service.finished(await service.store.build(await ask(service)))).state is BuildState.READY
+
+
+async def test_a_build_cancelled_while_it_is_published_is_either_ready_or_gone(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+
+        async def cancel(job: Job) -> None:
+            cancelling.append(asyncio.create_task(service.queue.cancel(job.build)))
+            await asyncio.sleep(0)
+
+        cancelling: list[asyncio.Task[object]] = []
+        pipeline.steps[BuildState.READY] = cancel
+        build = await service.finished(await service.store.build(await ask(service)))
+        await asyncio.gather(*cancelling)
+        detail = (await service.store.environments())[0]
+        published = [record.id for record in service.records.environments()]
+        if build.state is BuildState.READY:
+            assert published == [detail.environment.id]
+        else:
+            assert build.state is BuildState.CANCELLED
+            assert left_of(service) == []
+
+
+async def test_a_failure_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    async def fail(_: Job) -> None:
+        raise BuildFailure("It is broken.", hint="Mend it.", details={"log": ["one"]})
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.READY] = fail
+        build = await service.finished(await service.store.build(await ask(service)))
+        assert build.state is BuildState.FAILED
+        assert build.error == {"code": "build-failed", "message": "It is broken.", "hint": "Mend it.", "log": ["one"]}
+        assert left_of(service) == []
+        assert "It is broken." in await service.log(build.id)
+
+
+async def test_a_fault_of_our_own_ends_the_build_without_its_secrets(tmp_path: Path) -> None:
+    async def fail(_: Job) -> None:
+        raise RuntimeError("secret detail")
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.READING] = fail
+        build = await service.finished(await service.store.build(await ask(service)))
+        assert build.state is BuildState.FAILED
+        assert build.error is not None
+        assert "secret" not in str(build.error)
+        assert "secret" not in await service.log(build.id)
+        assert left_of(service) == []
+
+
+async def test_a_service_that_was_killed_ends_what_is_left_and_builds_again(tmp_path: Path) -> None:
+    async with scripted(tmp_path, start=False) as (service, _):
+        build = await ask(service)
+    victim = subprocess.Popen([sys.executable, "-m", "tests.service.scripted", str(tmp_path)])
+    await until(lambda: len(marked_with(MARK, str(build))) == 2)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert len(marked_with(MARK, str(build))) == 2
+    async with scripted(tmp_path, start=False) as (service, _):
+        assert await state_of(service, build) is BuildState.BUILDING
+        await service.queue.start()
+        assert marked_with(MARK, str(build)) == []
+        finished = await service.finished(await service.store.build(build))
+        assert finished.state is BuildState.READY
+        text = await service.log(build)
+        assert text.count("now building") == 2
+        assert not list((tmp_path / "builds").iterdir())
+
+
+async def test_a_service_that_ends_in_order_leaves_no_process_and_goes_on_later(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        build, waiting = await ask(service), await ask(service, "other")
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+    assert marked_with(MARK, str(build)) == []
+    async with scripted(tmp_path) as (service, _):
+        for identifier in (build, waiting):
+            assert (await service.finished(await service.store.build(identifier))).state is BuildState.READY
+
+
+async def test_deleting_an_environment_ends_its_build(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        detail = await service.manager.add_environment(NewEnvironment(URL), ADA)
+        assert detail.build is not None
+        await until(lambda: marked_with(MARK, str(detail.build.id if detail.build else "")))
+        await service.manager.delete_environment(detail.environment.id, ADA)
+        assert marked_with(MARK, str(detail.build.id)) == []
+        assert left_of(service) == []
+        with pytest.raises(NotFound):
+            await service.manager.environment(detail.environment.id, ADA)
+
+
+async def test_a_deletion_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, _):
+        detail = await service.manager.add_environment(NewEnvironment(URL), ADA)
+        await service.finished(detail)
+        assert left_of(service)
+        await service.store.remove_environment(detail.environment.id)  # and the power goes
+    async with scripted(tmp_path) as (service, _):
+        assert left_of(service) == []
+        assert await service.store.removals() == []
+
+
+async def test_records_say_again_what_the_database_says(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, _):
+        detail = await service.manager.add_environment(NewEnvironment(URL), ADA)
+        await service.finished(detail)
+        before = service.records.read_environment(detail.environment.id)
+        (service.records.environment_folder(detail.environment.id) / "environment.json").unlink()
+    async with scripted(tmp_path) as (service, _):
+        assert service.records.read_environment(detail.environment.id) == before
+
+
+async def test_one_question_to_a_server_answers_all_who_ask_meanwhile(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+
+        async def slow(_: Job) -> None:
+            await asyncio.sleep(0.1)
+
+        pipeline.steps[BuildState.QUEUED] = slow
+        await asyncio.gather(*(service.manager.resolve(URL, "", ADA) for _ in range(50)))
+        assert pipeline.resolved == 1
+        assert isinstance(pipeline, ScriptedPipeline)
