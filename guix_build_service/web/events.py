@@ -1,6 +1,7 @@
 """A build as it happens: an event stream that a browser picks up where it left off."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
@@ -9,7 +10,7 @@ from typing import ClassVar
 
 from tornado.iostream import StreamClosedError
 
-from guix_build_service.model import BuildEvent, LogText
+from guix_build_service.model import BuildChanged, BuildEvent, LogText
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.auth import IDENTITY_SECONDS, Shared
 from guix_build_service.web.refusals import TooManyStreams
@@ -23,13 +24,15 @@ KEEP_ALIVE_SECONDS = 15.0
 STREAMS_A_PERSON = 12
 """Streams that one person may have open at once."""
 
+_EVENT_ID = re.compile(r"(?P<position>[0-9]{1,15})(?P<end>;end)?")
+
 
 class Events(ApiHandler):
     """A build's states, progress and log as server-sent events.
 
-    ``build`` events hold the build, ``log`` events hold text. An event's ``id`` is its position in the log; a client that
-    sends it back in ``Last-Event-ID``, or at first as the query ``position``, goes on from there. Whoever has it all gets
-    204, upon which a browser asks no more.
+    ``build`` events hold the build, ``log`` events hold text. An event's ``id`` begins with its position in the log; whoever
+    sends it back in ``Last-Event-ID``, or at first as the query ``position``, goes on from there. A finished build is always
+    the last event, and its ``id`` says so: whoever sends that back gets 204, upon which a browser asks no more.
     """
 
     route = "builds/{build}/events"
@@ -45,16 +48,16 @@ class Events(ApiHandler):
     async def get(self, build: str) -> None:
         """Follow."""
         identifier = identified(BuildId, build)
-        position = self._last_event()
-        current = await self.manager.build(identifier, self.person)
-        if position is not None and current.state.is_final and position >= await self._size(identifier):
+        await self.manager.build(identifier, self.person)
+        last = _EVENT_ID.fullmatch(self.request.headers.get("Last-Event-ID") or self.get_query_argument("position", ""))
+        if last is not None and last["end"]:
             self.set_status(HTTPStatus.NO_CONTENT)
             return
         if self._open[self.person.name] >= STREAMS_A_PERSON:
             raise TooManyStreams("You follow too many builds at once.", hint="Close some of their pages.")
         self._open[self.person.name] += 1
         try:
-            await self._stream(identifier, position or 0)
+            await self._stream(identifier, int(last["position"]) if last else 0)
         finally:
             self._open[self.person.name] -= 1
 
@@ -68,13 +71,6 @@ class Events(ApiHandler):
         super().on_connection_close()
         self._left.set()
 
-    async def _size(self, build: BuildId) -> int:
-        return await self.manager.log_size(build, self.person)
-
-    def _last_event(self) -> int | None:
-        text = self.request.headers.get("Last-Event-ID") or self.get_query_argument("position", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
-
     async def _stream(self, build: BuildId, position: int) -> None:
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
@@ -82,23 +78,32 @@ class Events(ApiHandler):
         known_at = clock()
         # A visitor who has left, or a right that has ended: either way there is nobody left to tell.
         with suppress(StreamClosedError, GuixSpawnerError):
-            self.write("retry: 2000\n\n")
-            await self.flush()
+            await self._send("retry: 2000\n\n")
+            last: BuildChanged | None = None
             async with aclosing(with_pauses(self.manager.follow(build, self.person, position), self._left)) as events:
                 async for event in events:
                     if clock() - known_at > IDENTITY_SECONDS:
                         known_at = clock()
                         await self.identify_again()
                         await self.manager.build(build, self.person)
-                    self.write(": still here\n\n" if event is None else self._event(event))
-                    await self.flush()
+                    if isinstance(event, BuildChanged) and event.build.state.is_final:
+                        last = event  # the rest of its log comes first
+                        continue
+                    position = event.position if event else position
+                    await self._send(self._event(event, str(position)) if event else ": still here\n\n")
+            if last is not None:
+                await self._send(self._event(last, f"{position};end"))
 
-    def _event(self, event: BuildEvent) -> str:
+    async def _send(self, text: str) -> None:
+        self.write(text)
+        await self.flush()
+
+    def _event(self, event: BuildEvent, identifier: str) -> str:
         if isinstance(event, LogText):
             name, data = "log", LogEvent(text=event.text).model_dump_json()
         else:
             name, data = "build", BuildAnswer.of(event.build, self.person).model_dump_json()
-        return f"id: {event.position}\nevent: {name}\ndata: {data}\n\n"
+        return f"id: {identifier}\nevent: {name}\ndata: {data}\n\n"
 
 
 async def with_pauses(events: AsyncIterator[BuildEvent], ended: asyncio.Event) -> AsyncGenerator[BuildEvent | None]:

@@ -44,10 +44,10 @@ function follow() {
   events.addEventListener("log", (event) => log.append(JSON.parse(event.data).text));
   events.addEventListener("build", (event) => {
     const build = JSON.parse(event.data);
-    shown = shown.then(() => showBuild(build)).catch(() => window.location.reload());
     if (["ready", "failed", "cancelled"].includes(build.state)) {
-      shown.then(() => events.close());
+      events.close(); // a finished build is always the last event
     }
+    shown = shown.then(() => showBuild(build)).catch(() => window.location.reload());
   });
 }
 

@@ -11,6 +11,7 @@ export class LogView {
     this.follow.hidden = false;
     this.follow.addEventListener("click", () => this.setFollowing(!this.following));
     element.addEventListener("scroll", () => this.noticeScrolling());
+    window.addEventListener("hashchange", () => this.setFollowing(false));
     this.offerCopying(document.getElementById("copy"));
   }
 
@@ -72,7 +73,7 @@ export class LogView {
   noticeScrolling() {
     const { scrollTop, scrollHeight, clientHeight } = this.element;
     const atEnd = scrollHeight - scrollTop - clientHeight < 8;
-    if (atEnd !== this.following) {
+    if (scrollHeight > clientHeight && atEnd !== this.following) {
       this.setFollowing(atEnd);
     }
   }

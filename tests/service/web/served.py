@@ -1,6 +1,7 @@
 """The service as a process of its own over the scripted pipeline, as the hub starts it.
 
-Its folder is ``SERVED_FOLDER``; two environments of ada's are there from the start, one of them for everyone.
+Its folder is ``SERVED_FOLDER``; two environments of ada's are there from the start, one of them for everyone. Slow builds
+end once there is a file ``release`` in the folder.
 """
 
 import asyncio
@@ -23,12 +24,15 @@ async def serve(folder: Path) -> None:
         templates=shared_folder("templates/service"),
         static=shared_folder("static"),
     )
-    async with running_manager(folder) as (manager, _):
+    async with running_manager(folder) as (manager, pipeline):
         for name, visibility in (("good", Visibility.EVERYONE), ("slow", Visibility.PRIVATE)):
             request = NewEnvironment(repository=f"https://git.example/a/{name}", visibility=visibility)
             await manager.add_environment(request, Person("ada"))
         address = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
         make_server(make_application(manager, settings)).listen(address.port or 80, address.hostname or "")
+        while not (folder / "release").exists():
+            await asyncio.sleep(0.1)
+        pipeline.release.set()
         await asyncio.Event().wait()
 
 

@@ -1,0 +1,183 @@
+"""The pages in a real browser: live, without scripts, by keyboard, on a phone, in the dark, no stranger's script."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.service.web.real_hub import RealHub, running_hub
+from tests.service.web.scripted import HOSTILE
+
+pytestmark = [pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(300)]
+
+LOW_CONTRAST = """
+() => {
+  const number = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = number(getComputedStyle(each).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest(".visually-hidden, .skip-link, noscript")) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(number(style.color)), light(ground(element))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) found.push(`${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}
+"""
+"""Lists visible text whose contrast is below WCAG 2.2's AA."""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    with running_hub(tmp_path_factory.mktemp("hub"), "/") as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(chromium: Browser, hub: RealHub, name: str, **options: object) -> Iterator[Page]:
+    """Open the service as NAME; fail when a page's script fails, breaks the policy, or a stranger's script runs."""
+    with_scripts = options.pop("java_script_enabled", True)
+    context: BrowserContext = chromium.new_context(java_script_enabled=bool(with_scripts), **options)  # type: ignore[arg-type] # playwright's own
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None)
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    page.goto(f"{hub.address}/hub/login?next=/services/guix/")
+    page.fill("#username_input", name)
+    page.fill("#password_input", "x")
+    page.click("#login_submit")
+    page.wait_for_url("**/services/guix/")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def add(page: Page, repository: str, name: str = "") -> None:
+    page.fill("#repo", f"https://git.example/a/{repository}")
+    if name:
+        page.click("summary")
+        page.fill("#name", name)
+    page.get_by_role("button", name="Build", exact=True).click()
+    page.wait_for_url("**/builds/*")
+
+
+def test_hostile_names_and_logs_are_shown_and_not_run(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        add(page, "good-hostile", HOSTILE)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(f"{HOSTILE} is ready", timeout=30_000)
+        expect(page.locator("#L2")).to_contain_text(HOSTILE)
+        page.goto(f"{hub.address}/services/guix/")
+        expect(page.get_by_role("link", name=HOSTILE, exact=True)).to_be_visible()
+
+
+def test_a_failure_shows_its_reason_and_a_way_on(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        add(page, "broken")
+        expect(page.get_by_role("alert")).to_contain_text("What to do: Did you mean", timeout=30_000)
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_every_page_can_be_read_in_light_in_dark_and_on_a_phone(chromium: Browser, hub: RealHub) -> None:
+    for scheme in ("light", "dark"):
+        options: dict[str, object] = {"color_scheme": scheme, "viewport": {"width": 360, "height": 740}}
+        with visit(chromium, hub, "ada", **options) as page:
+            links = page.locator("h2 a, .actions a[href*='builds']")
+            addresses = ["", "api", "environments/eaaaaaaaaaaa"]
+            addresses += [str(links.nth(index).get_attribute("href")) for index in range(links.count())]
+            assert len(addresses) > 5
+            for address in addresses:
+                page.goto(hub.address + (address if address.startswith("/") else f"/services/guix/{address}"))
+                assert page.evaluate("document.documentElement.dataset.bsTheme") == scheme
+                assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
+                assert page.evaluate(LOW_CONTRAST) == [], address
+
+
+def test_the_theme_is_the_hubs_and_can_be_changed(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "ada", color_scheme="light") as page:
+        page.get_by_role("button", name="Change between light and dark").click()
+        assert page.evaluate("localStorage.getItem('jupyterhub-bs-theme')") == "dark"
+        page.goto(f"{hub.address}/hub/token")
+        assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
+
+
+def test_all_is_reached_by_keyboard(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        add(page, "good-keys", "Keys")
+        page.goto(f"{hub.address}/services/guix/")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.get_by_role("link", name="Delete Keys").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Delete Keys?")
+        expect(dialog).to_be_visible()
+        expect(dialog).to_contain_text("Nobody's files are touched")
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(page.get_by_role("link", name="Delete Keys")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.get_by_role("button", name="Delete Keys").press("Enter")
+        page.wait_for_url("**/services/guix/")
+        expect(page.get_by_role("link", name="Keys", exact=True)).to_have_count(0)
+
+
+def test_a_line_of_a_log_can_be_linked_to(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        add(page, "good-lines", "Lines")
+        expect(page.locator("#L2")).to_be_visible(timeout=30_000)
+        page.goto(f"{page.url}#L2")
+        assert page.evaluate("document.querySelector(':target').id") == "L2"
+        assert page.locator("#follow").get_attribute("aria-pressed") == "false"
+
+
+def test_without_scripts_a_person_still_builds_and_starts(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve", java_script_enabled=False) as page:
+        add(page, "good-plain")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("good-plain is ready", timeout=30_000)
+        page.goto(f"{hub.address}/services/guix/")
+        page.get_by_role("link", name="Delete good-plain").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Delete good-plain?")
+        page.get_by_role("link", name="Keep it").click()
+        page.get_by_role("button", name="Start good-plain").click()
+        page.wait_for_url("**/hub/spawn-pending/eve/good-plain-*")
+
+
+def test_a_build_is_watched_from_its_first_line_to_ready(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        add(page, "slow")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Building slow")
+        expect(page.locator(".phases .now")).to_contain_text("building", timeout=30_000)
+        expect(page.get_by_role("progressbar")).to_have_attribute("max", "3")
+        expect(page.locator("#log .line")).not_to_have_count(0)
+        page.get_by_role("button", name="Follow").click()
+        (hub.folder / "service" / "release").touch()
+        expect(page.get_by_role("heading", level=1)).to_have_text("slow is ready", timeout=30_000)
+        expect(page.locator("#announcements")).to_have_text("slow is ready to start.")
+        assert page.title().startswith("ready: slow ")
+        expect(page.locator("#log .line").last).to_contain_text("Ready.")
+        numbers = page.locator("#log .line a").evaluate_all("links => links.map(link => Number(link.dataset.number))")
+        assert numbers == list(range(1, len(numbers) + 1))
+        expect(page.get_by_role("button", name="Start slow")).to_be_enabled()
