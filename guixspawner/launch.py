@@ -32,6 +32,18 @@ async def launch(bubblewrap: str, plan: ContainerPlan, *, account: Account, log:
     Returns as soon as the container exists, which is before it is complete.  When cancelled, it leaves nothing running.
     Raises `SessionFailure` when there is no container.
     """
+    beginning = asyncio.ensure_future(_begin(bubblewrap, plan, account, log))
+    try:
+        return await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        # Bubblewrap, ended in its first moments, would leave a process that waits for it for ever.
+        await asyncio.wait([beginning])
+        if not beginning.exception():
+            await processes.end(beginning.result().first, grace=0)
+        raise
+
+
+async def _begin(bubblewrap: str, plan: ContainerPlan, account: Account, log: int) -> RunningContainer:
     with contextlib.ExitStack() as files:
         contents = [_file_of(file.content, files) for file in plan.files]
         options = _file_of(encode(bubblewrap_options(plan, contents)), files)
@@ -52,14 +64,7 @@ async def launch(bubblewrap: str, plan: ContainerPlan, *, account: Account, log:
             ) from error
         finally:
             os.close(writing)
-        identifying = asyncio.ensure_future(asyncio.to_thread(_first_process, reading))
-        try:
-            first = await asyncio.shield(identifying)
-        except asyncio.CancelledError:
-            first = await identifying
-            if first is not None:
-                await processes.end(first, grace=0)
-            raise
+        first = await asyncio.to_thread(_first_process, reading)
     if first is None:
         await monitor.wait()
         raise SessionFailure("The session's container could not be made.")

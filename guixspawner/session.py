@@ -186,6 +186,9 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
     return {
         **threads,
         "LANG": "C.UTF-8",
+        # Guix's TLS libraries know no certificates of their own.
+        "SSL_CERT_DIR": "/etc/ssl/certs",
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         **{str(key): value for key, value in server.variables.items()},
         "PATH": _store_folders(server.variables.get(VariableName("PATH"), "")) or tools,
         **from_the_hub,

@@ -1,0 +1,108 @@
+"""One call that sets up a hub."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from traitlets.config import Config
+
+from guixspawner import GuixSpawner
+from guixspawner.configure import configure, roots_folder
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def configured(state: Path, c: Config | None = None, **options: object) -> Config:
+    c = c or Config()
+    configure(c, state_folder=state, **options)  # type: ignore[arg-type]  # as the test has it
+    return c
+
+
+def service(c: Config) -> dict[str, object]:
+    [found] = [one for one in c.JupyterHub.services if one["name"] == "guix"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_folders_are_as_open_as_they_must_be(state: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        configured(state)
+    finally:
+        os.umask(before)
+    modes = {entry.name: entry.stat().st_mode & 0o777 for entry in state.iterdir()}
+    assert modes == {"records": 0o755, "homes": 0o711, "hub": 0o700, "service": 0o700, "sessions": 0o700}
+    assert state.stat().st_mode & 0o777 == 0o755
+    (state / "homes").chmod(0o750)
+    configured(state)
+    assert (state / "homes").stat().st_mode & 0o777 == 0o750, "what the administrator changed stays"
+
+
+def test_spawner_and_service_are_told_of_the_same_folders(state: Path) -> None:
+    c = configured(state)
+    assert c.JupyterHub.spawner_class is GuixSpawner
+    assert f"--BuildService.records_folder={c.GuixSpawner.records_folder}" in service(c)["command"]  # type: ignore[operator]
+    assert c.GuixSpawner.leases_folder.startswith(str(roots_folder()))
+    assert c.GuixSpawner.leases_folder != configured(state / "other").GuixSpawner.leases_folder
+
+
+def test_every_trait_that_is_set_exists(state: Path) -> None:
+    c = configured(state)
+    assert set(c.GuixSpawner) <= set(GuixSpawner.class_trait_names(config=True))
+
+
+def test_ports_stay_the_same_and_are_free(state: Path) -> None:
+    one, again = configured(state, port=18700), configured(state, port=18700)
+    ports = [one.JupyterHub.hub_bind_url, one.ConfigurableHTTPProxy.api_url, service(one)["url"]]
+    assert ports == [again.JupyterHub.hub_bind_url, again.ConfigurableHTTPProxy.api_url, service(again)["url"]]
+    assert len({*ports, "http://127.0.0.1:18700"}) == 4
+
+
+def test_what_the_administrator_has_is_kept(state: Path) -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "other"}]
+    c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "shares!user"]}, {"name": "lab", "scopes": []}]
+    c.JupyterHub.template_paths.append("/srv/templates")
+    configured(state, c)
+    assert [one["name"] for one in c.JupyterHub.services] == ["other", "guix"]
+    assert c.JupyterHub.load_roles[0]["scopes"] == ["self", "shares!user", "access:services!service=guix"]
+    assert [role["name"] for role in c.JupyterHub.load_roles] == ["user", "lab"]
+    first, second = c.JupyterHub.template_paths
+    assert first == "/srv/templates"
+    assert (Path(second) / "spawn.html").exists()
+    assert not (Path(second) / "page.html").exists(), "it would take the place of the whole hub's"
+
+
+def test_everybody_may_use_the_service(state: Path) -> None:
+    assert configured(state).JupyterHub.load_roles == [{"name": "user", "scopes": ["self", "access:services!service=guix"]}]
+
+
+def test_what_the_service_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUIX_DAEMON_SOCKET", "/var/guix/other")
+    monkeypatch.setenv("SECRET_OF_THE_HUB", "x")
+    environment = {"repo": "file:///srv/a b", "name": 'An "example"'}
+    c = configured(
+        state,
+        base_url="/hub-of-ours",
+        private_hosts=["127.0.0.1:3000"],
+        file_repositories=[Path("/srv")],
+        initial_environments=[environment],
+        initial_owner="ada",
+    )
+    command = service(c)["command"]
+    assert isinstance(command, list)
+    assert "--BuildService.private_hosts=127.0.0.1:3000" in command
+    assert "--BuildService.file_repositories=/srv" in command
+    assert "--BuildService.initial_owner=ada" in command
+    [written] = [word.partition("=")[2] for word in command if word.startswith("--BuildService.initial_environments=")]
+    assert json.loads(written) == environment
+    variables = service(c)["environment"]
+    assert isinstance(variables, dict)
+    assert variables["GUIX_DAEMON_SOCKET"] == "/var/guix/other"
+    assert "SECRET_OF_THE_HUB" not in variables
+    assert c.JupyterHub.bind_url == "http://127.0.0.1:8000/hub-of-ours/"
+    assert c.JupyterHub.default_url == "/hub-of-ours/services/guix/"

@@ -1,0 +1,82 @@
+"""What the spawner keeps, and what it says of itself."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from tornado.web import HTTPError
+
+import guixspawner
+from guix_environment import processes
+from guix_environment.errors import InvalidOptions, SessionFailure
+from guixspawner import GuixSpawner
+from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
+
+
+@pytest.fixture
+def spawner() -> GuixSpawner:
+    return GuixSpawner()
+
+
+async def test_a_server_that_was_never_started_does_not_run(spawner: GuixSpawner) -> None:
+    assert await spawner.poll() == 0
+    assert spawner.get_state() == {}
+
+
+async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner) -> None:
+    me = processes.identify(os.getpid())
+    assert me is not None
+    spawner.load_state({"process": {"pid": me.pid, "started": me.started}})
+    assert await spawner.poll() is None
+    kept = spawner.get_state()
+    again = GuixSpawner()
+    again.load_state(kept)
+    assert (await again.poll(), again.get_state()) == (None, kept)
+    again.clear_state()
+    assert (await again.poll(), again.get_state()) == (0, {})
+    again.load_state({})
+    assert again.process is None
+
+
+def test_every_setting_is_explained() -> None:
+    own = set(GuixSpawner.class_own_traits(config=True))
+    assert own == {
+        *("records_folder", "homes_folder", "sessions_folder", "leases_folder", "bubblewrap"),
+        *("first_uid", "most_people", "grace", "service_url"),
+    }
+    assert all(len(trait.help.strip()) > 30 for trait in GuixSpawner.class_own_traits(config=True).values())
+
+
+def test_a_failure_is_shown_in_its_own_words() -> None:
+    for failure in (InvalidOptions("No <such> 100% thing.", hint="Try & see."), SessionFailure("Broken.")):
+        error = for_the_hub(failure)
+        assert isinstance(error, HTTPError)
+        assert error.status_code == failure.status
+        assert error.jupyterhub_message == " ".join(filter(None, (failure.message, failure.hint)))  # type: ignore[attr-defined]
+    html = for_the_hub(InvalidOptions("No <such> thing.", hint="Try & see.")).jupyterhub_html_message  # type: ignore[attr-defined]
+    assert html == "No &lt;such&gt; thing.<br>Try &amp; see."
+
+
+def test_a_link_is_no_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("tests.spawner.hub")
+    quieten(log)
+    quieten(log)
+    assert len(log.filters) == 1
+    for error in (OnlyPreselected(), HTTPError(400, "kept")):
+        try:
+            raise error
+        except HTTPError:
+            log.exception("Failed to spawn")
+    assert len(caplog.records) == 1
+    assert "kept" in caplog.text
+
+
+def test_a_link_gives_no_options(spawner: GuixSpawner) -> None:
+    with pytest.raises(OnlyPreselected):
+        spawner.options_from_query({"environment": ["eaaaaaaaaaaa"]})
+
+
+def test_the_package_has_the_scripts_that_sessions_run() -> None:
+    folder = Path(guixspawner.__file__).parent / "session"
+    assert {path.name for path in folder.iterdir()} == {"start.sh", "project.sh", "shell.sh", "kernel.sh"}
