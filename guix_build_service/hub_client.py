@@ -9,21 +9,30 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Self
 from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.simple_httpclient import HTTPTimeoutError
 
 from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, LimitReached, NotFound, Refused, SessionFailure
 from guix_environment.identifiers import CheckedString, EnvironmentId
 
-START_SECONDS = 30.0
-"""The hub itself answers after ten seconds at the latest, also when a session is still starting."""
+ANSWER_SECONDS = 30.0
+"""How long the hub may take for an answer."""
+
+START_SECONDS = 2.0
+"""How long we wait for a session to start, or to be refused; the hub goes on without us, and shows how on its own page."""
 
 
 class HubUnavailable(GuixSpawnerError):
     """The hub does not answer, or not with what it should."""
 
     code, status = "hub-unavailable", 503
+
+
+class HubSlow(HubUnavailable):
+    """The hub was asked, and its answer did not come in time; what was asked for may still happen."""
 
 
 class SessionName(CheckedString):
@@ -64,6 +73,11 @@ class Session:
     last_activity: str
     """When it was last used, as ISO 8601, or empty."""
 
+    @classmethod
+    def starting(cls, name: str, environment: str) -> Self:
+        """Return a session NAME that was asked for, and that the hub does not list yet."""
+        return cls(name, name, environment, ready=False, pending="spawn", url="", started="", last_activity="")
+
     @property
     def state(self) -> str:
         """``running``, ``starting``, ``stopping`` or ``stopped``."""
@@ -90,11 +104,15 @@ class HubClient:
     async def start(self, token: str, user: str, name: SessionName, *, title: str, options: Mapping[str, object]) -> bool:
         """Start USER's server NAME with OPTIONS; return whether it is ready, or else still starting.
 
-        Raises `Conflict` when it runs already, `LimitReached` when the person or the hub has enough of them, `Refused` when
-        TOKEN may not start it, `SessionFailure` when it failed at once.
+        Returns after `START_SECONDS` at the latest. Raises `Conflict` when it runs already, `LimitReached` when the person
+        or the hub has enough of them, `Refused` when TOKEN may not start it, `SessionFailure` when it failed at once.
         """
         body = {"display_name": title, "user_options": dict(options)} if await self._has_titles() else dict(options)
-        answer = await self._fetch("POST", f"users/{_segment(user)}/servers/{_segment(name)}", token, body)
+        path = f"users/{_segment(user)}/servers/{_segment(name)}"
+        try:
+            answer = await self._fetch("POST", path, token, body, seconds=START_SECONDS)
+        except HubSlow:
+            return False
         return answer.code == HTTPStatus.CREATED
 
     async def stop(self, token: str, user: str, name: str) -> bool:
@@ -110,19 +128,29 @@ class HubClient:
             self._takes_titles = int(version.partition(".")[0] or 0) >= 6
         return self._takes_titles
 
-    async def _fetch(self, method: str, path: str, token: str, body: Mapping[str, object] | None = None) -> HTTPResponse:
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> HTTPResponse:
         request = HTTPRequest(
             f"{self._api_url}/{path}",
             method=method,
             headers={"Content-Type": "application/json", **({"Authorization": f"token {token}"} if token else {})},
             body=json.dumps(body) if body is not None else None,
             allow_nonstandard_methods=True,
-            request_timeout=START_SECONDS,
+            request_timeout=seconds,
             follow_redirects=False,
         )
         try:
             answer = await AsyncHTTPClient().fetch(request, raise_error=False)
-        except (OSError, HTTPClientError) as error:  # nobody there, or no answer in time
+        except HTTPTimeoutError as error:
+            raise HubSlow("The hub does not answer in time.", hint="Try again in a minute.") from error
+        except (OSError, HTTPClientError) as error:
             raise HubUnavailable("The hub does not answer.", hint="Try again in a minute.") from error
         if not HTTPStatus.OK <= answer.code < HTTPStatus.MULTIPLE_CHOICES:
             raise _failure(answer)

@@ -11,9 +11,13 @@ from guix_build_service.web.schemas import EnvironmentRequest, RollbackRequest
 from guix_build_service.web.sessions import session_of
 from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import EnvironmentId, VersionId
+from guix_environment.records import Visibility
 
-FIELDS = ("repo", "ref", "subdir", "name", "visibility")
+FIELDS = ("repo", "ref", "subdir", "name", "audience")
 """The fields of the form for a new environment."""
+
+OF_GROUP = "group:"
+"""What the audience begins with where it is a group's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class EnvironmentsPage(EnvironmentPages):
     async def post(self) -> None:
         """Add the environment that the form describes, or show the form again with what is wrong."""
         try:
-            request = self.form(EnvironmentRequest, *FIELDS).as_request()
-            detail = await self.manager.add_environment(request, self.person)
+            request = self.form(EnvironmentRequest, *FIELDS[:-1], **_shared_with(self.get_body_argument("audience", "")))
+            detail = await self.manager.add_environment(request.as_request(), self.person)
         except GuixSpawnerError as refusal:
             self.set_status(refusal.status)
             await self._show({name: self.get_body_argument(name, "") for name in FIELDS}, refusal)
@@ -91,9 +95,15 @@ class EnvironmentsPage(EnvironmentPages):
             cards=cards,
             may_add=await self.manager.may_add(self.person),
             values={name: values.get(name, "") for name in FIELDS},
+            audiences=self._audiences(),
             refusal=refusal,
             examples=self.web.examples,
         )
+
+    def _audiences(self) -> dict[str, str]:
+        """Return with whom the visitor can share, as the form's values and in words."""
+        groups = {f"{OF_GROUP}{group}": f"Members of {group}" for group in sorted(self.person.groups)}
+        return {"private": "Only me", **groups, "everyone": "Everyone who can log in"}
 
 
 class EnvironmentPage(EnvironmentPages):
@@ -105,7 +115,7 @@ class EnvironmentPage(EnvironmentPages):
         """Show."""
         card = await self.card(environment)
         versions = await self.manager.versions(card.detail.environment.id, self.person)
-        self.render_page("environment.html", card=card, versions=versions, groups=sorted(self.person.groups))
+        self.render_page("environment.html", card=card, versions=versions)
 
 
 class StartForm(EnvironmentPages):
@@ -118,8 +128,7 @@ class StartForm(EnvironmentPages):
         card = await self.card(environment)
         session = card.session
         if session is None or session.state == "stopping":
-            options = {"environment": card.detail.environment.id}
-            name: str = await self.start_session(card.detail, options)
+            name: str = await self.start_session(card.detail, {"environment": card.detail.environment.id})
         else:
             name = session.name
         self.redirect(self.pending_url(name), status=HTTPStatus.SEE_OTHER)
@@ -183,6 +192,13 @@ class DeleteForm(EnvironmentPages):
             )
         await self.manager.delete_environment(card.detail.environment.id, self.person)
         self.go("")
+
+
+def _shared_with(audience: str) -> dict[str, object]:
+    """Return the fields of a request that say what the form's AUDIENCE means."""
+    if audience.startswith(OF_GROUP):
+        return {"visibility": Visibility.GROUPS.value, "groups": [audience.removeprefix(OF_GROUP)]}
+    return {"visibility": audience or Visibility.PRIVATE.value}
 
 
 def _rank(card: Card) -> tuple[int, float]:

@@ -27,13 +27,13 @@ class PageHandler(PageAnswers, SessionStarter):
             super().refuse_stranger()
         self.redirect(self.get_login_url())
 
-    def form(self, kind: type[Body], *names: str) -> Body:
-        """Return the fields NAMES of the form that was sent as KIND; those left empty are left out.
+    def form(self, kind: type[Body], *names: str, **further: object) -> Body:
+        """Return the fields NAMES of the form that was sent, and FURTHER ones, as KIND; those left empty are left out.
 
         Raises `InvalidInput`.
         """
         values = {name: self.get_body_argument(name, "") for name in names}
-        given = {name: value for name, value in values.items() if value}
+        given = {name: value for name, value in values.items() if value} | further
         return validated(kind, json.dumps(given).encode())
 
     def go(self, path: str) -> None:

@@ -92,7 +92,8 @@ class Sessions(_SessionsApi):
             VersionId(request.version)
         detail = await self.manager.environment(EnvironmentId(request.environment), self.person)
         name = await self.start_session(detail, request.options(), request.name or "")
-        session = await self.session(name)
+        listed = [session for session in await self.sessions() if session.name == name]
+        session = listed[0] if listed else Session.starting(name, detail.environment.id)
         self.set_header("Location", self.address(f"sessions/{name}"))
         self.give(self.answer(session), HTTPStatus.CREATED if session.ready else HTTPStatus.ACCEPTED)
 

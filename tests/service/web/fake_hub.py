@@ -1,5 +1,6 @@
 """A hub that knows a few people, their tokens and their servers: as much as the service ever asks of one."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,6 +22,8 @@ class FakeHub:
     started: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     identified: list[str] = field(default_factory=list)
     """The tokens that were asked about, in order."""
+    delay: float = 0
+    """Seconds that it takes to start a server."""
     refusal: tuple[int, str] | None = None
     """What it answers instead, when servers are started or stopped."""
     port: int = 0
@@ -114,8 +117,9 @@ class _Server(_Handler):
             self.set_status(status)
             self.finish({"status": status, "message": message})
 
-    def post(self, name: str, server: str) -> None:
+    async def post(self, name: str, server: str) -> None:
         self.check_owner(name)
+        await asyncio.sleep(self.hub.delay)
         body = json.loads(self.request.body)
         self.hub.started.append((name, server, body))
         self.hub.servers[name][server] = {

@@ -1,11 +1,13 @@
 """The API answers as it is described: the right status, the right body, and refusals of one form."""
 
+import asyncio
 import json
 from http import HTTPStatus
 
 import pytest
 from tornado.httpclient import HTTPResponse
 
+from guix_build_service import hub_client
 from guix_build_service.model import BuildState, Person
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site, refusal
@@ -218,6 +220,19 @@ async def test_a_session_that_cannot_be_is_not_asked_for(site: Site, changes: di
     body = {"environment": detail.environment.id, **changes}
     assert (await site.ask("POST", "api/v1/sessions", token=TOKEN, json_body=body)).code == status
     assert site.hub.started == []
+
+
+async def test_a_slow_start_goes_on_without_us(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_client, "START_SECONDS", 0.2)
+    site.hub.delay = 1
+    detail = await site.ready("good", "ada")
+    body = {"environment": detail.environment.id}
+    started = await site.ask("POST", "api/v1/sessions", token=TOKEN, json_body=body)
+    assert started.code == HTTPStatus.ACCEPTED
+    assert (content(started)["state"], content(started)["environment"]) == ("starting", detail.environment.id)
+    assert site.hub.started == []
+    await asyncio.sleep(1.2)
+    assert [name for _, name, _ in site.hub.started] == [content(started)["name"]]
 
 
 async def test_an_environment_that_is_not_ready_is_not_started(site: Site) -> None:

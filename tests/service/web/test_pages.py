@@ -71,7 +71,7 @@ async def test_the_first_visit_offers_examples(site: Site) -> None:
 
 async def test_a_person_adds_watches_starts_stops_and_deletes(site: Site) -> None:
     browser = await site.login("ada")
-    added = await browser.submit("", repo="https://git.example/a/slow", ref="main", visibility="everyone")
+    added = await browser.submit("", repo="https://git.example/a/slow", ref="main", audience="everyone")
     assert added.code == HTTPStatus.SEE_OTHER
     watched = added.headers["Location"]
     assert re.fullmatch(f"{PREFIX}builds/[a-z0-9]{{12}}", watched)
@@ -130,6 +130,19 @@ async def test_a_form_that_cannot_be_used_comes_back_with_the_reason(site: Site,
     fields = {field.get("id"): field.get("value") for field in page.all("input")}
     assert (fields["repo"], fields["name"]) == (repository, "Kept")
     assert await site.manager.environments(ADA) == []
+
+
+async def test_a_form_offers_to_share_with_ones_own_groups(site: Site) -> None:
+    ada, eve = await site.login("ada"), await site.login("eve")
+    choices = [choice["value"] for choice in Page((await ada.get("")).body.decode()).all("option")]
+    assert choices == ["private", "group:lab", "everyone"]
+    assert [choice["value"] for choice in Page((await eve.get("")).body.decode()).all("option")] == ["private", "everyone"]
+    shared = await ada.submit("", repo="https://git.example/a/good", audience="group:lab")
+    assert shared.code == HTTPStatus.SEE_OTHER
+    [detail] = await site.manager.environments(ADA)
+    assert (detail.environment.visibility, detail.environment.groups) == (Visibility.GROUPS, ("lab",))
+    refused = await ada.submit("", repo="https://git.example/a/good", audience="all")
+    assert refused.code == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 async def test_hostile_words_are_words_on_every_page(site: Site) -> None:
