@@ -83,7 +83,7 @@ def run_inside(
 
 def run_guile(folder: Folder, machine: MachineFolder, script: str, *arguments: str) -> str:
     """Run one of the Scheme files with MACHINE's Guix and return what it printed."""
-    command = ["/usr/bin/guix", "repl", "--", SCHEME / script, *arguments]
+    command: list[str | Path] = ["/usr/bin/guix", "repl", "--", SCHEME / script, *arguments]
     return run_inside(folder, machine_plan(folder, machine), command)
 
 

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .daemons import down
 from .errors import ExitCode, LabError
 from .folder import Folder, read_json, write_atomically
 from .host import free_gigabytes, require_root, require_space
@@ -38,6 +39,15 @@ def read_sources() -> list[str]:
     return [file.read_text(errors="replace") for file in files if file.is_file()]
 
 
+def read_proxies() -> dict[str, str]:
+    """The proxies that the host's apt is told to use, by the name of the setting."""
+    names = ("Acquire::http::Proxy", "Acquire::https::Proxy")
+    command = ["apt-config", "dump", "--no-empty", "--format", "%f\t%v%n", *names]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    pairs = (line.split("\t", 1) for line in process.stdout.splitlines() if "\t" in line)
+    return {name: value for name, value in pairs if name in names}
+
+
 def wanted_stamps() -> dict[str, list[object]]:
     """What each of the two trees is made from, as the stamp records it."""
     return {
@@ -47,13 +57,20 @@ def wanted_stamps() -> dict[str, list[object]]:
 
 
 def bootstrap_command(
-    suite: str, packages: Sequence[str], target: Path, mirror: str | None, *, only_files: bool
+    suite: str,
+    packages: Sequence[str],
+    target: Path,
+    mirror: str | None,
+    proxies: Mapping[str, str],
+    *,
+    only_files: bool,
 ) -> list[str]:
     """The command that fetches a tree of Debian packages to TARGET; without MIRROR, from mmdebstrap's default."""
     command = ["mmdebstrap", "--quiet", "--mode=root", f"--include={','.join(packages)}"]
     command += ['--aptopt=APT::Install-Recommends "false"']
     # A mirror may be behind: its signatures are checked all the same.
     command += ['--aptopt=Acquire::Check-Valid-Until "false"']
+    command += [f'--aptopt={name} "{value}"' for name, value in proxies.items()]
     if only_files:
         # Unpacked, not configured; the packages themselves are kept to make stand-ins from.
         command += ["--variant=extract", "--skip=cleanup/apt/cache"]
@@ -106,10 +123,17 @@ def _finish_debian(tree: Path) -> None:
 def _make_tree(folder: Folder, name: str, mirror: str | None) -> None:
     target = {"guix": folder.guix_root, "debian": folder.debian}[name]
     new = folder.path / f"{name}.new"
-    shutil.rmtree(new, ignore_errors=True)
     suite, packages = {"guix": (GUIX_SUITE, GUIX_PACKAGES), "debian": (DEBIAN_SUITE, DEBIAN_PACKAGES)}[name]
-    command = bootstrap_command(suite, packages, new, mirror, only_files=name == "debian")
-    _bootstrap("Guix" if name == "guix" else "the stand-ins' files", command, folder.logs / f"provision-{name}.log")
+    for source in dict.fromkeys((mirror, None)):
+        shutil.rmtree(new, ignore_errors=True)
+        command = bootstrap_command(suite, packages, new, source, read_proxies(), only_files=name == "debian")
+        try:
+            _bootstrap("Guix" if name == "guix" else "the stand-ins' files", command, folder.logs / f"provision-{name}.log")
+            break
+        except LabError:
+            # A mirror near by may lack a suite that the archive itself has.
+            if source is None:
+                raise
     (_finish_guix if name == "guix" else _finish_debian)(new)
     _replace_tree(new, target)
 
@@ -152,6 +176,8 @@ def provision(folder: Folder) -> bool:
                     "mmdebstrap is not installed; run `python3 -m guixlab install-host`.", ExitCode.MISSING_PROGRAM
                 )
             mirror = find_mirror(read_sources())
+            # What runs uses the files that are about to be replaced.
+            down(folder)
             folder.provision_stamp.unlink(missing_ok=True)
             with ThreadPoolExecutor(len(names)) as pool:
                 for _ in pool.map(lambda name: _make_tree(folder, name, mirror), names):

@@ -107,12 +107,6 @@ ONLY_PROGRAMS: dict[str, tuple[str, ...]] = {
 # ITEM and RUNTIME are replaced by store paths; a name with ! before it overrules the caller's.
 LAUNCHED: dict[str, dict[str, dict[str, str]]] = {
     "file": {"file": {"MAGIC": "ITEM/lib/file/magic.mgc"}},
-    "less": {"less": {"TERMINFO_DIRS": "RUNTIME/share/terminfo"}},
-    "nano": {"nano": {"TERMINFO_DIRS": "RUNTIME/share/terminfo"}},
-    "procps": {
-        "top": {"TERMINFO_DIRS": "RUNTIME/share/terminfo"},
-        "watch": {"TERMINFO_DIRS": "RUNTIME/share/terminfo"},
-    },
 }
 
 # Guix's name of a Python package -> the index's, where it is not the name without `python-`.

@@ -55,7 +55,6 @@ def make_r(base: Base, output: Output, tree: Path, scratch: Path) -> None:
         f"!{WHICH}": f"{base.busybox}/bin/which",
         "FONTCONFIG_FILE": f"{output.path}/share/fontconfig/fonts.conf",
         "TZDIR": f"{base.runtime}/share/zoneinfo",
-        "LOCPATH": f"{base.runtime}/lib/locale",
     }
     (tree / "bin").mkdir()
     make_launcher(base, tree / "bin/R", f"{path}/bin/R", variables)

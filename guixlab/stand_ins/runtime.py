@@ -8,9 +8,10 @@ from pathlib import Path
 
 from guixlab.folder import Folder, read_json, write_atomically
 from guixlab.machine import run_guile, run_inside, workshop_plan
-from guixlab.stand_ins.workshop import Base
+from guixlab.stand_ins.workshop import SURROUNDINGS, Base
 
-RECIPE = 1
+RECIPE = 2
+SOURCE = Path(__file__).resolve().parent.parent / "surroundings.c"
 LOCALES = ("en_US",)
 
 
@@ -85,6 +86,8 @@ def ensure_base(folder: Folder) -> Base:
     (runtime / "lib").mkdir(parents=True)
     _copy_libraries(folder.debian, runtime / "lib")
     _copy_data(folder, runtime)
+    compiler: list[str | Path] = ["tcc", "-shared", f"-Wl,-soname={SURROUNDINGS}", "-o", runtime / "lib" / SURROUNDINGS]
+    run_inside(folder, workshop_plan(folder), [*compiler, SOURCE])
     _make_busybox(folder, busybox)
     arguments = [runtime.name, str(runtime), busybox.name, str(busybox)]
     paths = run_guile(folder, folder.farm, "add.scm", *arguments).split()

@@ -18,6 +18,8 @@ from guixlab.machine import run_inside, workshop_plan
 LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.c"
 SHELL_LINE = re.compile(rb"\A#! ?/(?:usr/)?bin/(?:sh|bash)\b")
 PT_INTERP = 3
+# The library of the runtime that every executable is linked with; see surroundings.c.
+SURROUNDINGS = "libstandin.so"
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,24 @@ class Base:
     folder: Folder
 
 
-def has_interpreter(file: Path) -> bool:
-    """Whether FILE is an ELF executable that asks for a dynamic loader (x86-64, little endian)."""
+def read_interpreter(file: Path) -> str:
+    """The dynamic loader that FILE asks for, if it is an ELF executable (64 bits, little endian), else nothing."""
     if file.is_symlink() or not file.is_file():
-        return False
+        return ""
     with file.open("rb") as stream:
         header = stream.read(64)
-        if len(header) < 64 or header[:5] != b"\x7fELF\x02":
-            return False
-        offset, size, count = struct.unpack_from("<Q", header, 32)[0], *struct.unpack_from("<HH", header, 54)
-        stream.seek(offset)
+        if len(header) < 64 or header[:6] != b"\x7fELF\x02\x01":
+            return ""
+        table_offset = struct.unpack_from("<Q", header, 32)[0]
+        size, count = struct.unpack_from("<HH", header, 54)
+        stream.seek(table_offset)
         table = stream.read(size * count)
-    return any(struct.unpack_from("<I", table, size * number)[0] == PT_INTERP for number in range(count))
+        for start in range(0, len(table), size):
+            kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", table, start)
+            if kind == PT_INTERP:
+                stream.seek(offset)
+                return stream.read(length).rstrip(b"\0").decode()
+    return ""
 
 
 def find_archive(folder: Folder, package: str) -> Path:
@@ -72,17 +80,26 @@ def patch_executables(base: Base, trees: Sequence[Path]) -> None:
         for directory, _, names in os.walk(tree):
             for name in names:
                 file = Path(directory, name)
-                if has_interpreter(file):
+                interpreter = read_interpreter(file)
+                if interpreter.startswith(base.runtime):
+                    continue
+                if interpreter:
                     file.chmod(0o755)
                     executables.append(str(file))
                 elif not file.is_symlink() and os.access(file, os.X_OK):
                     _patch_script(base, file)
     if not executables:
         return
+    # In two runs: in one, patchelf 0.14 writes one string over the other.
+    for patch in (_patch_command(base), ["patchelf", "--add-needed", SURROUNDINGS]):
+        command = ["xargs", "-0", "-P", "2", "-n", "20", *patch]
+        run_inside(base.folder, workshop_plan(base.folder), command, standard_input="\0".join(executables))
+
+
+def _patch_command(base: Base) -> list[str]:
     # DT_RPATH of the program, not DT_RUNPATH: it holds for the libraries that libraries ask for, too.
-    patch = ["xargs", "-0", "-P", "2", "-n", "20", "patchelf", "--force-rpath"]
-    patch += ["--set-interpreter", f"{base.runtime}/lib/ld-linux-x86-64.so.2", "--set-rpath", f"{base.runtime}/lib"]
-    run_inside(base.folder, workshop_plan(base.folder), patch, standard_input="\0".join(executables))
+    places = ["--set-interpreter", f"{base.runtime}/lib/ld-linux-x86-64.so.2", "--set-rpath", f"{base.runtime}/lib"]
+    return ["patchelf", "--force-rpath", *places]
 
 
 def compile_modules(base: Base, trees: Sequence[Path]) -> None:
@@ -119,3 +136,4 @@ def make_launcher(base: Base, target: Path, program: str, variables: Mapping[str
     target.unlink(missing_ok=True)
     compiler: list[str | Path] = ["tcc", f"-DVARIABLES={listed}", f'-DPROGRAM="{program}"', "-o", target, LAUNCHER]
     run_inside(base.folder, workshop_plan(base.folder), compiler)
+    run_inside(base.folder, workshop_plan(base.folder), [*_patch_command(base), target])
