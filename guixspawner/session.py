@@ -203,6 +203,8 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         "JUPYTER_PATH": layout.VERSION,
         # Not below the home: two sessions of one person have processes of the same number.
         "JUPYTER_RUNTIME_DIR": f"{RUNTIME}/jupyter",
+        # One for each environment: the tabs of another would come back here, with kernels that this one does not have.
+        "JUPYTERLAB_WORKSPACES_DIR": f"{home}/.jupyter/lab/workspaces-{choice.environment.id}",
         "JUPYTERHUB_ROOT_DIR": home,
         "GUIX_SESSION_TOOLS": tools,
         "GUIX_PROJECT_SOURCE": layout.REPOSITORY,

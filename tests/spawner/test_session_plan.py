@@ -68,6 +68,7 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
         "JUPYTERHUB_API_TOKEN": "secret",
         "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1234/user/ada/",
         "JUPYTERHUB_ROOT_DIR": "/home/ada",
+        "JUPYTERLAB_WORKSPACES_DIR": f"/home/ada/.jupyter/lab/workspaces-{ENVIRONMENT}",
         "PROXY": "chosen by the administrator",
         "MEM_LIMIT": str(2**30),
         "CPU_LIMIT": "1.5",
