@@ -53,7 +53,7 @@ class Hub:
                     raise UnsuitableGround(
                         f"The hub did not answer within {PATIENCE} seconds; its log may say why: {self.log}"
                     )
-                time.sleep(0.1)
+                time.sleep(0.25)
 
     def stop(self) -> None:
         """Have the hub stop its sessions, its service and its proxy, and wait for it."""
