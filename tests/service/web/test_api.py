@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from tornado.httpclient import HTTPResponse
 
 from guix_build_service import hub_client
 from guix_build_service.model import BuildState, Person
+from guix_build_service.web import refusals
+from guix_build_service.web.api import operations
+from guix_build_service.web.application import API
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site, refusal
 
@@ -255,3 +260,14 @@ async def test_the_description_names_every_address_and_only_what_there_is(site: 
         each["operationId"] for methods in paths.values() for name, each in methods.items() if name != "parameters"
     ]
     assert len(identifiers) == len(set(identifiers)) > 20
+
+
+def test_the_documentation_names_every_address_and_every_refusal_of_the_web() -> None:
+    text = (Path(__file__).parents[3] / "docs/reference/api.md").read_text()
+    named = set(re.findall(r"^\| `([A-Z]+ [^`]+)`", text, re.MULTILINE))
+    assert named == {f"{method.upper()} {handler.route}" for handler in API for method in operations(handler)}
+    codes = {
+        kind.code for kind in vars(refusals).values() if isinstance(kind, type) and kind.__module__ == refusals.__name__
+    }
+    missing = {code for code in codes if f"`{code}`" not in text}
+    assert missing == {"internal-failure"}
