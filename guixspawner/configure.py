@@ -84,7 +84,10 @@ def configure(
 
 def roots_folder() -> Path:
     """Return where our account keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
-    account = pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        account = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        account = str(os.geteuid())
     return Path("/var/guix/profiles/per-user") / account / "guix-build-service"
 
 
