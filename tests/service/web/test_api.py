@@ -268,5 +268,6 @@ def test_the_documentation_names_every_address_and_every_refusal_of_the_web() ->
     named = set(re.findall(r"^\| `([A-Z]+ [^`]+)`", text, re.MULTILINE))
     assert named == {f"{method.upper()} {handler.route}" for handler in API for method in operations(handler)}
     kinds = [kind for kind in vars(refusals).values() if isinstance(kind, type) and issubclass(kind, GuixSpawnerError)]
-    parents = {"error", "invalid-input", "refused"}
-    assert {kind.code for kind in kinds if f"`{kind.code}`" not in text} == parents
+    own = [kind for kind in kinds if kind.__module__ == refusals.__name__]
+    assert len(own) >= 9
+    assert [kind.code for kind in own if f"`{kind.code}`" not in text] == []
