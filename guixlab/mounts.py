@@ -63,7 +63,7 @@ def _place(root: str, step: Step) -> None:
     source = Path(step.source).resolve()
     if source.is_dir():
         target.mkdir(exist_ok=True)
-    else:
+    elif not target.exists():
         target.touch()
     try:
         _mount(str(source), str(target), None, MS_BIND | MS_REC)
