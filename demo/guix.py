@@ -62,8 +62,12 @@ class FolderGuix:
         self._run(["down"])
 
     def inside(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that runs COMMAND where this Guix is the machine's."""
-        return [*self._command(["enter", "--substitutes", self.contents]), "--", *command]
+        """Return the command line that runs COMMAND where this Guix is the machine's.
+
+        The folder beside which Guix lies can be entered by every account there, as sessions of people need.
+        """
+        enter = ["enter", "--substitutes", self.contents, "--reachable", os.fspath(self.folder.parent)]
+        return [*self._command(enter), "--", *command]
 
     def _run(self, action: Sequence[str]) -> None:
         status = subprocess.run(self._command(action), check=False, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from . import daemons
 from .contents import Choice, read_choice
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
             "--substitutes", choices=list(Choice), help="what is downloaded (default: $GUIX_CONTENTS, else auto)"
         )
         if name == "enter":
+            action.add_argument("--reachable", metavar="PATH", help="what every account can reach, whatever lies above it")
             action.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     actions.add_parser("down", help="end the daemons")
     actions.add_parser("reset", help="end the daemons and remove the folder's stores, so that all is made anew")
@@ -113,7 +115,9 @@ def _enter(folder: Folder, options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise LabError("Say which command to run: `python3 -m guixlab enter -- COMMAND …`.", ExitCode.USAGE)
-    return end_as(enter(folder, command, read_choice(options.substitutes)))
+    return end_as(
+        enter(folder, command, read_choice(options.substitutes), Path(options.reachable) if options.reachable else None)
+    )
 
 
 def _down(folder: Folder, options: argparse.Namespace) -> int:

@@ -107,6 +107,28 @@ def _linked(parent: str, entries: Sequence[Entry], without: Sequence[str]) -> li
     return steps
 
 
+def list_way(path: Path) -> dict[str, tuple[Entry, ...]]:
+    """The directories from the top down to the last one above PATH that other accounts may not enter, with their entries.
+
+    None when every account can reach PATH already.
+    """
+    above = [folder for folder in reversed(path.parents) if folder != Path("/")]
+    closed = [number for number, folder in enumerate(above) if not folder.stat().st_mode & 0o001]
+    return {str(folder): list_directory(folder) for folder in above[: closed[-1] + 1]} if closed else {}
+
+
+def _opened(way: Mapping[str, Sequence[Entry]], path: Path) -> list[Step]:
+    """Every directory on the WAY to PATH anew and open to everybody; what else lies in it stays as closed as it is."""
+    steps: list[Step] = []
+    for parent, entries in way.items():
+        steps += _linked(parent, entries, without=(path.relative_to(parent).parts[0],))
+    if steps:
+        last = list(way)[-1]
+        reached = f"{last}/{path.relative_to(last).parts[0]}"
+        steps.append(Bind(reached, reached))
+    return steps
+
+
 def _machine(machine: MachineFolder) -> list[Step]:
     return [
         Bind(str(machine.gnu), "/gnu"),
@@ -115,9 +137,16 @@ def _machine(machine: MachineFolder) -> list[Step]:
     ]
 
 
-def plan_entered(host: Listing, folder: Folder, hub: MachineFolder, package: Path) -> tuple[Step, ...]:
-    """The view that ``enter`` gives a command; PACKAGE is the directory that holds this Python package."""
-    steps = _bound("/", host["/"], without=("etc", "var", "gnu", HOST[1:], GUIX[1:]))
+def plan_entered(
+    host: Listing, folder: Folder, hub: MachineFolder, package: Path, reachable: Path = Path("/"), way: Listing | None = None
+) -> tuple[Step, ...]:
+    """The view that ``enter`` gives a command; PACKAGE is the directory that holds this Python package.
+
+    WAY, from `list_way`, are directories to open on the way to REACHABLE.
+    """
+    opened = [Path(parent).parts[1] for parent in way or {}]
+    steps = _bound("/", host["/"], without=("etc", "var", "gnu", HOST[1:], GUIX[1:], *opened))
+    steps += _opened(way or {}, reachable)
     steps += _linked("/etc", host["/etc"], without=(*ACCOUNT_FILES, "guix"))
     steps += [Bind(str(folder.accounts / name), f"/etc/{name}") for name in ACCOUNT_FILES]
     steps += [Bind(str(hub.configuration), "/etc/guix"), Directory("/var")]
