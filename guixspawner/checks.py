@@ -50,6 +50,18 @@ async def check_containers(bubblewrap: str, account: Account) -> None:
     )
 
 
+def check_folders(account: Account, *folders: Path) -> None:
+    """Return when ACCOUNT can come to FOLDERS, as far as their modes tell.  Raises `SessionFailure`."""
+    for folder in folders:
+        closed = first_closed_folder(folder)
+        if account.uid != os.geteuid() and closed:
+            raise SessionFailure(
+                "A folder of this installation is closed to its sessions.",
+                hint="Whoever runs it can choose another folder, or open this one; the hub's log says which.",
+                details={"folder": f"{closed} lacks the permission “x” for others"},
+            )
+
+
 def check_store(items: Iterable[StorePath]) -> None:
     """Return when all ITEMS are on this machine.  Blocks for a system call each.  Raises `SessionFailure`."""
     if not all(os.path.lexists(item) for item in items):

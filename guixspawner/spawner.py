@@ -19,7 +19,7 @@ from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import launch, session
 from guixspawner.accounts import Homes, Person
-from guixspawner.checks import check_containers, check_store, find_bubblewrap
+from guixspawner.checks import check_containers, check_folders, check_store, find_bubblewrap
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
 from guixspawner.form import render_form
 from guixspawner.offers import offers_for
@@ -232,7 +232,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             lines = await asyncio.to_thread(self._files.last_lines)
             if attempt + 1 == ATTEMPTS or not any(_PORT_TAKEN in line for line in lines):
                 break
-        await check_containers(bubblewrap, person.account)
+        await self._check_ground(bubblewrap, person)
         raise SessionFailure(
             f"The session of {choice.title} ended while it started.",
             hint="Try again; if it happens again, tell whoever runs this installation.",
@@ -249,7 +249,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             self._container = await launch.launch(bubblewrap, plan, account=person.account, log=log)
         except SessionFailure:
-            await check_containers(bubblewrap, person.account)
+            await self._check_ground(bubblewrap, person)
             raise
         finally:
             os.close(log)
@@ -259,6 +259,12 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             return False
         self._watchers.add(60, "Starting JupyterLab")
         return await launch.until_listening(self.process, self.port, person.account.uid)
+
+    async def _check_ground(self, bubblewrap: str, person: Person) -> None:
+        """Raise what explains a start that failed, if it is the machine or the installation."""
+        folders = Path(self.records_folder), Path(self.homes_folder)
+        await asyncio.to_thread(check_folders, person.account, *folders)
+        await check_containers(bubblewrap, person.account)
 
     async def _end(self, *, grace: float) -> None:
         if self.process:

@@ -357,6 +357,15 @@ def test_another_port_is_tried_when_somebody_was_faster(records: Path) -> None:
         assert "is already in use" in (hub.state / "sessions/ole/default.log.1").read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sessions under other numbers")
+def test_a_closed_folder_is_told(records: Path) -> None:
+    with running_hub(records) as hub:
+        (hub.state / "homes").chmod(0o700)
+        status, text = hub.spawn("quin", GIVEN)
+        assert (status, "closed to its sessions" in json.loads(text)["message"]) == (500, True)
+        assert f"{hub.state}/homes lacks the permission" in hub.log.read_text()
+
+
 def test_no_bubblewrap_is_told(records: Path) -> None:
     with running_hub(records, 'c.GuixSpawner.bubblewrap = "no-such-program"') as hub:
         status, text = hub.spawn("pia", GIVEN)

@@ -15,7 +15,7 @@ from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
-from guixspawner.checks import check_containers, check_store, find_bubblewrap, first_closed_folder
+from guixspawner.checks import check_containers, check_folders, check_store, find_bubblewrap, first_closed_folder
 from guixspawner.launch import launch, listens, until_listening
 from tests.spawner.conftest import PROFILE
 
@@ -156,3 +156,7 @@ def test_a_folder_that_others_cannot_enter_is_found(tmp_path: Path) -> None:
     assert first_closed_folder(inner) is None
     inner.parent.chmod(0o700)
     assert first_closed_folder(inner) == inner.parent
+    check_folders(OWN, inner)
+    with pytest.raises(SessionFailure, match="closed to its sessions") as closed:
+        check_folders(Account(OWN.uid + 1, OWN.gid), inner)
+    assert str(inner.parent) in str(closed.value.details)
