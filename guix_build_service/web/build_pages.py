@@ -29,6 +29,8 @@ class LogView:
     """Where the log goes on."""
     whole: bool
     """Whether these are all lines so far."""
+    open: bool
+    """Whether the last line has no end yet."""
 
 
 class BuildPage(EnvironmentPages):
@@ -56,11 +58,14 @@ class BuildPage(EnvironmentPages):
             if piece.position == position:
                 break
             position, text = piece.position, text + piece.text
-        lines = text.split("\n")[: None if text and not text.endswith("\n") else -1]
+        lines = text.split("\n")
+        is_open = bool(lines[-1])
+        if not is_open:
+            lines.pop()
         if start:
-            return LogView(tuple(lines[1:][-LINES_SHOWN:]), 0, position, whole=False)
+            return LogView(tuple(lines[1:][-LINES_SHOWN:]), 0, position, whole=False, open=is_open)
         first = max(0, len(lines) - LINES_SHOWN) + 1
-        return LogView(tuple(lines[-LINES_SHOWN:]), first, position, whole=first == 1)
+        return LogView(tuple(lines[-LINES_SHOWN:]), first, position, whole=first == 1, open=is_open)
 
     async def _environment(self, build: Build) -> EnvironmentDetail | None:
         """Return the first of the environments that BUILD is for and the visitor may see; None when they were deleted."""

@@ -1,10 +1,12 @@
 /* A log: lines with numbers that can be linked to, followed while one looks at its end. */
 
+const MOST_LINES = 20_000; // beyond that the oldest go, for a browser's sake
+
 export class LogView {
   constructor(element) {
     this.element = element;
     this.next = Number(element.dataset.next); // the number of the next line; 0 when they are not counted
-    this.open = null; // the line that has no end yet
+    this.open = "open" in element.dataset ? element.lastElementChild : null; // the line that has no end yet
     this.waiting = "";
     this.follow = document.getElementById("follow");
     this.setFollowing(!window.location.hash);
@@ -36,6 +38,9 @@ export class LogView {
       this.open.append(last);
     }
     this.element.append(added);
+    while (this.element.childElementCount > MOST_LINES) {
+      this.element.firstElementChild.remove();
+    }
     if (this.following) {
       this.element.scrollTop = this.element.scrollHeight;
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,7 +57,10 @@ class ScriptedPipeline(Pipeline):
             await job.log.say(f"line {number} {HOSTILE}")
             await reporter.progressed(Progress(f"Step {number}", number, self.lines))
         if job.repository.name.startswith("slow"):
+            os.write(job.log.descriptor, b"half a ")
+            await reporter.progressed(Progress("Waiting", self.lines, self.lines))
             await self.release.wait()
+            os.write(job.log.descriptor, b"line\n")
         profile = Profile(job.build, PROFILE, (PROFILE,), 1_234_567_890, {})
         return Made(resolved, ReadManifest(PackageList(()), "manifest.scm", "index.ipynb"), profile)
 
