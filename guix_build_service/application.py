@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import pwd
@@ -48,6 +49,17 @@ def account_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+class JsonObject(Dict):
+    """A dictionary that stands on a command line as JSON, as the hub writes it there."""
+
+    def from_string(self, s: str) -> dict[str, object]:
+        """Return the dictionary in S.  Raises `ValueError` for anything else."""
+        value = json.loads(s)
+        if not isinstance(value, dict):
+            raise ValueError(f"not a JSON object: {s:.200}")  # noqa: TRY004 - what traitlets expects
+        return value
 
 
 class BuildService(Application):
@@ -113,7 +125,7 @@ class BuildService(Application):
     )
 
     initial_environments = List(
-        Dict(),
+        JsonObject(),
         help="""Environments to add at the first start, for everyone to use.
 
         Each is a dictionary with repo, and perhaps name, description, ref and subdir.
@@ -162,11 +174,14 @@ class BuildService(Application):
 
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
-        logging.basicConfig(level=self.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        log.setLevel(self.log.getEffectiveLevel())
         asyncio.run(self.serve())
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT arrives, then end every build's processes and return."""
+        # The hub and the sessions, which run as others, read the records; what is ours alone is in a closed folder.
+        os.umask(0o022)
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -132,7 +132,7 @@ def _pinned(reached: Reached) -> str:
     """Return the value of ``http.curloptResolve`` (git-config(1)) that has Git connect to the checked addresses alone."""
     port = reached.url.port or (443 if reached.url.scheme == "https" else 80)
     addresses = ",".join(f"[{address}]" if ":" in address else address for address in reached.addresses)
-    return f"{reached.url.host.strip('[]')}:{port}:{addresses}"
+    return f"{reached.url.host}:{port}:{addresses}"
 
 
 def listing(url: str, references: Sequence[str]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Reached:
 
     url: RepositoryUrl
     addresses: tuple[str, ...] = ()
-    """The checked addresses; empty for a file."""
+    """The checked addresses of a host that has a name; empty for a file, and for a host that is an address itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class Hosts:
                 f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
                 hint=f"The administrator can allow it: private_hosts, {url.host}:{port}.",
             )
-        return Reached(url, tuple(str(address) for address in addresses))
+        named = _as_address(url.host) is None
+        return Reached(url, tuple(str(address) for address in addresses) if named else ())
 
     def _file(self, url: RepositoryUrl) -> Reached:
         # Without following links out of the listed folders.  Blocks for a few microseconds: it is a local folder.
@@ -125,12 +126,8 @@ class Hosts:
         return Reached(url)
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        try:
-            found = [ipaddress.ip_address(host.strip("[]"))]
-        except ValueError:
-            found = []
-        if found:
-            return found
+        if address := _as_address(host):
+            return [address]
         unknown = RepositoryUnavailable(
             f"There is no host named {host}.", hint="Check the address: paste it from the forge's page of the repository."
         )
@@ -142,3 +139,10 @@ class Hosts:
         if not addresses:
             raise unknown
         return addresses
+
+
+def _as_address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None

@@ -85,8 +85,10 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
             reader.feed(harmless(text))
             await reporter.progressed(reader.progress)
             if job.log.size() > LARGEST_LOG:
-                await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
-                raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
+                break
+    if running.cancelled():
+        await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
+        raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
     done = running.result()
     if done.timed_out:
         raise BuildTimeout(

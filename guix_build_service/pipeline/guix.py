@@ -15,7 +15,14 @@ from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
-from guix_environment.errors import BuildFailure, GuixUnavailable, ManifestFailure, PackagesConflict
+from guix_environment.errors import (
+    BuildFailure,
+    GuixUnavailable,
+    InvalidInput,
+    ManifestFailure,
+    ManifestUnreadable,
+    PackagesConflict,
+)
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath
@@ -71,6 +78,13 @@ async def lower(command: GuixCommand, job: Job, packages: PackageList, names_fol
 
 
 async def _lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
+    try:
+        return await _ask_to_lower(command, job, packages, names_folder)
+    except InvalidInput as error:
+        raise _strange() from error
+
+
+async def _ask_to_lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
     manifest = job.folder / "manifest.scm"
     await asyncio.to_thread(manifest.write_text, packages.manifest())
     match await _ask(command, job, "lower.scm", str(manifest)):
@@ -133,9 +147,15 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str) -> 
 
 
 def _read_answer(file: Path) -> Datum:
-    with file.open("rb") as stream:
-        content = stream.read(_LARGEST_ANSWER)
-    data = read_all(content.decode(), largest=_LARGEST_ANSWER, most=4_000_000)
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST_ANSWER)
+    except FileNotFoundError:
+        raise _strange() from None
+    try:
+        data = read_all(content.decode(), largest=_LARGEST_ANSWER, most=4_000_000)
+    except (UnicodeDecodeError, ManifestUnreadable) as error:
+        raise _strange() from error
     if len(data) != 1:
         raise _strange()
     return data[0]

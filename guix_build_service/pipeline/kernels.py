@@ -48,7 +48,7 @@ def find_kernels(profile: StorePath) -> list[Specification]:
     for entry in sorted(folder.iterdir())[:MOST_KERNELS] if folder.is_dir() else []:
         try:
             found.append(_read(entry))
-        except (OSError, ValueError, InvalidInput):
+        except (OSError, ValueError, RecursionError, InvalidInput):
             continue
     return found
 

@@ -1,0 +1,164 @@
+"""The service as a program: what it needs of its surroundings, and how it starts and ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.application import BuildService, cookie_secret
+from guix_build_service.command_line import main
+from guix_build_service.manager import Manager
+from guix_build_service.model import BuildState
+from tests.service.installation import BOB
+from tests.service.scripted import scripted
+
+HUB = {
+    "JUPYTERHUB_API_TOKEN": "token",
+    "JUPYTERHUB_API_URL": "http://127.0.0.1:1/hub/api",
+    "JUPYTERHUB_BASE_URL": "/",
+    "JUPYTERHUB_CLIENT_ID": "service-guix",
+    "JUPYTERHUB_HOST": "",
+    "JUPYTERHUB_OAUTH_ACCESS_SCOPES": '["access:services!service=guix"]',
+    "JUPYTERHUB_OAUTH_CALLBACK_URL": "/services/guix/oauth_callback",
+    "JUPYTERHUB_SERVICE_NAME": "guix",
+    "JUPYTERHUB_SERVICE_PREFIX": "/services/guix/",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, *options: str, port: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the service as a hub does: with nothing in its environment but what the hub gives."""
+    address = f"http://127.0.0.1:{port or free_port()}"
+    command = [
+        *(sys.executable, "-m", "guix_build_service"),
+        f"--BuildService.service_folder={folder}/service",
+        f"--BuildService.records_folder={folder}/records",
+        f"--BuildService.roots_folder={folder}/roots",
+        *options,
+    ]
+    environment = {**HUB, "PATH": os.environ["PATH"], "JUPYTERHUB_SERVICE_URL": address}
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=Path(__file__).parents[2])
+    try:
+        yield process, f"{address}/services/guix/"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answer(address: str, seconds: float = 20) -> dict[str, object]:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as response:
+                content: dict[str, object] = json.load(response)
+                return content
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_the_service_starts_with_next_to_nothing_and_ends_in_order(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, address):
+        assert answer(f"{address}health")["status"] == "ok"
+        assert (tmp_path / "service").stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "service/cookie-secret").stat().st_mode & 0o777 == 0o600
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert b"Traceback" not in (tmp_path / "output").read_bytes()
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with running(tmp_path, port=port) as (process, _):
+            assert process.wait(20) == 1
+    said = (tmp_path / "output").read_text()
+    assert said.endswith(f"guix-build-service: cannot listen at http://127.0.0.1:{port}: Address already in use\n")
+    assert "Traceback" not in said
+
+
+def test_a_setting_that_does_not_exist_or_fit_is_one_sentence(tmp_path: Path) -> None:
+    with running(tmp_path, "--BuildService.running_builds=0") as (process, _):
+        assert process.wait(20) == 1
+    said = (tmp_path / "output").read_text()
+    assert "running_builds" in said
+    assert "Traceback" not in said
+
+
+def test_without_a_hub_it_says_who_starts_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("JUPYTERHUB_API_TOKEN", raising=False)
+    BuildService.clear_instance()
+    assert main(["serve"]) == 1
+    assert "JupyterHub starts this program" in capsys.readouterr().err
+    BuildService.clear_instance()
+    assert main(["no-such-command"]) == 2
+
+
+def test_the_key_of_cookies_stays_the_same(tmp_path: Path) -> None:
+    secret = cookie_secret(tmp_path / "secret")
+    assert len(secret) == 32
+    assert cookie_secret(tmp_path / "secret") == secret
+
+
+def test_the_hub_s_command_line_is_understood(tmp_path: Path) -> None:
+    service = BuildService()
+    first, second = {"repo": "https://forge.example/a", "name": "A"}, {"repo": "https://forge.example/b"}
+    service.initialize(
+        [
+            "--BuildService.private_hosts=127.0.0.1:3000",
+            f"--BuildService.file_repositories={tmp_path}",
+            f"--BuildService.initial_environments={json.dumps(first)}",
+            f"--BuildService.initial_environments={json.dumps(second)}",
+            "--BuildService.initial_owner=demo",
+        ]
+    )
+    assert service.private_hosts == ["127.0.0.1:3000"]
+    assert service.initial_environments == [first, second]
+    one = BuildService()
+    one.initialize([f"--BuildService.initial_environments={json.dumps(first)}"])
+    assert one.initial_environments == [first]
+
+
+async def test_initial_environments_are_added_once_even_when_they_were_deleted(tmp_path: Path) -> None:
+    service = BuildService(service_folder=str(tmp_path), initial_owner="demo")
+    service.initial_environments = [
+        {"repo": "https://forge.example/a", "name": "A", "description": "The first."},
+        {"repo": "no address"},
+        {"repo": "https://forge.example/b"},
+    ]
+
+    async def add(manager: Manager) -> list[str]:
+        await service.add_initial_environments(manager)
+        details = await manager.environments(BOB)
+        return [detail.environment.name for detail in details]
+
+    async with scripted(tmp_path) as (installation, _):
+        assert await add(installation.manager) == ["A", "b"]
+        assert await add(installation.manager) == ["A", "b"]
+        [first, second] = await installation.manager.environments(BOB)
+        assert first.environment.owner == "demo"
+        assert (await installation.finished(first)).state is BuildState.READY
+        await installation.finished(second)
+        await installation.store.remove_environment(first.environment.id)
+    async with scripted(tmp_path) as (installation, _):
+        assert await add(installation.manager) == ["b"]

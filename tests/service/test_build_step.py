@@ -1,0 +1,153 @@
+"""The build step against a `guix` that hangs, floods its log or goes away: what no real one does on demand."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.git import Git
+from guix_build_service.hosts import Hosts
+from guix_build_service.logs import Logs
+from guix_build_service.manifest.canonical import Entry, PackageList
+from guix_build_service.model import BuildState, Progress, Resolved
+from guix_build_service.pipeline import build as step
+from guix_build_service.pipeline import guix
+from guix_build_service.pipeline.job import MARK, Job, Workshop
+from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
+from guix_environment.guix_command import GuixCommand
+from guix_environment.identifiers import BuildId, StorePath
+from guix_environment.processes import marked_with
+from guix_environment.records import Records
+from guix_environment.repository_url import RepositoryUrl
+from guix_environment.roots import Roots
+
+PACKAGES = PackageList((Entry("sed"),))
+LOWERED = guix.Lowered(
+    StorePath("/gnu/store/" + "b" * 32 + "-profile.drv"), StorePath("/gnu/store/" + "a" * 32 + "-profile")
+)
+
+
+class Reporter:
+    def __init__(self) -> None:
+        self.progress: list[Progress] = []
+
+    async def entered(self, state: BuildState) -> None:
+        pass
+
+    async def resolved(self, resolved: Resolved) -> None:
+        pass
+
+    async def progressed(self, progress: Progress) -> None:
+        self.progress.append(progress)
+
+
+def job_with(folder: Path, script: str, seconds: float = 30) -> tuple[Workshop, Job]:
+    """Return a job whose `guix` is the Python program SCRIPT."""
+    (folder / "bin").mkdir()
+    program = folder / "bin/guix"
+    program.write_text(f"#!{sys.executable}\nimport os, sys, time\n{script}\n")
+    program.chmod(0o755)
+    path = f"{folder}/bin:/usr/bin:/bin"
+    workshop = Workshop(
+        git=Git("git", folder),
+        guix=GuixCommand("guix", folder, "nobody", path),
+        hosts=Hosts(),
+        records=Records(folder / "records"),
+        roots=Roots(folder / "roots"),
+        state_folder=folder,
+        build_seconds=seconds,
+    )
+    build = BuildId.new()
+    (folder / "job").mkdir()
+    log = Logs(folder / "logs").open(build)
+    return workshop, Job(build, RepositoryUrl.parse("https://forge.example/a"), "", "", None, False, folder / "job", log)
+
+
+async def run_step(workshop: Workshop, job: Job, reporter: Reporter | None = None) -> None:
+    await step.build(workshop, job, "key", PACKAGES, LOWERED, reporter or Reporter())
+
+
+async def test_the_root_is_there_before_guix_starts_and_gone_after_a_failure(tmp_path: Path) -> None:
+    script = f"print(os.readlink('{tmp_path}/roots/key')); print('builder for'); sys.exit(1)"
+    workshop, job = job_with(tmp_path, script)
+    with pytest.raises(BuildFailure):
+        await run_step(workshop, job)
+    assert f"{LOWERED.profile}\n" in job.log.path.read_text()
+    assert workshop.roots.held() == {}
+
+
+async def test_a_root_that_was_there_before_stays_after_a_failure(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, "sys.exit(1)")
+    earlier = StorePath("/gnu/store/" + "c" * 32 + "-profile")
+    workshop.roots.hold("key", earlier)
+    with pytest.raises(BuildFailure):
+        await run_step(workshop, job)
+    assert workshop.roots.held() == {"key": earlier}
+
+
+async def test_a_build_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, "time.sleep(600)", seconds=0.5)
+    with pytest.raises(BuildTimeout, match="longer than"):
+        await run_step(workshop, job)
+    assert marked_with(MARK, str(job.build)) == []
+
+
+async def test_a_build_that_floods_its_log_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "LARGEST_LOG", 1_000_000)
+    workshop, job = job_with(tmp_path, "while True: print('x' * 1000); time.sleep(0.0001)")
+    with pytest.raises(LimitReached):
+        await run_step(workshop, job)
+    assert marked_with(MARK, str(job.build)) == []
+    assert "[The log ends here" in job.log.path.read_text()[-200:]
+
+
+async def test_a_daemon_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
+    said = "guix build: error: failed to connect to `/var/guix/daemon-socket/socket': Connection refused"
+    workshop, job = job_with(tmp_path, f"print({said!r}); sys.exit(1)")
+    with pytest.raises(GuixUnavailable):
+        await run_step(workshop, job)
+    with pytest.raises(GuixUnavailable):
+        await guix.lower(workshop.guix, job, PACKAGES, tmp_path / "names")
+
+
+async def test_progress_is_reported_while_it_builds(tmp_path: Path) -> None:
+    item = "/gnu/store/" + "d" * 32 + "-sed-4.9"
+    script = (
+        f"print('The following file will be downloaded:\\n  {item}\\nsubstituting {item}...', flush=True); time.sleep(1.5)"
+    )
+    workshop, job = job_with(tmp_path, script + "; sys.exit(1)")
+    reporter = Reporter()
+    with pytest.raises(BuildFailure):
+        await run_step(workshop, job, reporter)
+    assert Progress("Downloading sed-4.9", 0, 1) in reporter.progress
+
+
+async def test_a_cancelled_build_leaves_no_process_and_no_root(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, "time.sleep(600)")
+    task = asyncio.create_task(run_step(workshop, job))
+    while not marked_with(MARK, str(job.build)):
+        await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert marked_with(MARK, str(job.build)) == []
+    assert workshop.roots.held() == {}
+
+
+async def test_no_guix_is_told_as_such(tmp_path: Path) -> None:
+    workshop, _ = job_with(tmp_path, "")
+    (tmp_path / "bin/guix").unlink()
+    command = GuixCommand("guix", tmp_path, "nobody", f"{tmp_path}/bin")
+    with pytest.raises(GuixUnavailable, match="finds no Guix"):
+        guix.identity(command)
+    del workshop
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "(odd)", "(ready 1 2)", '(ready "/etc" "/etc")', "(", "(ready) (ready)", "(unknown x)"]
+)
+async def test_a_strange_answer_is_a_failure_and_not_a_fault(tmp_path: Path, answer: str) -> None:
+    workshop, job = job_with(tmp_path, f"open(sys.argv[-1], 'w').write({answer!r})")
+    with pytest.raises((BuildFailure, GuixUnavailable)):
+        await guix.lower(workshop.guix, job, PACKAGES, tmp_path / "names")
