@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.application import account_name
-from guix_build_service.model import BuildState, NewEnvironment
+from guix_build_service.model import BuildChanged, BuildState, NewEnvironment
+from guix_build_service.pipeline.job import MARK
 from guix_environment.identifiers import VariableName
+from guix_environment.processes import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER
 from tests.git_server import GitServer
 from tests.service.installation import ADA, BOB, Installation, installation
@@ -162,3 +164,45 @@ async def test_a_kernel_that_we_add_and_that_conflicts_is_named(service: Install
     git_server.commit("numpy", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy@1.26.4"))'})
     build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("numpy")), ADA))
     assert build.state is BuildState.READY
+
+
+async def test_r_gets_its_kernel(service: Installation, git_server: GitServer) -> None:
+    git_server.commit("plots", {"manifest.scm": '(specifications->manifest (list "r-minimal" "r-ggplot2"))'})
+    asked = await service.manager.add_environment(NewEnvironment(git_server.url("plots")), ADA)
+    build = await service.finished(asked)
+    assert build.state is BuildState.READY, build.error
+    record = service.records.read_environment(asked.environment.id)
+    version = service.records.read_version(record.id, record.current)
+    assert [(kernel.name, kernel.language) for kernel in version.kernels] == [("ir", "R")]
+    kernel = json.loads((service.records.kernels(record.id, record.current) / "ir/kernel.json").read_text())
+    assert kernel["argv"][:2] == [KERNEL_LAUNCHER, f"{version.profile}/bin/R"]
+    script = 'library(IRkernel); library(ggplot2); cat(find.package("ggplot2"))'
+    command = [kernel["argv"][1], "--slave", "-e", script]
+    environment = {**kernel["env"], "PATH": f"{version.profile}/bin:/usr/bin:/bin"}
+    said = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    # R says where the links of the profile lead.
+    assert "/".join(said.stdout.split("/")[:4]) in version.closure
+
+
+async def test_the_collector_sees_the_root_and_a_cancelled_build_leaves_nothing(
+    service: Installation, git_server: GitServer
+) -> None:
+    git_server.commit("demo", {"manifest.scm": PYTHON})
+    asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)
+    assert asked.build is not None
+    async for event in service.manager.follow(asked.build.id, ADA):
+        if isinstance(event, BuildChanged) and event.build.state is BuildState.BUILDING:
+            break
+    assert (await service.manager.cancel(asked.build.id, ADA)).state is BuildState.CANCELLED
+    assert marked_with(MARK, str(asked.build.id)) == []
+    assert service.roots.held() == {}
+    assert not service.records.environment_folder(asked.environment.id).exists()
+    build = await service.finished(await service.manager.start_build(asked.environment.id, ADA))
+    assert build.state is BuildState.READY
+    [(key, profile)] = service.roots.held().items()
+    roots = subprocess.run(["guix", "gc", "--list-roots"], check=True, capture_output=True, text=True).stdout
+    assert any(str(service.roots.folder / key) in line or profile in line for line in roots.splitlines())
+    deleting = subprocess.run(["guix", "gc", "--delete", profile], check=False, capture_output=True, text=True)
+    assert deleting.returncode != 0
+    assert Path(profile, "etc/profile").exists()
