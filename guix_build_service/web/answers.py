@@ -86,17 +86,17 @@ class AnsweringHandler(RequestHandler):
         for name, value in self.settings["security_headers"].items():
             self.set_header(name, value)
 
-    def log_exception(self, kind: Any, error: BaseException | None, traceback: Any) -> None:  # noqa: ANN401 - tornado's signature
-        """Log what nobody thought of; a refusal is an answer like others."""
-        if not isinstance(error, GuixSpawnerError):
-            super().log_exception(kind, error, traceback)
+    def log_exception(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:  # noqa: ANN401 - as tornado has it
+        """Log what nobody thought of, without the query, which tornado would write; a refusal is an answer like others."""
+        if isinstance(error, HTTPError) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.info("Refused %s %r: %s", self.request.method, self.request.path[:300], error.log_message)
+        elif not isinstance(error, GuixSpawnerError):
+            log.error("Failed at %s %r", self.request.method, self.request.path[:300], exc_info=error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's signature
         """Answer with a refusal in place of the exception in ``exc_info``."""
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         refusal = refusal_from(error, status_code)
-        if isinstance(refusal, InternalFailure) and isinstance(error, HTTPError):
-            log.error("Answered %s: %s", status_code, error)
         self.set_status(refusal.status)
         if refusal.status == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="JupyterHub"')

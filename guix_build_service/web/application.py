@@ -13,9 +13,9 @@ from guix_build_service.web import about, build_pages, builds, environment_pages
 from guix_build_service.web.answers import AnsweringHandler, security_headers
 from guix_build_service.web.auth import Shared, make_hub_auth
 from guix_build_service.web.openapi import describe
-from guix_build_service.web.rendering import make_templates
+from guix_build_service.web.rendering import PageAnswers, make_templates
 from guix_build_service.web.settings import WebSettings
-from guix_environment.errors import NotFound
+from guix_environment.errors import GuixSpawnerError, NotFound
 
 log = logging.getLogger("guix_build_service.access")
 
@@ -61,12 +61,23 @@ LARGEST_REQUEST = 1024 * 1024
 """Bytes beyond which a request is not even read to its end."""
 
 
-class Nowhere(AnsweringHandler):
+class Nowhere(PageAnswers):
     """Every address that there is not."""
+
+    def initialize(self, shared: Shared) -> None:
+        """Take what every handler shares."""
+        self.web = shared.settings
 
     async def prepare(self) -> None:
         """Refuse."""
         raise NotFound("There is nothing at this address.")
+
+    def write_refusal(self, refusal: GuixSpawnerError) -> None:
+        """Write REFUSAL for a program or for a person, whoever asks at such an address."""
+        if self.request.path.startswith(f"{self.web.prefix}api/"):
+            AnsweringHandler.write_refusal(self, refusal)
+        else:
+            super().write_refusal(refusal)
 
 
 def make_application(manager: Manager, settings: WebSettings) -> Application:
@@ -80,6 +91,7 @@ def make_application(manager: Manager, settings: WebSettings) -> Application:
             (pattern(prefix.rstrip("/")), pages.Front, shared),
         ],
         default_handler_class=Nowhere,
+        default_handler_args=shared,
         cookie_secret=settings.cookie_secret,
         security_headers=security_headers(settings.hub_host),
         openapi=describe(API, prefix),

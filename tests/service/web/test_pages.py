@@ -1,5 +1,6 @@
 """The pages show what there is, in people's words, with nothing in them that a repository could have put there."""
 
+import logging
 import re
 from html.parser import HTMLParser
 from http import HTTPStatus
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.manager import MayAdd, Policy
-from guix_build_service.model import Changes, Person
+from guix_build_service.model import Changes, EnvironmentDetail, Person
 from guix_build_service.web.settings import shared_folder
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
@@ -205,12 +206,33 @@ async def test_another_version_becomes_the_current_one(site: Site) -> None:
 
 async def test_what_is_not_there_has_a_page_that_says_so(site: Site) -> None:
     browser = await site.login("ada")
-    for address in ("environments/eaaaaaaaaaaa", "builds/baaaaaaaaaaa", "environments/x/delete"):
+    for address in ("environments/eaaaaaaaaaaa", "builds/baaaaaaaaaaa", "environments/x/delete", "nowhere", "/elsewhere"):
         answer = await browser.get(address)
         assert answer.code == HTTPStatus.NOT_FOUND
         page = Page(answer.body.decode())
         check(page)
         assert "To the environments" in page.text
+
+
+async def test_what_goes_wrong_is_logged_without_what_was_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = await site.login("ada")
+
+    async def fail(_: Person) -> list[EnvironmentDetail]:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(site.manager, "environments", fail)
+    caplog.set_level(logging.DEBUG)
+    answer = await browser.get("?secret=5ecret")
+    assert answer.code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert b"a fault of ours" not in answer.body
+    check(Page(answer.body.decode()))
+    await browser.get("oauth_callback?code=5ecret")
+    ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("asyncio"))
+    assert "a fault of ours" in caplog.text
+    assert "5ecret" not in ours
+    assert "Traceback" in caplog.text
 
 
 async def test_opening_a_page_changes_nothing(site: Site) -> None:
