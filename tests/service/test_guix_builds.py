@@ -35,7 +35,7 @@ async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Instal
 
 
 async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
-    service: Installation, git_server: GitServer
+    service: Installation, git_server: GitServer, tmp_path: Path
 ) -> None:
     commit = git_server.commit("demo", {"manifest.scm": PYTHON, "index.ipynb": "{}", "data.csv": "a,b\n"})
     asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo"), name="A demo"), ADA)
@@ -70,6 +70,9 @@ async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
     shown = subprocess.run(branches, check=True, capture_output=True, text=True).stdout
     assert f"{commit} refs/heads/main" in shown
     assert f"{commit} refs/versions/{commit}" in shown
+    copy = tmp_path / "copy"
+    subprocess.run(["git", "clone", "--quiet", str(service.records.repository(record.id)), str(copy)], check=True)
+    assert sorted(path.name for path in copy.iterdir()) == [".git", "data.csv", "index.ipynb", "manifest.scm"]
     text = await service.log(build.id)
     assert "manifest.scm names python, python-pandas, and for the notebooks' kernels python-ipykernel." in text
     assert "\x1b" not in text

@@ -26,6 +26,7 @@ from guix_environment.errors import (
     ManifestMissing,
     ManifestUnreadable,
     RefNotFound,
+    RepositoryTooLarge,
     RepositoryUnavailable,
 )
 from guix_environment.identifiers import BuildId, Commit
@@ -221,6 +222,15 @@ async def test_a_commit_that_nobody_pushed_is_not_found(client: Client, git_serv
     git_server.commit("repo", {"manifest.scm": MANIFEST})
     with pytest.raises(RefNotFound, match="does not have the commit 0123456"):
         await client.fetched(git_server.url("repo"), "0123456789" * 4)
+
+
+async def test_a_repository_beyond_the_limit_is_not_kept(
+    client: Client, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guix_build_service.git.LARGEST_PACK", 1_000_000)
+    git_server.commit("large", {"manifest.scm": MANIFEST, "data": os.urandom(5_000_000)})
+    with pytest.raises(RepositoryTooLarge, match="larger than this hub fetches"):
+        await client.fetched(git_server.url("large"))
 
 
 async def test_submodules_and_hooks_are_left_alone(client: Client, git_server: GitServer, tmp_path: Path) -> None:

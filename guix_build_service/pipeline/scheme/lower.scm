@@ -44,6 +44,11 @@
     (('package . specification) (specifications->manifest (list specification)))
     (('development . specification) (package->development-manifest (specification->package specification)))))
 
+(define development?
+  (match-lambda
+    (('development . _) #t)
+    (_ #f)))
+
 (define (describe entry)
   "Return what people must know of ENTRY, the packages that propagate it from the nearest to the outermost."
   (cons* (manifest-entry-name entry) (manifest-entry-version entry) (manifest-entry-output entry)
@@ -63,7 +68,10 @@
                (list 'unsupported
                      (apply format #f (formatted-message-string c) (formatted-message-arguments c)))))
       (let ((derivation (run-with-store store
-                          (profile-derivation (concatenate-manifests (map entry->manifest entries))))))
+                          (profile-derivation (concatenate-manifests (map entry->manifest entries))
+                                              ;; What a package is built with are often variants of what is
+                                              ;; asked for besides; `guix shell' lets them be together.
+                                              #:allow-collisions? (any development? entries)))))
         (list 'ready (derivation-file-name derivation) (derivation->output-path derivation))))))
 
 (match (command-line)
