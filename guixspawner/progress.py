@@ -22,7 +22,8 @@ class StartProgress:
     def __init__(self) -> None:
         self._events: list[ProgressEvent] = []
         self._changed = asyncio.Event()
-        self._ended = False
+        self.ended = False
+        """Whether nothing follows any more."""
 
     def add(self, progress: int, message: str) -> None:
         """Tell that the start has come to PROGRESS percent, and what happens now."""
@@ -31,7 +32,7 @@ class StartProgress:
 
     def end(self) -> None:
         """Tell that nothing follows."""
-        self._ended = True
+        self.ended = True
         self._wake()
 
     async def follow(self, *, patience: float = PATIENCE) -> AsyncIterator[ProgressEvent]:
@@ -45,7 +46,7 @@ class StartProgress:
             for event in self._events[position:]:
                 position, progress = position + 1, event.get("progress", progress)
                 yield event
-            if self._ended:
+            if self.ended:
                 return
             try:
                 await asyncio.wait_for(changed.wait(), patience)

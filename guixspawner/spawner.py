@@ -108,11 +108,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     """The environment that was started last, as people know it; for the hub's pages."""
 
     def __init__(self, *arguments: object, **keywords: object) -> None:
-        super().__init__(*arguments, **keywords)
         self._container: launch.RunningContainer | None = None
         self._starting = False
         self._stopping = False
         self._watchers = StartProgress()
+        super().__init__(*arguments, **keywords)
         quieten(self.log)
 
     # What a person asks for
@@ -154,7 +154,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         Returns once the server listens, and fails as soon as its container ends. When cancelled, nothing is left.
         """
         self._starting, self._stopping = True, False
-        self._watchers = StartProgress()
+        if self._watchers.ended:
+            self._watchers = StartProgress()
         try:
             return await self._start()
         except BaseException as error:
@@ -203,9 +204,10 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.process = ProcessIdentity(found["pid"], found["started"]) if found else None
 
     def clear_state(self) -> None:
-        """Forget the session, which has ended."""
+        """Forget the session, which has ended; the hub also does so before each start, when people may watch already."""
         super().clear_state()
         self.process = self._container = None
+        self._watchers = StartProgress()
 
     # How a session starts and ends
 

@@ -57,6 +57,12 @@ async def test_what_was_planned_is_there() -> None:
 
 
 @needs_bubblewrap
+async def test_no_open_file_of_ours_is_left_to_the_container() -> None:
+    _, printed = await outcome("/bin/ls", "/proc/self/fd")
+    assert printed.split() == ["0", "1", "2", "3"], "the last one is the folder that is listed"
+
+
+@needs_bubblewrap
 async def test_memory_is_bounded() -> None:
     for folder in ("/tmp", "/dev/shm"):
         status, printed = await outcome("/bin/sh", "-c", f"head -c 3000000 /dev/zero >{folder}/x")

@@ -1,8 +1,10 @@
 """What the spawner keeps, and what it says of itself."""
 
+import asyncio
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tornado.web import HTTPError
@@ -37,6 +39,22 @@ async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner)
     assert (await again.poll(), again.get_state()) == (0, {})
     again.load_state({})
     assert again.process is None
+
+
+async def test_who_watches_before_a_start_begins_sees_all_of_it(spawner: GuixSpawner, tmp_path: Path) -> None:
+    spawner.user = SimpleNamespace(name="ada", groups=[], admin=False)
+    spawner.sessions_folder = spawner.leases_folder = str(tmp_path)
+    spawner.clear_state()
+    spawner.user_options = {}
+    watching = asyncio.create_task(_watch(spawner))
+    await asyncio.sleep(0)
+    with pytest.raises(HTTPError, match="Choose an environment"):
+        await spawner.start()
+    assert await watching == ["Looking up the environment"]
+
+
+async def _watch(spawner: GuixSpawner) -> list[str]:
+    return [event["message"] async for event in spawner.progress()]
 
 
 def test_every_setting_is_explained() -> None:
