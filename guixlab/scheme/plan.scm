@@ -69,7 +69,10 @@
 (with-store store
   (let* ((variables specifications (partition variable? arguments))
          (manifest (specifications->manifest (filter known? specifications)))
-         (packages (append (list (default-guile) bash (canonical-package bash))
+         (packages (append (list (default-guile) (guile-for-grafts)
+                                 ;; What `computed-file' and the like are run with.
+                                 ((@@ (guix gexp) default-guile))
+                                 bash (canonical-package bash))
                            (append-map (lambda (variable)
                                          (let ((package (argument->package variable)))
                                            (list package (canonical-package package))))

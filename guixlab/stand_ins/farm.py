@@ -14,7 +14,7 @@ from pathlib import Path
 from guixlab.errors import ExitCode, LabError
 from guixlab.folder import Contents, Folder, read_json, remove_tree, write_atomically
 from guixlab.host import free_gigabytes, require_space
-from guixlab.machine import run_guile
+from guixlab.machine import SCHEME, run_guile
 from guixlab.provision import wanted_stamps
 from guixlab.stand_ins import wheels
 from guixlab.stand_ins.catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN
@@ -24,8 +24,6 @@ from guixlab.stand_ins.r import RPackages, make_r
 from guixlab.stand_ins.runtime import ensure_base
 from guixlab.stand_ins.store import put, valid_paths
 from guixlab.stand_ins.workshop import Base, compile_modules, patch_executables
-
-RECIPE = 1
 
 
 @dataclass
@@ -44,7 +42,13 @@ def ask_guix(folder: Folder, specifications: Sequence[str]) -> Wanted:
 
 def _stamp(specifications: Sequence[str]) -> str:
     lock = wheels.LOCK.read_bytes() if wheels.LOCK.exists() else b""
-    parts = [RECIPE, wanted_stamps(), sorted(specifications), DEFAULT_VARIABLES, hashlib.sha256(lock).hexdigest()]
+    parts = [
+        (SCHEME / "plan.scm").read_text(),
+        wanted_stamps(),
+        sorted(specifications),
+        DEFAULT_VARIABLES,
+        hashlib.sha256(lock).hexdigest(),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -18,6 +18,7 @@ from guixlab.machine import run_inside, workshop_plan
 LAUNCHER = Path(__file__).resolve().parent.parent / "launcher.c"
 SHELL_LINE = re.compile(rb"\A#! ?/(?:usr/)?bin/(?:sh|bash)\b")
 PT_INTERP = 3
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 # The library of the runtime that every executable is linked with; see surroundings.c.
 SURROUNDINGS = "libstandin.so"
 
@@ -41,10 +42,12 @@ def read_interpreter(file: Path) -> str:
             return ""
         table_offset = struct.unpack_from("<Q", header, 32)[0]
         size, count = struct.unpack_from("<HH", header, 54)
+        if size != PROGRAM_HEADER.size or table_offset > file.stat().st_size:
+            return ""
         stream.seek(table_offset)
         table = stream.read(size * count)
-        for start in range(0, len(table), size):
-            kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", table, start)
+        for start in range(0, len(table) - size + 1, size):
+            kind, _, offset, _, _, length = PROGRAM_HEADER.unpack_from(table, start)[:6]
             if kind == PT_INTERP:
                 stream.seek(offset)
                 return stream.read(length).rstrip(b"\0").decode()

@@ -135,7 +135,9 @@ def test_the_mirror_is_the_one_that_apt_uses(source: str, mirror: str | None) ->
 
 def test_signatures_of_the_archive_are_always_checked() -> None:
     for only_files in (True, False):
-        command = bootstrap_command("suite", ["one", "two"], Path("/t"), None, {"Acquire::http::Proxy": "p"}, only_files=only_files)
+        command = bootstrap_command(
+            "suite", ["one", "two"], Path("/t"), None, {"Acquire::http::Proxy": "p"}, only_files=only_files
+        )
         assert "--include=one,two" in command
         assert not [word for word in command if "allow" in word.lower() or "trusted" in word.lower()]
         assert '--aptopt=Acquire::http::Proxy "p"' in command

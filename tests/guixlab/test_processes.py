@@ -55,7 +55,9 @@ def test_a_recorded_process_is_told_from_a_later_one_with_its_number() -> None:
     assert not ProcessIdentity(own.pid, own.start, "an earlier start of the machine").is_alive()
 
 
-@pytest.mark.parametrize("value", [{}, {"pid": 1}, {"pid": "x", "start": 1, "boot": ""}, {"pid": None, "start": 1, "boot": ""}])
+@pytest.mark.parametrize(
+    "value", [{}, {"pid": 1}, {"pid": "x", "start": 1, "boot": ""}, {"pid": None, "start": 1, "boot": ""}]
+)
 def test_a_spoilt_record_names_no_process(value: dict[str, object]) -> None:
     assert ProcessIdentity.from_json(value) is None
 
@@ -103,7 +105,9 @@ def test_what_ignores_sigterm_is_killed_in_the_end() -> None:
     assert process.pid not in descendants(os.getpid())
 
 
-@pytest.mark.parametrize(("command", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", -9), ("kill -TERM $$", -15)])
+@pytest.mark.parametrize(
+    ("command", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", -9), ("kill -TERM $$", -15)]
+)
 def test_the_commands_end_is_passed_on(command: str, status: int) -> None:
     assert subprocess.run(supervised("sh", "-c", command)).returncode == status
 
@@ -118,7 +122,7 @@ def test_nothing_that_a_command_left_behind_survives_it(tmp_path: Path) -> None:
     # A grandchild in a session of its own, its parent gone: the way daemons are made.
     script = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
     script += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    command = f"{sys.executable} -c \"$1\"; while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done"
+    command = f'{sys.executable} -c "$1"; while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done'
     subprocess.run(supervised("sh", "-c", command, "sh", script), check=True)
     assert is_gone(int(wait_for(tmp_path / "pid")))
 
