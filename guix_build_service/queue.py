@@ -18,10 +18,13 @@ from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.store import Store
-from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, NotFound
+from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.processes import end, marked_with
 from guix_environment.repository_url import RepositoryUrl
+
+LOOK_SECONDS = 30.0
+"""How often the queue looks at the store without being told that something is new."""
 
 log = logging.getLogger("guix_build_service.queue")
 
@@ -48,11 +51,7 @@ class Queue:
         Of builds that ran, the processes are ended, and they wait for their turn again.  Deletions are finished, and the
         records say what the store says.
         """
-        for build in await self._store.builds_in(RUNNING):
-            await self._end_processes(build.id)
-            await asyncio.to_thread(remove_folder, self._folder / build.id)
-            await self._store.requeue(build.id)
-            log.info("Build %s was interrupted and waits for its turn again.", build.id)
+        await self._requeue_interrupted()
         await self.remove_leftovers()
         for detail in await self._store.environments():
             if detail.environment.current is not None:
@@ -93,16 +92,35 @@ class Queue:
         self.changes.announce(build)
         return await self._store.build(build)
 
+    async def _requeue_interrupted(self) -> None:
+        """Put back what a row says is running, and is not."""
+        for build in await self._store.builds_in(RUNNING):
+            if build.id not in self._tasks:
+                await self._end_processes(build.id)
+                await asyncio.to_thread(remove_folder, self._folder / build.id)
+                await self._store.requeue(build.id)
+                log.info("Build %s was interrupted and waits for its turn again.", build.id)
+
     async def _dispatch(self) -> None:
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
             self._news.clear()
-            while len(self._tasks) < self._places and (build := await self._store.claim()):
-                task = asyncio.create_task(self._run(build), name=f"build {build.id}")
-                self._tasks[build.id] = task
-                task.add_done_callback(functools.partial(self._done, build.id))
+            # A database that fails, on a full disk for example, may work again later.
+            with contextlib.suppress(StoreUnavailable):
+                await self._requeue_interrupted()
+                await self._start_waiting()
 
-    def _done(self, build: BuildId, _: asyncio.Task[None]) -> None:
+    async def _start_waiting(self) -> None:
+        """Start as many of the waiting builds as there are places for."""
+        while len(self._tasks) < self._places and (build := await self._store.claim()):
+            task = asyncio.create_task(self._run(build), name=f"build {build.id}")
+            self._tasks[build.id] = task
+            task.add_done_callback(functools.partial(self._done, build.id))
+
+    def _done(self, build: BuildId, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.error("Build %s ended without its row knowing it; it will be done again.", build, exc_info=error)
         del self._tasks[build]
         self._cancelled.discard(build)
         self.changes.announce(build)
@@ -136,8 +154,8 @@ class Queue:
             )
             await self._finish(job, BuildState.FAILED, failure)
         finally:
-            await self._pipeline.finish(job, self._in_use)
             job.log.close()
+            await self._pipeline.finish(job, self._in_use)
 
     async def _make(self, build: Build, job: Job) -> None:
         published: dict[EnvironmentId, Version] = {}

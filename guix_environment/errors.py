@@ -25,6 +25,7 @@
     │   ├── BuildTimeout                it took longer than allowed
     │   └── BuildInterrupted            it was ended from outside
     ├── GuixUnavailable                 no Guix, or its daemon does not answer
+    ├── StoreUnavailable                the service's database cannot be read or written
     ├── SessionFailure                  a session did not start or ended
     └── RecordInvalid                   an environment record that cannot be read
 
@@ -187,6 +188,12 @@ class GuixUnavailable(GuixSpawnerError):
     """There is no Guix, or its daemon does not answer."""
 
     code, status = "guix-unavailable", 503
+
+
+class StoreUnavailable(GuixSpawnerError):
+    """The service's database cannot be read or written, as with a full disk."""
+
+    code, status = "store-unavailable", 503
 
 
 class SessionFailure(GuixSpawnerError):

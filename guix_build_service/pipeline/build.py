@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from guix_build_service.logs import LARGEST_LOG, harmless
+from guix_build_service.logs import LARGEST_LOG, harmless, without_secrets
 from guix_build_service.manifest.canonical import PackageList, environment_key
 from guix_build_service.model import RECIPE_VERSION
 from guix_build_service.pipeline import guix
@@ -96,7 +96,7 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
             hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
         )
     if not done.succeeded:
-        said = harmless(await asyncio.to_thread(_since, job.log.path, start))
+        said = without_secrets(harmless(await asyncio.to_thread(_since, job.log.path, start)))
         raise reason(said, [entry.name for entry in packages.entries])
 
 

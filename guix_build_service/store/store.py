@@ -6,12 +6,14 @@ build is in another (`Conflict`), so that of two that race one wins and the othe
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from guix_build_service.model import (
     FINAL,
@@ -27,8 +29,10 @@ from guix_build_service.model import (
 from guix_build_service.store import rows
 from guix_build_service.store.engine import open_database
 from guix_build_service.store.tables import builds, environments, removals, versions, waiting
-from guix_environment.errors import Conflict, NotFound
+from guix_environment.errors import Conflict, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
+
+log = logging.getLogger("guix_build_service.store")
 
 _Result = TypeVar("_Result")
 _IN_FLIGHT = [state.value for state in BuildState if state not in FINAL]
@@ -63,7 +67,7 @@ class Removal:
 
 
 class Store:
-    """The database, by way of one thread."""
+    """The database, by way of one thread.  Every method raises `StoreUnavailable` when the database fails."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -81,8 +85,15 @@ class Store:
 
     async def _transaction(self, work: Callable[[Connection], _Result]) -> _Result:
         def run() -> _Result:
-            with self._engine.begin() as connection:
-                return work(connection)
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except SQLAlchemyError as error:
+                log.exception("The database failed.")
+                raise StoreUnavailable(
+                    "The hub's database cannot be used right now.",
+                    hint="Try again; if it stays so, tell the administrator: the disk may be full.",
+                ) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 

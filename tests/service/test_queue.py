@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment
 from guix_build_service.pipeline.job import MARK, Job
-from guix_environment.errors import BuildFailure, NotFound
+from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId
 from guix_environment.processes import marked_with
 from tests.service.installation import ADA, BOB, Installation
@@ -251,3 +252,35 @@ async def test_one_question_to_a_server_answers_all_who_ask_meanwhile(tmp_path: 
         await asyncio.gather(*(service.manager.resolve(URL, "", ADA) for _ in range(50)))
         assert pipeline.resolved == 1
         assert isinstance(pipeline, ScriptedPipeline)
+
+
+async def test_a_database_that_fails_for_a_while_stops_nothing_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guix_build_service.queue.LOOK_SECONDS", 0.1)
+    async with scripted(tmp_path) as (service, pipeline):
+        broken = False
+        begin = service.store._engine.begin
+
+        def sometimes() -> object:
+            if broken:
+                raise OperationalError("INSERT", {}, Exception("disk full"))
+            return begin()
+
+        monkeypatch.setattr(service.store._engine, "begin", sometimes)
+
+        async def fill(_: Job) -> None:
+            nonlocal broken
+            broken = True
+
+        pipeline.steps[BuildState.READING] = fill
+        build = await ask(service)
+        await until(lambda: broken and not service.queue._tasks)
+        with pytest.raises(StoreUnavailable):
+            await service.manager.environments(ADA)
+        pipeline.steps.clear()
+        broken = False
+        async with asyncio.timeout(10):
+            while await state_of(service, build) is not BuildState.READY:
+                await asyncio.sleep(0.05)
+        assert pipeline.made == 2
