@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -216,6 +217,8 @@ class BuildService(Application):
         """Return the tools and places of the pipeline, as configured."""
         path, home = search_path(), self.folder / "home"
         roots = self.roots_folder or f"/var/guix/profiles/per-user/{account_name()}/guix-build-service"
+        # Two services of one account may need the same profile; what one lets go of is not the other's.
+        installation = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
         return Workshop(
             git=Git(find_git(path), home, path),
@@ -225,7 +228,7 @@ class BuildService(Application):
                 [Path(folder) for folder in self.file_repositories],
             ),
             records=Records(Path(self.records_folder).absolute()),
-            roots=Roots(Path(roots) / "environments"),
+            roots=Roots(Path(roots) / "environments" / installation),
             state_folder=self.folder,
             build_seconds=self.build_timeout,
         )
