@@ -17,6 +17,7 @@ from demo.ground import check_ground
 from demo.hub import Hub
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
 from guixlab.errors import LabError
+from guixspawner.configure import service_folders
 
 INSIDE = "GUIXSPAWNER_DEMO_INSIDE"
 """Set for the second run, which finds the ground checked and Guix provided."""
@@ -86,13 +87,7 @@ def run_hub(settings: Settings) -> int:
 def build_server_layer(settings: Settings) -> None:
     """Have Guix build JupyterLab and the tools of every session, where that was not done yet."""
     print("Looking after the server layer (JupyterLab and its tools)…", file=sys.stderr, flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "guix_build_service",
-        "server-layer",
-        f"--BuildService.records_folder={settings.state}/records",
-    ]
+    command = [sys.executable, "-m", "guix_build_service", "server-layer", *service_folders(settings.state)]
     if subprocess.run(command, check=False, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode:
         raise UnsuitableGround("The server layer could not be built; the lines above say why.")
 

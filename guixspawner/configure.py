@@ -70,9 +70,7 @@ def configure(
     c.JupyterHub.default_url = f"{prefix}services/{SERVICE}/"
     command = [
         *(sys.executable, "-m", "guix_build_service"),
-        f"--BuildService.records_folder={state}/records",
-        f"--BuildService.service_folder={state}/service",
-        f"--BuildService.roots_folder={roots_folder()}",
+        *service_folders(state),
         f"--BuildService.initial_owner={initial_owner}",
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
@@ -80,6 +78,15 @@ def configure(
     ]
     _add(c.JupyterHub, "services", [_service(command, ports["service"])])
     _let_people_in(c)
+
+
+def service_folders(state: Path) -> tuple[str, ...]:
+    """Return the options by which ``guix-build-service`` finds the folders of the hub that keeps everything in STATE."""
+    return (
+        f"--BuildService.records_folder={state}/records",
+        f"--BuildService.service_folder={state}/service",
+        f"--BuildService.roots_folder={roots_folder()}",
+    )
 
 
 def roots_folder() -> Path:

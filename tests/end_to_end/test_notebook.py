@@ -28,7 +28,14 @@ def notebook(*cells: str) -> str:
     return json.dumps(
         {
             "cells": [
-                {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
+                {
+                    "cell_type": "code",
+                    "id": f"c{number}",
+                    "metadata": {},
+                    "source": cell,
+                    "outputs": [],
+                    "execution_count": None,
+                }
                 for number, cell in enumerate(cells)
             ],
             "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
@@ -66,6 +73,8 @@ def test_from_a_repository_to_a_notebook_and_back(page: Page, installation: Inst
     wait_for_lab(page)
     expect(page.get_by_role("tab", name="index.ipynb")).to_be_visible()
 
+    # Run sooner, and JupyterLab asks which kernel is meant.
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("Python 3 (ipykernel) | Idle")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     output = page.locator(".jp-OutputArea-output", has_text="sum 42")
