@@ -82,13 +82,22 @@ def _provision(folder: Folder, options: argparse.Namespace) -> int:
 
 def _up(folder: Folder, options: argparse.Namespace) -> int:
     require_user_namespaces()
-    record, started = daemons.up(folder, read_choice(options.substitutes))
-    _say(("started: " if started else "already up: ") + describe(record))
-    if warning := known_holes(guix_version(folder)):
-        _say(warning)
+    record, started = _bring_up(folder, read_choice(options.substitutes))
+    if not started:
+        _say("already up: " + describe(record))
+    return 0
+
+
+def _bring_up(folder: Folder, choice: Choice) -> tuple[daemons.KeeperRecord, bool]:
+    """Start what does not run yet, saying so, with the default list of stand-ins."""
+    record, started = daemons.up(folder, choice)
+    if started:
+        _say("started: " + describe(record))
+        if warning := known_holes(guix_version(folder)):
+            _say(warning)
     if record.contents is Contents.STAND_INS:
         _make_stand_ins(folder, [])
-    return 0
+    return record, started
 
 
 def _farm(folder: Folder, options: argparse.Namespace) -> int:
@@ -115,9 +124,9 @@ def _enter(folder: Folder, options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise LabError("Say which command to run: `python3 -m guixlab enter -- COMMAND …`.", ExitCode.USAGE)
-    return end_as(
-        enter(folder, command, read_choice(options.substitutes), Path(options.reachable) if options.reachable else None)
-    )
+    record, _ = _bring_up(folder, read_choice(options.substitutes))
+    reachable = Path(options.reachable) if options.reachable else folder.path
+    return end_as(enter(folder, command, folder.hub(record.contents), reachable))
 
 
 def _down(folder: Folder, options: argparse.Namespace) -> int:

@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .contents import Choice
-from .daemons import up
-from .folder import Folder
+from .folder import Folder, MachineFolder
 from .mounts import enter_namespace
 from .namespace import GUIX, list_host, list_way, plan_entered
 from .processes import run_supervised
@@ -23,15 +21,12 @@ def entered_environment(environment: Mapping[str, str], folder: Folder) -> dict[
     return {**environment, "PATH": ":".join([f"{GUIX}/bin", *parts]), "GUIXLAB": str(folder.path)}
 
 
-def enter(folder: Folder, command: Sequence[str], choice: Choice, reachable: Path | None = None) -> int:
-    """Run COMMAND in the entered view, the daemons up, and return its wait status.
+def enter(folder: Folder, command: Sequence[str], hub: MachineFolder, reachable: Path) -> int:
+    """Run COMMAND in the entered view, with HUB's store and daemon, and return its wait status.
 
     Every account can reach the path REACHABLE there, even where a directory above it is closed, as root's home is.
     """
-    record, _ = up(folder, choice)
-    reachable = (reachable or folder.path).resolve()
-    plan = plan_entered(
-        list_host(), folder, folder.hub(record.contents), PACKAGE, reachable=reachable, way=list_way(reachable)
-    )
+    reachable = reachable.resolve()
+    plan = plan_entered(list_host(), folder, hub, PACKAGE, reachable=reachable, way=list_way(reachable))
     environment = entered_environment(os.environ, folder)
     return run_supervised(command, lambda: enter_namespace(plan, folder.mount_point), environment)

@@ -189,3 +189,19 @@ def test_substitutes_with_an_unknown_signature_are_refused(lab: Folder, stranger
     assert count_offered(lab, stranger) == "1"
     built = run_inside(lab, machine_plan(lab, stranger), ["/usr/bin/guix", "build", "--no-grafts", "tini"]).strip()
     assert (stranger.store / Path(built).name / "bin/tini").exists()
+
+
+def test_official_contents_have_a_store_and_keys_of_their_own(folder: Folder) -> None:
+    record, _ = up(folder, Choice.OFFICIAL)
+    assert record.contents is Contents.OFFICIAL
+    assert daemon_answers(folder.hub(Contents.OFFICIAL))
+    assert not daemon_answers(folder.farm)
+    shipped = (folder.guix_root / "etc/guix/acl").read_text()
+    assert (folder.hub(Contents.OFFICIAL).configuration / "acl").read_text() == shipped
+    assert shipped.count("public-key") == 2
+    # Asking for the others is a change, asking for nothing in particular is not.
+    assert up(folder, Choice.AUTO) == (record, False)
+    other, started = up(folder, Choice.STAND_INS)
+    assert started
+    assert other.contents is Contents.STAND_INS
+    assert not daemon_answers(folder.hub(Contents.OFFICIAL))
