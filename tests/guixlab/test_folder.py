@@ -91,18 +91,9 @@ def test_one_daemon_that_ends_takes_the_others_down(folder: Folder) -> None:
 
 
 def test_two_at_once_start_one(folder: Folder) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "guixlab",
-        "--folder",
-        str(folder.path),
-        "enter",
-        "--substitutes=stand-ins",
-        "--",
-        "true",
-    ]
-    both = [subprocess.Popen(command, cwd=CHECKOUT) for _ in range(2)]
+    code = "import sys; from guixlab.daemons import *; from guixlab.folder import find_folder; "
+    code += "up(find_folder(sys.argv[1]), Choice.STAND_INS)"
+    both = [subprocess.Popen([sys.executable, "-c", code, str(folder.path)], cwd=CHECKOUT) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     record = KeeperRecord.read(folder)
     assert record is not None
