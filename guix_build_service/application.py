@@ -173,6 +173,11 @@ class BuildService(Application):
         """The service's own folder."""
         return Path(self.service_folder).absolute()
 
+    @property
+    def roots(self) -> Path:
+        """The folder of all links that keep something from the collector."""
+        return Path(self.roots_folder or f"/var/guix/profiles/per-user/{account_name()}/guix-build-service")
+
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -216,7 +221,6 @@ class BuildService(Application):
     def workshop(self) -> Workshop:
         """Return the tools and places of the pipeline, as configured."""
         path, home = search_path(), self.folder / "home"
-        roots = self.roots_folder or f"/var/guix/profiles/per-user/{account_name()}/guix-build-service"
         # Two services of one account may need the same profile; what one lets go of is not the other's.
         installation = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
@@ -228,7 +232,7 @@ class BuildService(Application):
                 [Path(folder) for folder in self.file_repositories],
             ),
             records=Records(Path(self.records_folder).absolute()),
-            roots=Roots(Path(roots) / "environments" / installation),
+            roots=Roots(self.roots / "environments" / installation),
             state_folder=self.folder,
             build_seconds=self.build_timeout,
         )

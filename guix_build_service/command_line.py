@@ -58,7 +58,7 @@ def server_layer(service: BuildService) -> int:
         definitions=definitions_folder(),
         series=hub_series(),
         records=records,
-        roots=workshop.roots.folder.parent / "server",
+        roots=service.roots / "server",
         logs=records.parent / "logs",
         guix=workshop.guix,
     )

@@ -162,3 +162,14 @@ async def test_initial_environments_are_added_once_even_when_they_were_deleted(t
         await installation.store.remove_environment(first.environment.id)
     async with scripted(tmp_path) as (installation, _):
         assert await add(installation.manager) == ["b"]
+
+
+def test_two_services_of_one_account_do_not_share_their_roots(tmp_path: Path) -> None:
+    folders = []
+    for name in ("one", "two", "one"):
+        service = BuildService(service_folder=str(tmp_path / name), roots_folder="/var/guix/profiles/per-user/x/y")
+        folders.append(service.workshop().roots.folder)
+        # The server profile is the same for all of them.
+        assert service.roots == Path("/var/guix/profiles/per-user/x/y")
+    assert folders[0] == folders[2] != folders[1]
+    assert all(folder.is_relative_to("/var/guix/profiles/per-user/x/y/environments") for folder in folders)
