@@ -80,6 +80,12 @@ def _fetch_locked(folder: Folder, wheels: Sequence[Wheel]) -> None:
     ]
     try:
         run_inside(folder, workshop_plan(folder), command)
+    except LabError as error:
+        reason = error.message.strip().splitlines()[-1]
+        raise LabError(
+            f"The Python package index that pip is set to did not give the wheels of {LOCK.name}: {reason}",
+            ExitCode.NO_ARCHIVE,
+        ) from error
     finally:
         requirements.unlink(missing_ok=True)
 
