@@ -4,7 +4,7 @@ BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PYTEST := $(BIN)/pytest
 
-.PHONY: run test unit lint bench docs lock update-server-layer development clean-state
+.PHONY: run test unit lint docs lock update-server-layer development clean-state
 
 # A hub on this machine alone, to try it: PORT, STATE and PRIVATE_HOSTS choose where; Ctrl-C ends it.
 run:
@@ -14,9 +14,9 @@ run:
 development:
 	@tools/prepare-machine development
 
-# Every test, on a real Guix, hub and browser.
+# Every test, on a real Guix, hub and browser; then on the hub before this one what has to do with the hub.
 test: development
-	$(SUDO) $(BIN)/python tools/with_guix.py $(PYTEST) $(TESTS)
+	$(SUDO) $(BIN)/python tools/with_guix.py tools/run_tests $(TESTS)
 
 # The tests that need neither Guix nor a hub: seconds.
 unit: development
@@ -39,6 +39,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: development
 	$(COMPILE) --group run --output-file requirements/run.lock
 	$(COMPILE) --group dev --group docs --constraint requirements/run.lock --output-file requirements/development.lock
+	echo 'jupyterhub>=5.5.4,<6' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-deps --custom-compile-command "make lock" - --output-file requirements/hub-5.lock
 
 # Resolve anew which wheels the server layer is made of, and verify each.
 update-server-layer: development
