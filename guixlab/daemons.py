@@ -109,7 +109,9 @@ def _wait_until(condition: Callable[[], bool], what: str, seconds: float = START
 
 def _start_in(folder: Folder, machine: MachineFolder, name: str, command: list[str]) -> int:
     prepare = in_namespace(machine_plan(folder, machine), folder)
-    environment = {**os.environ, MARKER: str(folder.path)}
+    # The publisher is on this machine: a proxy for http would be asked for it in vain.
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "http_proxy"}
+    environment[MARKER] = str(folder.path)
     return start(
         command,
         prepare,

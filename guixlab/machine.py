@@ -12,7 +12,7 @@ from pathlib import Path
 from .errors import ExitCode, LabError
 from .folder import Folder, MachineFolder
 from .mounts import enter_namespace
-from .namespace import Step, list_directory, list_host, plan_machine, plan_root
+from .namespace import Step, list_directory, list_host, network_etc, plan_machine, plan_root
 
 # nix/libstore/worker-protocol.hh
 CLIENT_GREETING, DAEMON_GREETING = 0x6E697863, 0x6478696F
@@ -22,8 +22,8 @@ SCHEME = Path(__file__).resolve().parent / "scheme"
 
 def shared_etc(folder: Folder) -> dict[str, str]:
     """What of ``/etc`` Guix sees of the host and of the accounts."""
-    shared = {name: os.path.realpath(f"/etc/{name}") for name in ("resolv.conf", "hosts") if Path("/etc", name).exists()}
-    return {**shared, "passwd": str(folder.accounts / "passwd"), "group": str(folder.accounts / "group")}
+    accounts = {"passwd": str(folder.accounts / "passwd"), "group": str(folder.accounts / "group")}
+    return {**network_etc(), **accounts}
 
 
 def machine_plan(folder: Folder, machine: MachineFolder) -> tuple[Step, ...]:
@@ -34,11 +34,8 @@ def machine_plan(folder: Folder, machine: MachineFolder) -> tuple[Step, ...]:
 def workshop_plan(folder: Folder) -> tuple[Step, ...]:
     """The host with Debian's files as ``/usr``: patchelf, localedef, pip and the like run there."""
     host = list_host()
-    etc = {name: source for name, source in shared_etc(folder).items() if name not in ("passwd", "group")}
-    for name in ("ssl", "pip.conf", "passwd", "group"):
-        if Path("/etc", name).exists():
-            etc[name] = f"/etc/{name}"
-    return plan_root(host, folder.debian, list_directory(folder.debian), etc)
+    etc = {name: f"/etc/{name}" for name in ("pip.conf", "passwd", "group") if Path("/etc", name).exists()}
+    return plan_root(host, folder.debian, list_directory(folder.debian), {**network_etc(), **etc})
 
 
 def in_namespace(steps: Sequence[Step], folder: Folder) -> Callable[[], None]:

@@ -82,6 +82,15 @@ def list_host() -> Listing:
     return {path: list_directory(Path(path)) for path in ("/", "/etc", "/var", "/var/log")}
 
 
+def network_etc() -> dict[str, str]:
+    """What any program needs of the caller's ``/etc`` to reach other machines, those of its own house included."""
+    names = [name for name in ("resolv.conf", "hosts") if Path("/etc", name).exists()]
+    # Certificates that the host trusts, where it has any: a bare system has the directory and nothing in it.
+    if Path("/etc/ssl/certs/ca-certificates.crt").exists():
+        names.append("ssl")
+    return {name: f"/etc/{name}" for name in names}
+
+
 def _bound(parent: str, entries: Sequence[Entry], without: Sequence[str]) -> list[Step]:
     """Every entry of PARENT at its own place: directories and files bound, links made again."""
     steps: list[Step] = []

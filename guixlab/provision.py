@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,9 +17,12 @@ from .errors import ExitCode, LabError
 from .folder import Folder, read_json, write_atomically
 from .host import free_gigabytes, require_root, require_space
 from .packages import DEBIAN_PACKAGES, DEBIAN_SUITE, GUIX_PACKAGES, GUIX_SUITE
+from .processes import end_all, marked
 
 # Raise it when the way of provisioning changes.
 RECIPE = 1
+# In the environment of what fetches, so that a later run finds what one that was killed left behind.
+MARKER = "GUIXLAB_PROVISIONS"
 UNREACHABLE = re.compile(
     r"Failed to fetch|Could not (?:resolve|connect)|Temporary failure|Unable to connect|Release file", re.I
 )
@@ -82,7 +86,13 @@ def bootstrap_command(
 def _bootstrap(name: str, command: Sequence[str], log: Path) -> None:
     with log.open("w") as output:
         process = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd="/",
+            env={**os.environ, MARKER: str(log.parent)},
         )
     if process.returncode == 0:
         return
@@ -170,6 +180,7 @@ def provision(folder: Folder) -> bool:
         for directory in (folder.path, folder.logs, folder.mount_point):
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         if names:
+            end_all(lambda: [left.pid for left in marked(f"{MARKER}={folder.logs}") if left.is_alive()], grace=0)
             require_space(folder.path, free_gigabytes())
             if shutil.which("mmdebstrap") is None:
                 raise LabError(

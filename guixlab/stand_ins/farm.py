@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,12 @@ def _stamp(specifications: Sequence[str]) -> str:
 
 def farm(folder: Folder, specifications: Sequence[str]) -> Report:
     """Make the stand-ins for SPECIFICATIONS, or for the default list, that the farm does not hold yet."""
+    if platform.machine() != "x86_64":
+        raise LabError(
+            f"Stand-ins are made for x86-64 and this machine is {platform.machine()}; with --substitutes=official, "
+            "Guix's own substitute servers are used.",
+            ExitCode.STAND_INS_FAILED,
+        )
     began = time.monotonic()
     report = Report()
     chosen = tuple(specifications) or DEFAULT_SPECIFICATIONS
