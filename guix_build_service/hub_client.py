@@ -175,7 +175,13 @@ def _failure(answer: HTTPResponse) -> GuixSpawnerError:
         return _bad_request(message)
     if answer.code in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}:
         return HubUnavailable("The hub does not answer.", hint="Try again in a minute.")
-    return SessionFailure(message or "The session did not start.", hint="Try again, or look at the build's log.")
+    # What our spawner says of a failed start: a sentence, and what to do about it.
+    sentence, stop, hint = message.partition(". ")
+    if stop:
+        return SessionFailure(f"{sentence}.", hint=hint)
+    return SessionFailure(
+        message or "The session did not start.", hint="Try again; if it stays so, tell the people who run this hub."
+    )
 
 
 def _bad_request(message: str) -> GuixSpawnerError:

@@ -167,6 +167,10 @@ class Manager:
             await self._queue.cancel(build)
         await self._queue.remove_leftovers()
 
+    async def is_whole(self, version: Version) -> bool:
+        """Tell whether all of VERSION is still on this machine; else its environment must be built again."""
+        return await self._queue.is_whole(version)
+
     async def versions(self, environment: EnvironmentId, person: Person) -> list[Version]:
         """Return an environment's versions, newest first."""
         await self.environment(environment, person)
@@ -206,10 +210,12 @@ class Manager:
         return await self._store.environment(environment.id)
 
     async def _version_of(self, environment: Environment, resolved: Resolved) -> Version | None:
-        """Return the newest version of what was RESOLVED, if there is one."""
+        """Return the newest version of what was RESOLVED that sessions can start from, if there is one."""
         wanted = (resolved.commit, environment.subdirectory)
-        versions = await self._store.versions(environment.id)
-        return next((version for version in versions if (version.commit, version.subdirectory) == wanted), None)
+        for version in await self._store.versions(environment.id):
+            if (version.commit, version.subdirectory) == wanted and await self._queue.is_whole(version):
+                return version
+        return None
 
     async def build(self, build: BuildId, person: Person) -> Build:
         """Return one build, for those who see one of its environments.  Raises `NotFound`."""

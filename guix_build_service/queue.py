@@ -213,6 +213,10 @@ class Queue:
         """Return the commit that REF of the repository at URL stands for now, outside of any build."""
         return await self._pipeline.resolve(url, ref)
 
+    async def is_whole(self, version: Version) -> bool:
+        """Tell whether all of VERSION is still on this machine."""
+        return await self._pipeline.is_whole(version)
+
     async def remove_leftovers(self) -> None:
         """Remove the files and roots of deleted environments, also of those that an earlier end of the service left."""
         for removal in await self._store.removals():

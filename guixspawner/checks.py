@@ -10,6 +10,7 @@ from guix_environment import processes
 from guix_environment.errors import SessionFailure
 from guix_environment.identifiers import StorePath
 from guix_environment.processes import Account
+from guix_environment.store_items import all_there
 
 _PROBE = (
     *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--disable-userns"),
@@ -62,12 +63,20 @@ def check_folders(account: Account, *folders: Path) -> None:
             )
 
 
-def check_store(items: Iterable[StorePath]) -> None:
-    """Return when all ITEMS are on this machine.  Blocks for a system call each.  Raises `SessionFailure`."""
-    if not all(os.path.lexists(item) for item in items):
+def check_server_items(items: Iterable[StorePath]) -> None:
+    """Return when all ITEMS of the server profile are on this machine.  Blocks.  Raises `SessionFailure`."""
+    if not all_there(items):
         raise SessionFailure(
-            "A part of this environment is no longer on this machine.",
-            hint="Build it again; its page has a button for that.",
+            "A part of JupyterLab is no longer on this machine.",
+            hint="Whoever runs this installation can build it again with: guix-build-service server-layer",
+        )
+
+
+def check_environment_items(name: str, items: Iterable[StorePath]) -> None:
+    """Return when all ITEMS of the environment called NAME are on this machine.  Blocks.  Raises `SessionFailure`."""
+    if not all_there(items):
+        raise SessionFailure(
+            f"A part of {name} is no longer on this machine.", hint="Its owner can build it again, on its page."
         )
 
 

@@ -19,7 +19,13 @@ from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import launch, session
 from guixspawner.accounts import Homes, Person
-from guixspawner.checks import check_containers, check_folders, check_store, find_bubblewrap
+from guixspawner.checks import (
+    check_containers,
+    check_environment_items,
+    check_folders,
+    check_server_items,
+    find_bubblewrap,
+)
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
 from guixspawner.form import render_form
 from guixspawner.offers import offers_for
@@ -222,7 +228,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         bubblewrap = find_bubblewrap(self.bubblewrap)
         await self._end_leftover()
         await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
-        await asyncio.to_thread(check_store, (*server.closure, *choice.version.closure))
+        await asyncio.to_thread(check_server_items, server.closure)
+        await asyncio.to_thread(check_environment_items, choice.environment.name, choice.version.closure)
         for attempt in range(ATTEMPTS):
             self.port = random_port()
             self._watchers.add(30, f"Starting the container of {choice.title}")
@@ -285,6 +292,20 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.log.error("The session %s did not start: %s", self._log_name, told.replace(self.api_token or "\0", "[token]"))
 
     # What is where
+
+    @property
+    def asked_environment(self) -> str:
+        """The environment that was asked for last, or nothing; for the hub's pages."""
+        try:
+            return parse_options(self.user_options).environment
+        except GuixSpawnerError:
+            return ""
+
+    @property
+    def environment_url(self) -> str:
+        """The page of the environment that was asked for last, or that of all; for the hub's pages."""
+        environment = self.asked_environment
+        return f"{self.service_url}environments/{environment}" if environment else str(self.service_url)
 
     @property
     def _records(self) -> Records:

@@ -18,6 +18,7 @@ from guix_environment.errors import BuildTimeout, InvalidInput, LimitReached
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath, VariableName
 from guix_environment.processes import Completed, run
+from guix_environment.store_items import all_there
 
 LOOK_SECONDS = 0.5
 """How often the growing log is looked at."""
@@ -148,7 +149,7 @@ def _remember(workshop: Workshop, profile: Profile) -> None:
 
 def _known_profile(workshop: Workshop, key: str) -> Profile | None:
     path = workshop.roots.held().get(key)
-    if path is None or not Path(path, "etc/profile").exists():
+    if path is None:
         return None
     try:
         value = read_json(_file(workshop, key))
@@ -157,12 +158,9 @@ def _known_profile(workshop: Workshop, key: str) -> Profile | None:
             return None
         if value["profile"] != path:
             return None
-        return Profile(
-            key,
-            path,
-            tuple(StorePath(item) for item in closure),
-            size,
-            {VariableName(name): str(text) for name, text in variables.items()},
-        )
+        items = tuple(StorePath(item) for item in closure)
+        if not all_there(items):
+            return None
+        return Profile(key, path, items, size, {VariableName(name): str(text) for name, text in variables.items()})
     except (OSError, ValueError, KeyError, InvalidInput):
         return None

@@ -65,6 +65,10 @@ class Pipeline:
         async with self._repositories.held(environment.id):
             return await publish.publish(self.workshop.records, self._git(job), job, made, environment)
 
+    async def is_whole(self, version: Version) -> bool:
+        """Tell whether sessions can start from VERSION: nothing of it was collected or removed since it was built."""
+        return await asyncio.to_thread(publish.is_whole, self.workshop.records, version.environment, version.id)
+
     def withdraw(self, version: Version) -> None:
         """Remove the record of a version that was published and then not kept.  Blocks."""
         remove_folder(self.workshop.records.version_folder(version.environment, version.id))

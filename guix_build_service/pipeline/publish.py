@@ -8,11 +8,12 @@ from guix_build_service.hosts import Reached
 from guix_build_service.model import Environment, Version, now
 from guix_build_service.pipeline.job import Job, Made
 from guix_build_service.pipeline.kernels import remove_folder, write_kernels
-from guix_environment.errors import BuildFailure
+from guix_environment.errors import BuildFailure, NotFound, RecordInvalid
 from guix_environment.files import write_atomically
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import EnvironmentRecord, Records, VersionRecord
 from guix_environment.repository_url import RepositoryUrl
+from guix_environment.store_items import all_there
 
 
 async def publish(records: Records, git: Git, job: Job, made: Made, environment: Environment) -> Version:
@@ -43,6 +44,14 @@ async def publish(records: Records, git: Git, job: Job, made: Made, environment:
         packages=made.manifest.packages.specifications(),
         created=now(),
     )
+
+
+def is_whole(records: Records, environment: EnvironmentId, version: VersionId) -> bool:
+    """Tell whether sessions can start from VERSION: its record can be read, and all its parts are in the store.  Blocks."""
+    try:
+        return all_there(records.read_version(environment, version).closure)
+    except (NotFound, RecordInvalid):
+        return False
 
 
 def write_environment(records: Records, environment: Environment, current: VersionId) -> None:

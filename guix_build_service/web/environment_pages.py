@@ -9,7 +9,7 @@ from guix_build_service.web.api import identified
 from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas import EnvironmentRequest, RollbackRequest
 from guix_build_service.web.sessions import session_of
-from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
+from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused, SessionFailure
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Visibility
 
@@ -128,10 +128,21 @@ class StartForm(EnvironmentPages):
         card = await self.card(environment)
         session = card.session
         if session is None or session.state == "stopping":
-            name: str = await self.start_session(card.detail, {"environment": card.detail.environment.id})
+            try:
+                name: str = await self.start_session(card.detail, {"environment": card.detail.environment.id})
+            except SessionFailure as failure:
+                await self._explain(card, failure)
+                return
         else:
             name = session.name
         self.redirect(self.pending_url(name), status=HTTPStatus.SEE_OTHER)
+
+    async def _explain(self, card: Card, failure: SessionFailure) -> None:
+        """Answer with why the session did not start, and with the button for what helps."""
+        version = card.detail.version
+        incomplete = version is not None and not await self.manager.is_whole(version)
+        self.set_status(failure.status)
+        self.render_page("not_started.html", card=card, failure=failure, incomplete=incomplete)
 
 
 class StopForm(EnvironmentPages):

@@ -54,6 +54,8 @@ class ScriptedPipeline(Pipeline):
         self.commits: dict[str, Commit] = {}
         self.resolved = 0
         self.made = 0
+        self.incomplete: set[VersionId] = set()
+        """Versions of which parts are gone."""
 
     async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
         self.resolved += 1
@@ -76,6 +78,9 @@ class ScriptedPipeline(Pipeline):
         self.workshop.roots.hold(key, PROFILE)
         manifest = ReadManifest(PackageList((Entry("sed"),)), "manifest.scm", "")
         return Made(resolved, manifest, Profile(key, PROFILE, (PROFILE,), 1, {}))
+
+    async def is_whole(self, version: Version) -> bool:
+        return version.id not in self.incomplete
 
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
         version = VersionId.new()

@@ -193,6 +193,24 @@ async def test_a_new_commit_is_a_new_version_and_one_can_go_back(service: Servic
     assert pipeline.made == 3
 
 
+async def test_a_version_of_which_parts_are_gone_is_built_again(service: Service) -> None:
+    installation, pipeline = service
+    manager = installation.manager
+    first = await ready(installation)
+    assert first.version is not None
+    pipeline.incomplete.add(first.version.id)
+    assert not await manager.is_whole(first.version)
+    again = await manager.start_build(first.environment.id, ADA)
+    assert again.state is BuildState.QUEUED
+    assert (await installation.finished(again)).state is BuildState.READY
+    assert pipeline.made == 2
+    current = (await manager.environment(first.environment.id, ADA)).version
+    assert current is not None
+    assert current.id != first.version.id
+    assert (await manager.start_build(first.environment.id, ADA)).version == current
+    assert pipeline.made == 2
+
+
 async def test_what_people_change_is_in_the_record_that_sessions_start_from(service: Service) -> None:
     installation, _ = service
     detail = await ready(installation)

@@ -15,7 +15,14 @@ from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
-from guixspawner.checks import check_containers, check_folders, check_store, find_bubblewrap, first_closed_folder
+from guixspawner.checks import (
+    check_containers,
+    check_environment_items,
+    check_folders,
+    check_server_items,
+    find_bubblewrap,
+    first_closed_folder,
+)
 from guixspawner.launch import launch, listens, until_listening
 from tests.spawner.conftest import PROFILE
 
@@ -148,9 +155,11 @@ async def test_what_the_machine_lacks_is_told() -> None:
 
 
 def test_a_collected_item_is_told() -> None:
-    with pytest.raises(SessionFailure, match="no longer on this machine") as lost:
-        check_store([PROFILE])
-    assert "Build it again" in lost.value.hint
+    with pytest.raises(SessionFailure, match="A part of Plots is no longer on this machine") as lost:
+        check_environment_items("Plots", [PROFILE])
+    assert "build it again" in lost.value.hint
+    with pytest.raises(SessionFailure, match="A part of JupyterLab is no longer on this machine"):
+        check_server_items([PROFILE])
 
 
 def test_a_folder_that_others_cannot_enter_is_found(tmp_path: Path) -> None:

@@ -178,6 +178,26 @@ async def test_a_failure_says_what_happened_and_what_to_do(site: Site) -> None:
     assert again.code == HTTPStatus.SEE_OTHER
 
 
+async def test_a_start_that_fails_says_why_and_offers_what_helps(site: Site) -> None:
+    detail = await site.ready("good", "ada", visibility=Visibility.EVERYONE)
+    address = f"environments/{detail.environment.id}"
+    site.hub.refusal = 500, "A part of good is no longer on this machine. Its owner can build it again, on its page."
+    # To try the same again does not help, and to build it again is the owner's.
+    site.pipeline.whole = False
+    for name, offered, hint in (("ada", [f"{PREFIX}{address}/build"], False), ("eve", [], True)):
+        browser = await site.login(name)
+        answer = await browser.submit(f"{address}/start")
+        assert answer.code == HTTPStatus.INTERNAL_SERVER_ERROR
+        page = Page(answer.body.decode())
+        check(page)
+        assert "A part of good is no longer on this machine." in page.text
+        assert ("Its owner can build it again" in page.text) is hint
+        assert [form["action"] for form in page.all("form")] == offered
+    site.pipeline.whole = True
+    page = Page((await browser.submit(f"{address}/start")).body.decode())
+    assert [form["action"] for form in page.all("form")] == [f"{PREFIX}{address}/start"]
+
+
 async def test_what_belongs_to_others_shows_no_buttons_that_change_it(site: Site) -> None:
     browser = await site.login("eve")
     detail = await site.ready("good", "ada", visibility=Visibility.EVERYONE)
