@@ -26,6 +26,7 @@ configure(
     file_repositories=[examples],
     initial_environments=[{"repo": f"file://{examples / folder}", "name": title} for folder, title in TITLES.items()],
     initial_owner=account.NAME,
+    service_account=account.service_account(),
 )
 
 # A hub that is ended by Ctrl-C takes its sessions along; one that runs as a system service would leave them running.

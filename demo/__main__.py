@@ -69,7 +69,7 @@ def run_inside(settings: Settings) -> int:
 def run_hub(settings: Settings) -> int:
     """Build what sessions need, start the hub, say where it is, and wait for Ctrl-C."""
     build_server_layer(settings)
-    make_examples(settings.state / "examples", (os.geteuid(), os.getegid()))
+    make_examples(settings.state / "examples", account.owner_of_examples())
     hub = Hub(settings)
     try:
         hub.start()
@@ -87,7 +87,13 @@ def run_hub(settings: Settings) -> int:
 def build_server_layer(settings: Settings) -> None:
     """Have Guix build JupyterLab and the tools of every session, where that was not done yet."""
     print("Looking after the server layer (JupyterLab and its tools)…", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "guix_build_service", "server-layer", *service_folders(settings.state)]
+    command = [
+        sys.executable,
+        "-m",
+        "guix_build_service",
+        "server-layer",
+        *service_folders(settings.state, account.service_account()),
+    ]
     if subprocess.run(command, check=False, cwd=CHECKOUT, stdin=subprocess.DEVNULL).returncode:
         raise UnsuitableGround("The server layer could not be built; the lines above say why.")
 

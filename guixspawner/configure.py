@@ -37,6 +37,9 @@ _KEPT = frozenset(
 )
 """What the service gets of the hub's environment beside what every service gets."""
 
+_OF_THE_ACCOUNT = frozenset({"HOME", "LOGNAME", "TMPDIR", "USER", "XDG_CACHE_HOME"})
+"""And what of it is of no use to another account."""
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +54,7 @@ def configure(
     file_repositories: Sequence[Path] = (),
     initial_environments: Sequence[Mapping[str, str]] = (),
     initial_owner: str = "",
+    service_account: str = "",
 ) -> None:
     """Set up the hub of configuration C; called once, from ``jupyterhub_config.py``.
 
@@ -58,6 +62,8 @@ def configure(
     People reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as
     ``host:port``, and FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.
     INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
+    The service, which reads what strangers wrote, runs as SERVICE_ACCOUNT; unless named, as the hub itself.  A hub that
+    runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
 
     What C says already about services, roles and templates is kept, and added to.
     """
@@ -70,32 +76,47 @@ def configure(
     c.JupyterHub.default_url = f"{prefix}services/{SERVICE}/"
     command = [
         *(sys.executable, "-m", "guix_build_service"),
-        *service_folders(state),
+        *service_folders(state, service_account),
         f"--BuildService.initial_owner={initial_owner}",
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
     ]
-    _add(c.JupyterHub, "services", [_service(command, ports["service"])])
+    if service_account:
+        _hand_over(service_account, state / "records", state / "service", roots_folder(service_account).parent)
+    _add(c.JupyterHub, "services", [_service(command, ports["service"], service_account)])
     _let_people_in(c)
 
 
-def service_folders(state: Path) -> tuple[str, ...]:
-    """Return the options by which ``guix-build-service`` finds the folders of the hub that keeps everything in STATE."""
+def service_folders(state: Path, account: str = "") -> tuple[str, ...]:
+    """Return the options by which ``guix-build-service``, run as ACCOUNT, finds the folders of the hub with this STATE."""
     return (
         f"--BuildService.records_folder={state}/records",
         f"--BuildService.service_folder={state}/service",
-        f"--BuildService.roots_folder={roots_folder()}",
+        f"--BuildService.roots_folder={roots_folder(account)}",
     )
 
 
-def roots_folder() -> Path:
-    """Return where our account keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
+def roots_folder(account: str = "") -> Path:
+    """Return where ACCOUNT, or ours, keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
+    return Path("/var/guix/profiles/per-user") / (account or _own_account()) / "guix-build-service"
+
+
+def _own_account() -> str:
     try:
-        account = pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        account = str(os.geteuid())
-    return Path("/var/guix/profiles/per-user") / account / "guix-build-service"
+        return str(os.geteuid())
+
+
+def _hand_over(account: str, *folders: Path) -> None:
+    """Give FOLDERS and what is in them to ACCOUNT, where they belong to another: an earlier start may have had another."""
+    entry = pwd.getpwnam(account)
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            if path.lstat().st_uid != entry.pw_uid:
+                os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
 def _make_folders(state: Path) -> None:
@@ -143,12 +164,14 @@ def _configure_spawner(c: Config, state: Path) -> None:
     spawner.disable_user_config = True
 
 
-def _service(command: list[str], port: int) -> dict[str, object]:
+def _service(command: list[str], port: int, account: str) -> dict[str, object]:
+    kept = _KEPT - _OF_THE_ACCOUNT if account else _KEPT
     return {
+        **({"user": account} if account else {}),
         "name": SERVICE,
         "url": f"http://127.0.0.1:{port}",
         "command": command,
-        "environment": {name: os.environ[name] for name in sorted(_KEPT & os.environ.keys())},
+        "environment": {name: os.environ[name] for name in sorted(kept & os.environ.keys())},
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": list(SERVICE_SCOPES),
         "display": True,

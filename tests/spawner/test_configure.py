@@ -106,3 +106,26 @@ def test_what_the_service_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "SECRET_OF_THE_HUB" not in variables
     assert c.JupyterHub.bind_url == "http://127.0.0.1:8000/hub-of-ours/"
     assert c.JupyterHub.default_url == "/hub-of-ours/services/guix/"
+
+
+def test_a_service_account_gets_what_the_service_needs_and_nothing_of_the_hubs(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another account")
+    monkeypatch.setattr(
+        "guixspawner.configure.roots_folder", lambda account="": state / "roots" / (account or "hub") / "links"
+    )
+    monkeypatch.setenv("HOME", "/root")
+    configured(state)
+    (state / "service" / "service.sqlite").touch()
+    c = configured(state, service_account="nobody")
+    assert service(c)["user"] == "nobody"
+    assert "HOME" not in service(c)["environment"]  # type: ignore[operator]
+    roots = f"--BuildService.roots_folder={state}/roots/nobody/links"
+    assert roots in service(c)["command"]  # type: ignore[operator]
+    assert "nobody" not in c.GuixSpawner.leases_folder
+    theirs = {path.name for path in [*state.iterdir(), *(state / "service").iterdir()] if path.owner() == "nobody"}
+    assert theirs == {"records", "service", "service.sqlite"}
+    assert (state / "service").stat().st_mode & 0o777 == 0o700
+    assert (state / "roots" / "nobody").owner() == "nobody"
