@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from .errors import LabError
 
 DEFAULT_FOLDER = Path("/var/lib/guixlab")
 
@@ -153,11 +156,30 @@ def find_folder(option: str | None) -> Folder:
     return Folder(Path(option or os.environ.get("GUIXLAB") or DEFAULT_FOLDER).absolute())
 
 
+def find_mounts(mount_table: str, tree: str) -> list[str]:
+    """The mount points at and below TREE, in the text of ``/proc/self/mountinfo``."""
+    points = [line.split(" ")[4] for line in mount_table.splitlines() if line]
+    # The kernel writes blanks and the like as three octal digits.
+    plain = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point) for point in points]
+    return [point for point in plain if point == tree or point.startswith(f"{tree}/")]
+
+
 def remove_tree(tree: Path) -> None:
-    """Remove a directory with all that is in it, read-only directories included."""
+    """Remove a directory with all that is in it, read-only directories included; nothing when it is not there.
+
+    Raises LabError, and removes nothing, when something is mounted in it: that is not this folder's to remove.
+    """
+    if not tree.exists():
+        return
+    mounts = find_mounts(Path("/proc/self/mountinfo").read_text(), str(tree.resolve()))
+    if mounts:
+        raise LabError(f"Something is mounted at {mounts[-1]}, so {tree} is not removed; unmount it and try again.")
     for directory, _, _ in os.walk(tree):
         Path(directory).chmod(0o755)
-    shutil.rmtree(tree, ignore_errors=True)
+    try:
+        shutil.rmtree(tree)
+    except OSError as error:
+        raise LabError(f"{tree} cannot be removed: {error}") from error
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .daemons import down
 from .errors import ExitCode, LabError
-from .folder import Folder, read_json, write_atomically
+from .folder import Folder, read_json, remove_tree, write_atomically
 from .host import free_gigabytes, require_root, require_space
 from .packages import DEBIAN_PACKAGES, DEBIAN_SUITE, GUIX_PACKAGES, GUIX_SUITE
 from .processes import end_all, marked
@@ -70,7 +70,9 @@ def bootstrap_command(
     only_files: bool,
 ) -> list[str]:
     """The command that fetches a tree of Debian packages to TARGET; without MIRROR, from mmdebstrap's default."""
-    command = ["mmdebstrap", "--quiet", "--mode=root", f"--include={','.join(packages)}"]
+    # In a mount namespace of its own: whatever happens to it, what it mounts in TARGET is gone when it is.
+    command = ["unshare", "--mount", "--propagation", "slave"]
+    command += ["mmdebstrap", "--quiet", "--mode=root", f"--include={','.join(packages)}"]
     command += ['--aptopt=APT::Install-Recommends "false"']
     # A mirror may be behind: its signatures are checked all the same.
     command += ['--aptopt=Acquire::Check-Valid-Until "false"']
@@ -105,10 +107,11 @@ def _bootstrap(name: str, command: Sequence[str], log: Path) -> None:
 
 def _replace_tree(new: Path, target: Path) -> None:
     old = target.with_name(f"{target.name}.old")
+    remove_tree(old)
     if target.exists():
         target.rename(old)
     new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_tree(old)
 
 
 def _finish_guix(tree: Path) -> None:
@@ -135,7 +138,7 @@ def _make_tree(folder: Folder, name: str, mirror: str | None) -> None:
     new = folder.path / f"{name}.new"
     suite, packages = {"guix": (GUIX_SUITE, GUIX_PACKAGES), "debian": (DEBIAN_SUITE, DEBIAN_PACKAGES)}[name]
     for source in dict.fromkeys((mirror, None)):
-        shutil.rmtree(new, ignore_errors=True)
+        remove_tree(new)
         command = bootstrap_command(suite, packages, new, source, read_proxies(), only_files=name == "debian")
         try:
             _bootstrap("Guix" if name == "guix" else "the stand-ins' files", command, folder.logs / f"provision-{name}.log")
