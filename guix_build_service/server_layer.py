@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down
 from guix_build_service.pipeline.guix import identity, search_path
 from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.server_definitions import build_command, locked_versions, profile_key
@@ -139,19 +140,22 @@ def _make_folders(roots: Path, logs: Path) -> None:
 
 async def _run_build(guix: GuixCommand, command: Sequence[str], log: Path) -> None:
     """Run COMMAND with its output at the end of LOG; raise what went wrong, in words."""
-    with log.open("ab") as file:
-        start = file.tell()
-        ended = await processes.run(
-            command,
-            environment=guix.environment({"GUILE_AUTO_COMPILE": "0"}),
-            timeout=BUILD_SECONDS,
-            output=file.fileno(),
-        )
-    if ended.timed_out:
-        raise BuildTimeout(f"Building the server layer took longer than {BUILD_SECONDS / 60:.0f} minutes.")
-    if not ended.succeeded:
+    for attempt in range(1, ATTEMPTS + 1):
+        with log.open("ab") as file:
+            start = file.tell()
+            ended = await processes.run(
+                command,
+                environment=guix.environment({"GUILE_AUTO_COMPILE": "0"}),
+                timeout=BUILD_SECONDS,
+                output=file.fileno(),
+            )
+        if ended.timed_out:
+            raise BuildTimeout(f"Building the server layer took longer than {BUILD_SECONDS / 60:.0f} minutes.")
+        if ended.succeeded:
+            return
         said = (await asyncio.to_thread(log.read_bytes))[start:].decode(errors="replace")
-        raise failure(said, log)
+        if attempt == ATTEMPTS or not client_broke_down(said):
+            raise failure(said, log)
 
 
 def failure(said: str, log: Path) -> BuildFailure | GuixUnavailable:

@@ -10,7 +10,7 @@ from guix_build_service.logs import LARGEST_LOG, harmless, without_secrets
 from guix_build_service.manifest.canonical import PackageList, environment_key
 from guix_build_service.model import RECIPE_VERSION
 from guix_build_service.pipeline import guix
-from guix_build_service.pipeline.failures import reason
+from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
 from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.progress import ProgressReader
@@ -65,6 +65,17 @@ def forget_profile(workshop: Workshop, key: str) -> None:
 
 
 async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        said = await _failed_attempt(workshop, job, lowered, reporter)
+        if said is None:
+            return
+        if attempt == ATTEMPTS or not client_broke_down(said):
+            raise reason(said, [entry.name for entry in packages.entries])
+        await job.log.say("[Guix's display of its progress broke down; the build goes on.]")
+
+
+async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> str | None:
+    """Run Guix once; return None when it built everything, else what it said."""
     start = job.log.size()
     seconds = workshop.build_seconds
     command = workshop.guix.build(lowered.derivation, max_silent_seconds=workshop.silent_seconds, max_seconds=int(seconds))
@@ -96,9 +107,9 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
             f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",
             hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
         )
-    if not done.succeeded:
-        said = without_secrets(harmless(await asyncio.to_thread(_since, job.log.path, start)))
-        raise reason(said, [entry.name for entry in packages.entries])
+    if done.succeeded:
+        return None
+    return without_secrets(harmless(await asyncio.to_thread(_since, job.log.path, start)))
 
 
 @contextlib.asynccontextmanager

@@ -33,6 +33,20 @@ _NOISE = re.compile(
 )
 
 
+ATTEMPTS = 4
+"""How often Guix is run again after its client alone broke down; what is built by then stays built."""
+
+
+def client_broke_down(log: str) -> bool:
+    """Tell whether Guix's own display of its progress failed, and not the build.
+
+    Guix 1.5.0 reads the daemon's messages block by block (``guix/status.scm``, ``build-event-output-port``); one about a
+    download that is cut in two by the end of a block is not understood, and the client ends with a backtrace when the
+    download does.  The longer the addresses, the likelier: those of wheels are long.
+    """
+    return "Backtrace:" in log and "In guix/status.scm" in log and "(compute-status" in log
+
+
 def reason(log: str, packages: Sequence[str] = ()) -> GuixSpawnerError:
     """Return the error that says why the build, whose LOG's end this is, failed.
 

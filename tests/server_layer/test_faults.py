@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guix_build_service import server_layer
+from guix_build_service.pipeline.failures import ATTEMPTS
 from guix_build_service.server_definitions import definitions_folder
 from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable
@@ -95,3 +96,14 @@ async def test_that_two_at_once_do_not_build_at_once(settings: ServerProfileSett
 
 def test_that_a_profile_without_certificates_has_no_variables_for_them() -> None:
     assert server_layer.certificate_variables(StorePath("/gnu/store/" + "0" * 32 + "-profile")) == {}
+
+
+async def test_that_guix_is_run_again_where_only_its_client_broke_down(
+    settings: ServerProfileSettings, tmp_path: Path
+) -> None:
+    counter = tmp_path / "runs"
+    said = "Backtrace:\nIn guix/status.scm:\n 282:33 (compute-status _ #f)\nguix/ui.scm:920:18: Wrong type argument"
+    put_guix(settings, f"echo >> {counter}; printf '{said}' >&2; exit 1")
+    with pytest.raises(BuildFailure):
+        await ensure_server_profile(settings)
+    assert len(counter.read_text().splitlines()) == ATTEMPTS

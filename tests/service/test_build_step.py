@@ -13,6 +13,7 @@ from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model import BuildState, Progress, Resolved
 from guix_build_service.pipeline import build as step
 from guix_build_service.pipeline import guix
+from guix_build_service.pipeline.failures import ATTEMPTS
 from guix_build_service.pipeline.job import MARK, Job, Workshop
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
 from guix_environment.guix_command import GuixCommand
@@ -151,3 +152,25 @@ async def test_a_strange_answer_is_a_failure_and_not_a_fault(tmp_path: Path, ans
     workshop, job = job_with(tmp_path, f"open(sys.argv[-1], 'w').write({answer!r})")
     with pytest.raises((BuildFailure, GuixUnavailable)):
         await guix.lower(workshop.guix, job, PACKAGES, tmp_path / "names")
+
+
+BROKEN_DOWN = """Backtrace:
+In guix/status.scm:
+   672:15  3 (_ (download-succeeded "/gnu/store/aaa-cffi-2.1.1.whl" "https://example.org/cffi" 217807) #<<build-status>>)
+   282:33  2 (compute-status _ #<<build-status> building: ()> #:current-time _)
+In guix/ui.scm:
+   920:18  0 (_ _)
+
+guix/ui.scm:920:18: In procedure struct-vtable: Wrong type argument in position 1 (expecting struct): #f
+"""
+"""What Guix 1.5.0 said, shortened, when one of the daemon's messages was cut in two."""
+
+
+@pytest.mark.parametrize(("said", "times"), [(BROKEN_DOWN, ATTEMPTS), ("guix build: error: build of `x.drv' failed", 1)])
+async def test_guix_is_run_again_where_only_its_client_broke_down(tmp_path: Path, said: str, times: int) -> None:
+    counter = tmp_path / "runs"
+    script = f"open({str(counter)!r}, 'a').write('x'); print({said!r}); sys.exit(1)"
+    workshop, job = job_with(tmp_path, script)
+    with pytest.raises(BuildFailure):
+        await run_step(workshop, job)
+    assert counter.read_text() == "x" * times
