@@ -164,3 +164,20 @@ def test_a_record_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
     record.write_text("[1]")
     assert read_json(record) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root directory")
+def test_a_machine_that_refuses_containers_is_told_how_to_allow_them(tmp_path: Path) -> None:
+    # The kernel makes no user namespace for whoever lives in a changed root: a real refusal.
+    root = tmp_path / "root"
+    root.mkdir()
+    code = (
+        "import guixlab.host as host\ntry:\n    host.require_user_namespaces()\n"
+        "except host.LabError as error:\n    print(int(error.exit_code), error.message)"
+    )
+    script = 'mount --rbind / "$1" && exec chroot "$1" sh -c \'cd "$1" && exec "$2" -c "$3"\' sh "$2" "$3" "$4"'
+    command = ["unshare", "--mount", "sh", "-ec", script, "sh", str(root), str(CHECKOUT), sys.executable, code]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(str(int(ExitCode.NO_USER_NAMESPACES)))
+    assert "user.max_user_namespaces" in result.stdout
