@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.end_to_end.conftest import PATIENCE, Installation
+from tests.end_to_end.in_browser import log_in, run_all_cells, wait_for_lab
 from tests.git_server import GitServer
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
@@ -45,19 +46,6 @@ def notebook(*cells: str) -> str:
     )
 
 
-def log_in(page: Page, installation: Installation) -> None:
-    page.goto("/")
-    page.get_by_label("Username").fill(installation.name)
-    page.get_by_label("Password").fill(installation.password)
-    page.get_by_role("button", name="Sign in").click()
-
-
-def wait_for_lab(page: Page) -> None:
-    """Return once JupyterLab is on the page and its splash screen is gone."""
-    page.wait_for_url(re.compile(r"/user/.*/lab"))
-    expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=PATIENCE * 1000)
-
-
 def test_from_a_repository_to_a_notebook_and_back(page: Page, installation: Installation, git_server: GitServer) -> None:
     git_server.commit("analysis", {"manifest.scm": MANIFEST, "index.ipynb": notebook(CELL)})
     log_in(page, installation)
@@ -73,10 +61,7 @@ def test_from_a_repository_to_a_notebook_and_back(page: Page, installation: Inst
     wait_for_lab(page)
     expect(page.get_by_role("tab", name="index.ipynb")).to_be_visible()
 
-    # Run sooner, and JupyterLab asks which kernel is meant.
-    expect(page.locator("#jp-main-statusbar")).to_contain_text("Python 3 (ipykernel) | Idle")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all_cells(page, "Python 3 (ipykernel)")
     output = page.locator(".jp-OutputArea-output", has_text="sum 42")
     expect(output).to_be_visible(timeout=PATIENCE * 1000)
     printed = output.inner_text()
