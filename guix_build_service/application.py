@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import pwd
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +30,7 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
 from guix_build_service.store import Store
 from guix_build_service.web.application import make_application, make_server
+from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
 from guix_build_service.web.settings import WebSettings, shared_folder
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.files import read_json, write_json
@@ -305,17 +305,14 @@ def prepare_folder(folder: Path) -> None:
 
 
 def cookie_secret(file: Path) -> bytes:
-    """Return the key that cookies are signed with, made at the first start, so that a restart logs nobody out."""
+    """Return the key that cookies are signed with, made at the first start, so that a restart logs nobody out.
+
+    Raises `SystemExit` with one sentence where the file cannot be trusted with it.
+    """
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_bytes()
-    with os.fdopen(descriptor, "wb") as stream:
-        secret = secrets.token_bytes(32)
-        stream.write(secret)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return secret
+        return read_or_make_secret(file)
+    except (OSError, SecretFileUnsafe) as error:
+        sys.exit(f"guix-build-service: {error}")
 
 
 def listen(server: HTTPServer, address: str) -> None:

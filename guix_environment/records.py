@@ -191,7 +191,7 @@ class Records:
             ref=fields.text("ref"),
             subdirectory=fields.text("subdirectory"),
             profile=fields.checked("profile", StorePath),
-            closure=tuple(StorePath(path) for path in fields.texts("closure")),
+            closure=fields.store_paths("closure"),
             variables=fields.variables("variables"),
             kernels=tuple(fields.kernels("kernels")),
             size=fields.integer("size") or 0,
@@ -224,7 +224,7 @@ class Records:
         return ServerRecord(
             key=fields.text("key"),
             profile=fields.checked("profile", StorePath),
-            closure=tuple(StorePath(path) for path in fields.texts("closure")),
+            closure=fields.store_paths("closure"),
             variables=fields.variables("variables"),
             versions={name: str(version) for name, version in fields.mapping("versions").items()},
         )
@@ -301,6 +301,12 @@ class _Fields:
     def checked(self, field: str, kind: type[_Checked]) -> _Checked:
         try:
             return kind(self.text(field))
+        except InvalidInput as error:
+            raise self._invalid(field) from error
+
+    def store_paths(self, field: str) -> tuple[StorePath, ...]:
+        try:
+            return tuple(StorePath(path) for path in self.texts(field))
         except InvalidInput as error:
             raise self._invalid(field) from error
 

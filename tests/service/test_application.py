@@ -118,6 +118,9 @@ def test_the_key_of_cookies_stays_the_same(tmp_path: Path) -> None:
     secret = cookie_secret(tmp_path / "secret")
     assert len(secret) == 32
     assert cookie_secret(tmp_path / "secret") == secret
+    (tmp_path / "secret").chmod(0o644)
+    with pytest.raises(SystemExit, match="can be read by others"):
+        cookie_secret(tmp_path / "secret")
 
 
 def test_the_hub_s_command_line_is_understood(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_a_damaged_record_is_named_as_such_and_hides_no_other(tmp_path: Path, co
     assert records.environments() == [ENVIRONMENT]
 
 
+def test_a_version_with_anything_but_store_items_is_damaged(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.write_version(ENVIRONMENT.id, VERSION)
+    file = records.version_folder(ENVIRONMENT.id, VERSION.id) / "version.json"
+    file.write_text(file.read_text().replace(f'  "{PROFILE}"', '  "/etc"'))
+    with pytest.raises(RecordInvalid, match="closure"):
+        records.read_version(ENVIRONMENT.id, VERSION.id)
+
+
 def test_who_may_start_an_environment() -> None:
     nobody: frozenset[str] = frozenset()
     assert ENVIRONMENT.may_be_started_by("ada", nobody)
