@@ -1,5 +1,6 @@
 """Run the hub of a demonstration: start it, say when a person can log in, and end all of it again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from demo.ground import check_port
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
 
 PATIENCE = 120
@@ -25,6 +27,7 @@ class Hub:
     def start(self) -> None:
         """Start the hub in a session of its own: Ctrl-C is for us, and we end it in order."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        forget_taken_ports(self.log.parent / "ports.json")
         environment = os.environ | {
             "PORT": str(self.settings.port),
             "STATE": str(self.settings.state),
@@ -64,6 +67,20 @@ class Hub:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def forget_taken_ports(file: Path) -> None:
+    """Remove FILE, the ports that hub, proxy and service had in an earlier run, where another program has one of them now.
+
+    New ones are chosen then.  No session of an earlier run is left that would look for the hub at its old place.
+    """
+    try:
+        for port in json.loads(file.read_text()).values():
+            check_port(port)
+    except FileNotFoundError:
+        return
+    except (UnsuitableGround, ValueError):
+        file.unlink()
 
 
 def _answers(address: str) -> bool:

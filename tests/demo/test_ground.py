@@ -12,6 +12,7 @@ import pytest
 
 from demo.ground import check_port, make_state
 from demo.guix import daemon_answers
+from demo.hub import forget_taken_ports
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
 
 
@@ -50,6 +51,21 @@ def test_a_taken_port_is_named() -> None:
         with pytest.raises(UnsuitableGround, match=f"Port {port} is taken"):
             check_port(port)
     check_port(port)
+
+
+def test_ports_of_an_earlier_run_are_kept_unless_one_was_taken(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    forget_taken_ports(file)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = f'{{"hub": {listener.getsockname()[1]}}}'
+        file.write_text(taken)
+        forget_taken_ports(file)
+        assert not file.exists()
+    file.write_text(taken)
+    forget_taken_ports(file)
+    assert file.read_text() == taken
 
 
 def test_a_state_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
