@@ -304,7 +304,7 @@ def test_a_part_that_was_collected_is_told_and_nothing_stays(hub: RealHub) -> No
     read.write_version(ENVIRONMENT, broken)
     status, text = hub.spawn("kay", {**GIVEN, "version": broken.id})
     assert status == 500
-    assert "Build it again" in json.loads(text)["message"]
+    assert "Its owner can build it again" in json.loads(text)["message"]
     assert not [name for name in leases(hub) if name.startswith("kay.")]
 
 
@@ -331,8 +331,21 @@ def test_a_server_that_ends_at_once_fails_the_start_at_once(records: Path) -> No
         assert TOKEN not in hub.session_log("mia")
 
 
+SLOW_CONTAINER = """
+import os
+import shutil
+from pathlib import Path
+
+slow = Path(os.environ["STATE"]) / "slow-bubblewrap"
+slow.write_text(f'#!/bin/sh\\nsleep 5\\nexec {shutil.which("bwrap")} "$@"\\n')
+slow.chmod(0o755)
+c.GuixSpawner.bubblewrap = str(slow)
+c.GuixSpawner.start_timeout = 1
+"""
+
+
 def test_a_start_that_takes_too_long_leaves_nothing(records: Path) -> None:
-    with running_hub(records, "c.GuixSpawner.start_timeout = 1") as hub:
+    with running_hub(records, SLOW_CONTAINER) as hub:
         assert hub.spawn("nia", GIVEN)[0] == 500
         assert leases(hub) == []
         assert not list(hub.state.glob("sessions/nia/*.json"))
