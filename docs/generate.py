@@ -1,0 +1,251 @@
+"""Write those pages of the reference that say what the code says: the configuration, and the errors.
+
+python docs/generate.py            write them
+python docs/generate.py --check    fail when they are not what they would be
+"""
+
+import inspect
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from traitlets import CaselessStrEnum, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
+from traitlets.config import Config
+
+from guix_build_service.application import BuildService
+from guix_environment import errors
+from guix_environment.errors import GuixSpawnerError
+from guixspawner import configure
+from guixspawner.spawner import GuixSpawner
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+
+COMMAND = "python docs/generate.py"
+
+_CONFIGURATION = """\
+`jupyterhub_config.py` configures everything. One call of `configure` does most of it; what it does not set has the
+default that stands here, and can be set after the call. `STATE` is the folder that `configure` is given, `ACCOUNT`
+the account that the hub runs as."""
+
+_SPAWNER = """\
+In the hub's process: `c.GuixSpawner.grace = 60`. All of [JupyterHub's own
+Spawner](https://jupyterhub.readthedocs.io/en/stable/reference/api/spawner.html) is there too. Its `mem_limit` bounds
+each of a session's folders in memory, and it and `cpu_limit` are told to the session's programs; the kernel does not
+enforce either of them on processes yet."""
+
+_SERVICE = """\
+In the service's own process, which the hub starts. Words of its command configure it, one for each member of a list;
+after the call of `configure`, one more is given by
+
+```python
+c.JupyterHub.services[-1]["command"].append("--BuildService.running_builds=4")
+```
+
+A configuration file of its own is read when `--BuildService.config_file=FILE` is among the words."""
+
+_ERRORS = """\
+What goes wrong has a code. It stands in the API's answers and in failed builds, and stays the same from one release
+to the next; the message beside it is for people and may change. A code that stands below another is a kind of it. The
+status is that of the HTTP answer."""
+
+_ERRORS_ELSEWHERE = """\
+A build that failed keeps its error as its own `error`, and is itself shown with status 200. The refusals of the web
+alone, such as `not-logged-in`, are in [the API](api.md)."""
+
+_STATE = "STATE"
+"""How a page calls the folder that `configure` is given."""
+
+_WORKED_OUT = {
+    ("GuixSpawner", "service_url"): "below the hub's base URL, `services/guix/`",
+}
+"""Defaults that code works out when they are asked for, in words."""
+
+_UNSET = {
+    ("BuildService", "roots_folder"): "`/var/guix/profiles/per-user/ACCOUNT/guix-build-service`",
+    ("BuildService", "database_url"): "`service.sqlite` in `service_folder`",
+    ("BuildService", "address"): "what the hub says",
+    ("BuildService", "config_file"): "none",
+    ("GuixSpawner", "records_folder"): "none; must be set",
+    ("GuixSpawner", "homes_folder"): "none; must be set",
+    ("GuixSpawner", "sessions_folder"): "none; must be set",
+    ("GuixSpawner", "leases_folder"): "none; must be set",
+}
+"""What an empty text stands for, in words."""
+
+
+class Unexplained(Exception):
+    """A part of the code that a page cannot be written from, in one sentence."""
+
+
+def pages() -> Mapping[Path, str]:
+    """Return every generated page: its file, and what belongs into it.  Raises `Unexplained`."""
+    return {REFERENCE / "configuration.md": configuration_page(), REFERENCE / "errors.md": errors_page()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or with ``--check`` say which are out of date; return the exit status."""
+    if list(arguments) not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        wanted = pages()
+    except Unexplained as error:
+        print(error, file=sys.stderr)
+        return 1
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    if arguments:
+        for path in stale:
+            print(f"{path} does not say what the code says; write it anew: {COMMAND}", file=sys.stderr)
+        return bool(stale)
+    for path in stale:
+        path.write_text(wanted[path])
+    return 0
+
+
+# --- the configuration ------------------------------------------------
+
+
+def configuration_page() -> str:
+    """Return the page about everything that can be configured."""
+    given = configured_values()
+    parts = [
+        _heading("Configuration", "the code's own descriptions"),
+        _CONFIGURATION,
+        _configure_section(),
+        _traits_section(GuixSpawner, given, _SPAWNER),
+        _traits_section(BuildService, given, _SERVICE),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def configured_values() -> Mapping[tuple[str, str], str]:
+    """Return what `configure` sets for a hub of its own, by class and name."""
+    c = Config()
+    with tempfile.TemporaryDirectory() as folder:
+        configure.configure(c, state_folder=Path(folder) / _STATE, port=8000)
+    given = {(section, name): str(value) for section in ("GuixSpawner",) for name, value in c[section].items()}
+    for word in c.JupyterHub.services[0]["command"]:
+        if match := re.fullmatch(r"--(\w+)\.(\w+)=(.+)", word):
+            given[match[1], match[2]] = match[3]
+    account = configure.roots_folder().parent.name
+    changes = {
+        f"{folder}/{_STATE}": _STATE,
+        f"/per-user/{account}/": "/per-user/ACCOUNT/",
+        # The digest of the folder, see `configure`.
+        Path(str(c.GuixSpawner.leases_folder)).name: "INSTALLATION",
+    }
+    return {place: _replaced(value, changes) for place, value in given.items()}
+
+
+def _configure_section() -> str:
+    signature = inspect.signature(configure.configure)
+    words = [_parameter(parameter) for parameter in signature.parameters.values()]
+    documentation = inspect.cleandoc(configure.configure.__doc__ or "").replace("``", "`")
+    names = {name.upper(): name for name in signature.parameters}
+    text = re.sub(r"\b[A-Z_]{4,}\b", lambda match: f"`{names[match[0]]}`" if match[0] in names else match[0], documentation)
+    text = re.sub(r"\bC\b", "`c`", text)
+    code = "from guixspawner.configure import configure\n\nconfigure(\n" + "".join(f"    {word},\n" for word in words) + ")"
+    return f"## configure\n\n```python\n{code}\n```\n\n{text}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        return parameter.name
+    if parameter.default is inspect.Parameter.empty:
+        return f'{parameter.name}=Path("/srv/guixspawner")'
+    return f"{parameter.name}={parameter.default!r}"
+
+
+def _traits_section(configurable: type[HasTraits], given: Mapping[tuple[str, str], str], introduction: str) -> str:
+    traits: dict[str, TraitType[object, object]] = configurable.class_own_traits(config=True)
+    entries = [_trait(configurable, name, trait, given) for name, trait in traits.items()]
+    return "\n\n".join([f"## {configurable.__name__}", introduction, *entries])
+
+
+def _trait(
+    configurable: type[HasTraits], name: str, trait: TraitType[object, object], given: Mapping[tuple[str, str], str]
+) -> str:
+    place = configurable.__name__, name
+    explanation = inspect.cleandoc(str(trait.help or ""))
+    if not explanation:
+        raise Unexplained(f"{'.'.join(place)} has no help that says what it is.")
+    facts = {"Type": kind(trait), "Default": _default(place, trait)}
+    if place in given:
+        facts["With `configure`"] = f"`{given[place]}`"
+    listed = "\n".join(f"- {label}: {fact}" for label, fact in facts.items())
+    return f"### {name}\n\n{explanation}\n\n{listed}"
+
+
+def kind(trait: TraitType[object, object]) -> str:
+    """Return of which kind the values of TRAIT are, in words.  Raises `Unexplained`."""
+    match trait:
+        case CaselessStrEnum():
+            return "one of " + ", ".join(f"`{value}`" for value in trait.values or ())
+        case Unicode():
+            return "text"
+        case Integer() | Float():
+            what = "whole number" if isinstance(trait, Integer) else "number"
+            return what if trait.min is None else f"{what}, {trait.min:g} or more"
+        case List():
+            member = getattr(trait, "_trait", None)
+            return f"list; of each member: {kind(member)}" if member else "list"
+        case Dict():
+            return "dictionary; JSON on a command line"
+    raise Unexplained(f"The type of {trait.name} ({type(trait).__name__}) has no words in docs/generate.py.")
+
+
+def _default(place: tuple[str, str], trait: TraitType[object, object]) -> str:
+    if place in _WORKED_OUT:
+        return _WORKED_OUT[place]
+    value = trait.default()
+    if value == "":
+        if place not in _UNSET:
+            raise Unexplained(f"What {'.'.join(place)} is when it is empty has no words in docs/generate.py.")
+        return _UNSET[place]
+    if isinstance(value, list | tuple | dict):
+        return "none" if not value else f"`{value!r}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+# --- the errors ------------------------------------------------
+
+
+def errors_page() -> str:
+    """Return the page about everything that a person is told has gone wrong."""
+    rows = [f"| {'&emsp;' * depth}`{kind.code}` | {kind.status} | {_meaning(kind)} |" for depth, kind in _tree()]
+    table = "\n".join(["| code | status | meaning |", "| --- | --- | --- |", *rows])
+    parts = [_heading("Errors", "`guix_environment/errors.py`"), _ERRORS, table, _ERRORS_ELSEWHERE]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tree(parent: type[GuixSpawnerError] = GuixSpawnerError, depth: int = 0) -> Iterator[tuple[int, type[GuixSpawnerError]]]:
+    """Yield every kind of error below PARENT with its depth, in the order of the file."""
+    for error in vars(errors).values():
+        if isinstance(error, type) and error.__bases__ == (parent,):
+            yield depth, error
+            yield from _tree(error, depth + 1)
+
+
+def _meaning(error: type[GuixSpawnerError]) -> str:
+    if not error.__doc__:
+        raise Unexplained(f"{error.__name__} has no sentence that says what it means.")
+    return " ".join(inspect.cleandoc(error.__doc__).split())
+
+
+# --- both ------------------------------------------------
+
+
+def _heading(title: str, source: str) -> str:
+    return f"<!-- Written from {source} by `{COMMAND}`; do not change it here. -->\n\n# {title}"
+
+
+def _replaced(text: str, changes: Mapping[str, str]) -> str:
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
