@@ -14,8 +14,10 @@ except ImportError:
     SpawnException = None
 
 
-def for_the_hub(failure: GuixSpawnerError) -> HTTPError:
+def for_the_hub(failure: GuixSpawnerError, page: str = "") -> HTTPError:
     """Return FAILURE as an error that the hub's pages and API relay: its sentence, its hint and its status.
+
+    Pages also show a link to PAGE, that of the environment which it is about.
 
     What was refused is told apart from what broke, where the hub does so in its log and metrics.
     """
@@ -27,7 +29,10 @@ def for_the_hub(failure: GuixSpawnerError) -> HTTPError:
         error = HTTPError(failure.status, text)
     # Read by the hub's `format_exception`; the same words on the form, on the page of a failed start and in the log.
     error.jupyterhub_message = text
-    error.jupyterhub_html_message = "<br>".join(escape(part) for part in (failure.message, failure.hint) if part)
+    lines = [escape(part) for part in (failure.message, failure.hint) if part]
+    if page:
+        lines.append(f'<a class="alert-link" href="{escape(page)}">To the environment</a>')
+    error.jupyterhub_html_message = "<br>".join(lines)
     assert isinstance(error, HTTPError)
     return error
 

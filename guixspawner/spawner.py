@@ -168,7 +168,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await self._end(grace=0)
             if isinstance(error, GuixSpawnerError):
                 self._log_failure(error)
-                raise for_the_hub(error) from error
+                raise for_the_hub(error, self._environment_url) from error
             raise
         finally:
             self._starting = False
@@ -302,10 +302,10 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             return ""
 
     @property
-    def environment_url(self) -> str:
-        """The page of the environment that was asked for last, or that of all; for the hub's pages."""
+    def _environment_url(self) -> str:
+        """The page of the environment that was asked for last, or nothing."""
         environment = self.asked_environment
-        return f"{self.service_url}environments/{environment}" if environment else str(self.service_url)
+        return f"{self.service_url}environments/{environment}" if environment else ""
 
     @property
     def _records(self) -> Records:

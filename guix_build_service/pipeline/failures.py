@@ -94,7 +94,7 @@ def _cause(text: str) -> tuple[str, str]:
     if _MISMATCH.search(text):
         return "and what was downloaded is not what Guix expects", other
     if _DOWNLOAD.search(text):
-        return "which could not be downloaded", f"Try again later, when the servers answer. {other}"
+        return "which could not be downloaded", f"Try again later, when the servers answer. Or l{other[1:]}"
     if _ENDED.search(text):
         return "which was ended from outside", "Build it again."
     if match := _STATUS.search(text):

@@ -37,8 +37,18 @@ def test_an_environment_that_was_collected_can_be_built_again(
     log_in(page, installation)
     page.get_by_role("button", name="Start Lost").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Lost did not start")
-    expect(page.get_by_role("alert")).to_have_text("A part of Lost is no longer on this machine.")
-    page.goto(f"/hub/user/{quiet.name}/lost-{identifier}/")
+    expect(page.get_by_role("alert")).to_have_text(
+        "A part of Lost is no longer on this machine. Build it again, then start it."
+    )
+    # The hub's own pages lead to where that is done.
+    page.goto(f"/hub/spawn-pending/{quiet.name}/lost-{identifier}")
+    expect(page.get_by_role("alert")).to_contain_text("Its owner can build it again")
+    page.get_by_role("link", name="To the environment").click()
+    expect(page.get_by_role("button", name="Build again Lost")).to_be_visible()
+    page.goto(f"/hub/spawn/{quiet.name}/another?opt-environment={identifier}")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("A part of Lost is no longer on this machine.")
+    expect(page.get_by_role("link", name="To the environment")).to_be_visible()
     page.goto("/services/guix/")
     page.get_by_role("button", name="Start Lost").click()
     page.get_by_role("button", name="Build it again").click()

@@ -74,6 +74,10 @@ def test_a_failure_is_shown_in_its_own_words() -> None:
         assert error.jupyterhub_message == " ".join(filter(None, (failure.message, failure.hint)))  # type: ignore[attr-defined]
     html = for_the_hub(InvalidOptions("No <such> thing.", hint="Try & see.")).jupyterhub_html_message  # type: ignore[attr-defined]
     assert html == "No &lt;such&gt; thing.<br>Try &amp; see."
+    linked = for_the_hub(SessionFailure("Broken."), '/services/guix/"x')
+    assert linked.jupyterhub_message == "Broken."  # type: ignore[attr-defined]
+    html = linked.jupyterhub_html_message  # type: ignore[attr-defined]
+    assert html == 'Broken.<br><a class="alert-link" href="/services/guix/&quot;x">To the environment</a>'
 
 
 def test_a_link_is_no_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
