@@ -47,6 +47,7 @@ class Installation:
     output: list[str] = field(default_factory=list)
     examples: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The environments that were there as soon as somebody could log in for the first time, by name."""
+    began: float = field(default_factory=time.time)
     process: subprocess.Popen[str] = field(init=False)
 
     def start(self) -> float:
@@ -206,7 +207,9 @@ def keep_logs(folder: Path, installation: Installation) -> None:
     for part in ("hub", "service", "sessions"):
         for log in (installation.state / part).rglob("*.log*"):
             shutil.copy(log, folder / f"{part}-{'-'.join(log.relative_to(installation.state / part).parts)}")
-    guix_logs = Path("/var/log/guix")
-    if guix_logs.is_dir():
-        shutil.copytree(guix_logs, folder / "guix", dirs_exist_ok=True)
+    for log in Path("/var/log/guix").rglob("*"):
+        # Guix keeps those of every build there ever was.
+        if log.is_file() and log.stat().st_mtime >= installation.began:
+            (folder / "guix").mkdir(exist_ok=True)
+            shutil.copy(log, folder / "guix" / "".join(log.relative_to("/var/log/guix").parts[-2:]))
     print(f"What this test left is in {folder}")
