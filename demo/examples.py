@@ -12,7 +12,7 @@ FOLDERS = CHECKOUT / "examples"
 TITLES = {
     "python-plot": "A plot in Python",
     "r-plot": "A plot in R",
-    "broken-manifest": "A manifest that cannot be built",
+    "broken-manifest": "Mistyped packages",
 }
 """The folders that are examples, and what their environments are called."""
 

@@ -9,7 +9,7 @@ from tests.end_to_end.rest import Client
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 
-PYTHON, R, BROKEN = "A plot in Python", "A plot in R", "A manifest that cannot be built"
+PYTHON, R, BROKEN = "A plot in Python", "A plot in R", "Mistyped packages"
 
 
 def test_the_examples_are_there_at_once(installation: Installation) -> None:
