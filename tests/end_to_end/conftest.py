@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.end_to_end import rest
 from tests.end_to_end.rest import Client
-from tests.end_to_end.traces import processes_of
+from tests.end_to_end.traces import processes_of, roots_folders
 from tests.git_server import GitServer, serve_git
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,8 @@ def installation(git_server: GitServer, plain_server: str) -> Iterator[Installat
     finally:
         running.interrupt()
         left = processes_of(state)
-        shutil.rmtree(state)
+        for folder in (state, *roots_folders(state)):
+            shutil.rmtree(folder)
         assert not left, left
 
 

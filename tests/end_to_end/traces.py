@@ -31,13 +31,18 @@ class Traces:
 def traces_of(state: Path) -> Traces:
     """Return the traces of the installation that keeps everything in STATE."""
     records = state / "records" / "environments"
-    service = hashlib.sha256(str(state / "service").encode()).hexdigest()[:12]
     return Traces(
         records=frozenset(str(path) for pattern in ("*", "*/versions/*") for path in records.glob(pattern)),
-        roots=frozenset(str(path) for path in ROOTS.glob(f"*/guix-build-service/environments/{service}/*")),
+        roots=frozenset(str(path) for folder in roots_folders(state) for path in folder.iterdir()),
         jobs=frozenset(str(path) for path in (state / "service" / "builds").glob("*")),
         processes=processes_of(state),
     )
+
+
+def roots_folders(state: Path) -> list[Path]:
+    """Return the folders of the links that keep what the installation's environments are made of."""
+    service = hashlib.sha256(str(state / "service").encode()).hexdigest()[:12]
+    return list(ROOTS.glob(f"*/guix-build-service/environments/{service}"))
 
 
 def processes_of(state: Path) -> frozenset[ProcessIdentity]:
