@@ -34,7 +34,10 @@ def main() -> int:
         check_ground(settings)
         adopt_orphans()
         try:
-            return run_hub(settings) if guix.has_guix() else run_inside(settings)
+            if not guix.has_guix():
+                return run_inside(settings)
+            guix.warn_of_holes()
+            return run_hub(settings)
         finally:
             _ignore_interrupts()
             end_descendants()

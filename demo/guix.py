@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.settings import CHECKOUT, UnsuitableGround
+from guixlab.holes import known_holes
 
 DAEMON_SOCKET = Path("/var/guix/daemon-socket/socket")
 """Where Guix's own installer has its daemon listen."""
@@ -30,6 +31,14 @@ def has_guix() -> bool:
             "This machine has Guix, but its daemon does not answer; start it, as with `systemctl start guix-daemon`."
         )
     return True
+
+
+def warn_of_holes() -> None:
+    """Tell the person when this machine's Guix is a release with published vulnerabilities."""
+    told = subprocess.run(["guix", "--version"], check=False, capture_output=True, text=True, timeout=60).stdout
+    # "guix (GNU Guix) 1.5.0"; a Guix that was pulled tells its commit there.
+    if warning := known_holes(told.partition("\n")[0].rpartition(" ")[2]):
+        print(warning, file=sys.stderr, flush=True)
 
 
 def daemon_answers(path: Path, seconds: float = 10) -> bool:

@@ -13,6 +13,7 @@ from .contents import Choice, read_choice
 from .enter import enter
 from .errors import ExitCode, LabError
 from .folder import Contents, Folder, find_folder
+from .holes import known_holes
 from .host import install_host, require_user_namespaces
 from .processes import end_as
 from .provision import guix_version, provision
@@ -55,16 +56,6 @@ def describe(record: daemons.KeeperRecord) -> str:
     if record.contents is Contents.OFFICIAL:
         return "packages come from Guix's own substitute servers."
     return f"Guix's substitute servers are not used; packages are stand-ins (port {record.port}), see guixlab/README.md."
-
-
-def known_holes(version: str) -> str:
-    """A warning for a Guix with published vulnerabilities, or an empty text."""
-    if not version.startswith(("0.", "1.0", "1.1", "1.2", "1.3", "1.4", "1.5.0")):
-        return ""
-    return (
-        f"warning: Guix {version} has published vulnerabilities in `guix substitute` (mended upstream in commit "
-        "897832f); use it to try things out, not to serve people."
-    )
 
 
 def _install_host(folder: Folder, options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.ground import check_port, make_state
-from demo.guix import daemon_answers
+from demo.guix import daemon_answers, has_guix, warn_of_holes
 from demo.hub import forget_taken_ports
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
 
@@ -122,6 +122,64 @@ def test_make_run_ends_with_one_line_and_no_traceback(settings: dict[str, str], 
     assert done.stdout == ""
     assert done.stderr.startswith(sentence)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("whoever is not root gets the sentence about that first")
+    environment = os.environ | {"PORT": "18999", "STATE": str(tmp_path / "state"), "LEAST_FREE": "1000000"}
+    command = [sys.executable, "-m", "demo"]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "1e+06 GB" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def put_guix(folder: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "guix").write_text(f"#!/bin/sh\necho 'guix (GNU Guix) {version}'\n")
+    (folder / "guix").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_a_guix_whose_daemon_does_not_answer_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_guix(tmp_path, "1.5.0", monkeypatch)
+    monkeypatch.setattr("demo.guix.DAEMON_SOCKET", tmp_path / "nobody-listens")
+    with pytest.raises(UnsuitableGround, match="its daemon does not answer; start it"):
+        has_guix()
+
+
+@pytest.mark.parametrize(("version", "warned"), [("1.5.0", True), ("1.4.0", True), ("230aa373f31", False), ("1.6.0", False)])
+def test_a_guix_with_known_holes_gets_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], version: str, warned: bool
+) -> None:
+    put_guix(tmp_path, version, monkeypatch)
+    warn_of_holes()
+    said = capsys.readouterr().err
+    assert (f"Guix {version} has published vulnerabilities" in said) is warned
+    assert len(said.splitlines()) == warned
+
+
+def test_the_machine_is_not_touched_without_root_and_without_sudo(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    for name in ("dirname", "id", "sh"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-s", "run"],
+        cwd="/",
+        # From standard input: the checkout may lie where nobody else can read.
+        input=(CHECKOUT / "tools/prepare-machine").read_text().replace('cd "$(dirname "$0")/.."', ""),
+        env={"PATH": str(tmp_path)},
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "This needs root: run it as root, or install sudo and be allowed to use it.\n"
 
 
 def test_make_run_without_root_says_so() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guixlab.__main__ import known_holes
+from guixlab.holes import known_holes
 from guixlab.contents import Choice, answers, official_addresses, read_choice
 from guixlab.daemons import KeeperRecord, render_access_list
 from guixlab.errors import ExitCode, LabError
