@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from guixlab.holes import known_holes
 from guixlab.contents import Choice, answers, official_addresses, read_choice
 from guixlab.daemons import KeeperRecord, render_access_list
 from guixlab.errors import ExitCode, LabError
 from guixlab.folder import Folder, read_json, write_atomically
+from guixlab.holes import known_holes
 from guixlab.host import free_gigabytes, require_space
 from guixlab.machine import daemon_answers
 from guixlab.packages import DEBIAN_PACKAGES, GUIX_PACKAGES
