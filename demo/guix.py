@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,12 +9,10 @@ from pathlib import Path
 
 from demo.settings import CHECKOUT, UnsuitableGround
 from guixlab.holes import known_holes
+from guixlab.machine import socket_answers
 
 DAEMON_SOCKET = Path("/var/guix/daemon-socket/socket")
 """Where Guix's own installer has its daemon listen."""
-
-_HELLO, _ANSWER = 0x6E697863, 0x6478696F
-"""The two numbers that open a conversation with the daemon (``guix/store.scm``, ``%worker-magic-1`` and ``-2``)."""
 
 
 def has_guix() -> bool:
@@ -26,7 +22,7 @@ def has_guix() -> bool:
     """
     if shutil.which("guix") is None:
         return False
-    if not daemon_answers(DAEMON_SOCKET):
+    if not socket_answers(DAEMON_SOCKET):
         raise UnsuitableGround(
             "This machine has Guix, but its daemon does not answer; start it, as with `systemctl start guix-daemon`."
         )
@@ -39,19 +35,6 @@ def warn_of_holes() -> None:
     # "guix (GNU Guix) 1.5.0"; a Guix that was pulled tells its commit there.
     if warning := known_holes(told.partition("\n")[0].rpartition(" ")[2]):
         print(warning, file=sys.stderr, flush=True)
-
-
-def daemon_answers(path: Path, seconds: float = 10) -> bool:
-    """Tell whether a build daemon listens on the socket PATH and greets us within so many SECONDS."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(seconds)
-            connection.connect(str(path))
-            connection.sendall(struct.pack("<Q", _HELLO))
-            answer = connection.recv(8, socket.MSG_WAITALL)
-    except OSError:
-        return False
-    return len(answer) == 8 and struct.unpack("<Q", answer)[0] == _ANSWER
 
 
 class FolderGuix:

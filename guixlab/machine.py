@@ -86,14 +86,19 @@ def run_guile(folder: Folder, machine: MachineFolder, script: str, *arguments: s
 
 def daemon_answers(machine: MachineFolder, timeout: float = ANSWER_SECONDS) -> bool:
     """Whether a daemon greets back on the machine's socket within TIMEOUT seconds."""
+    return socket_answers(machine.socket, timeout)
+
+
+def socket_answers(path: Path, timeout: float = ANSWER_SECONDS) -> bool:
+    """Whether a build daemon greets back on the socket PATH within TIMEOUT seconds."""
     # A socket's address has room for 107 bytes; a folder's path may be longer.
-    directory = os.open(machine.socket.parent, os.O_PATH | os.O_DIRECTORY) if machine.socket.parent.is_dir() else -1
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY) if path.parent.is_dir() else -1
     if directory < 0:
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
-            connection.connect(f"/proc/self/fd/{directory}/{machine.socket.name}")
+            connection.connect(f"/proc/self/fd/{directory}/{path.name}")
             connection.sendall(struct.pack("<Q", CLIENT_GREETING))
             answer = connection.recv(8, socket.MSG_WAITALL)
     except OSError:

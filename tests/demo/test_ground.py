@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from demo.ground import check_port, make_state
-from demo.guix import daemon_answers, has_guix, warn_of_holes
+from demo.guix import has_guix, warn_of_holes
 from demo.hub import forget_taken_ports
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
+from guixlab.machine import socket_answers
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_only_what_greets_as_the_daemon_does_is_one(tmp_path: Path, answer: byte
 
         thread = threading.Thread(target=greet)
         thread.start()
-        assert daemon_answers(path) is is_daemon
+        assert socket_answers(path) is is_daemon
         thread.join()
 
 
@@ -101,8 +102,8 @@ def test_a_daemon_that_says_nothing_does_not_answer(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()
-        assert not daemon_answers(tmp_path / "socket", seconds=0.2)
-    assert not daemon_answers(tmp_path / "nothing")
+        assert not socket_answers(tmp_path / "socket", timeout=0.2)
+    assert not socket_answers(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
