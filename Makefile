@@ -26,6 +26,7 @@ lint: development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/generate.py tools/with_guix.py tools/update_server_layer.py
 	$(BIN)/lint-imports
 	$(BIN)/djlint --check --lint share/templates
 	$(BIN)/python tools/update_server_layer.py --check

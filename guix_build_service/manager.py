@@ -229,9 +229,9 @@ class Manager:
         raise NotFound("There is no such build.")
 
     async def cancel(self, build: BuildId, person: Person) -> Build:
-        """Stop a build and end its processes.  Raises `NotFound`, `Refused`; a finished build stays as it is.
+        """Stop a build and end its processes; a finished build stays as it is.
 
-        Where others wait for the same build, the person's own environments stop waiting and the build goes on.
+        Raises `NotFound`, and `Refused` also where others wait for the same build.
         """
         found = await self.build(build, person)
         if found.state.is_final:
