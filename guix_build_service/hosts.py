@@ -132,7 +132,8 @@ class Hosts:
             f"There is no host named {host}.", hint="Check the address: paste it from the forge's page of the repository."
         )
         try:
-            texts = await asyncio.wait_for(self._resolver(host, port), RESOLUTION_SECONDS)
+            async with asyncio.timeout(RESOLUTION_SECONDS):
+                texts = await self._resolver(host, port)
             addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in dict.fromkeys(texts)]
         except (OSError, ValueError, TimeoutError):
             raise unknown from None

@@ -271,7 +271,8 @@ class Manager:
                 if found.state.is_final:
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await changed.wait()
 
     async def _piece(self, build: BuildId, position: int, *, finished: bool) -> LogText:
         return await asyncio.to_thread(self._logs.read, build, position, finished=finished)

@@ -103,8 +103,10 @@ class Queue:
 
     async def _dispatch(self) -> None:
         while True:
+            # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when there is news at that moment.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
             self._news.clear()
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):

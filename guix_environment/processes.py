@@ -152,7 +152,9 @@ async def run(
     reading = asyncio.gather(_keep(process.stdout, limit), _keep(process.stderr, limit), _give(process.stdin, given))
     timed_out = False
     try:
-        await asyncio.wait_for(process.wait(), timeout)
+        # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when the process ends at that moment.
+        async with asyncio.timeout(timeout):
+            await process.wait()
     except TimeoutError:
         timed_out = True
     finally:
@@ -192,11 +194,14 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.shield(process.wait()), GRACE)
-        except (TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(GRACE):
+                await process.wait()
+        except (TimeoutError, asyncio.CancelledError) as reason:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+            if isinstance(reason, asyncio.CancelledError):
+                raise
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

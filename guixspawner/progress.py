@@ -49,7 +49,8 @@ class StartProgress:
             if self.ended:
                 return
             try:
-                await asyncio.wait_for(changed.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await changed.wait()
             except TimeoutError:
                 waited += patience
                 progress += max(0, 90 - progress) // 3

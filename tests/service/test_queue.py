@@ -284,3 +284,12 @@ async def test_a_database_that_fails_for_a_while_stops_nothing_for_good(
             while await state_of(service, build) is not BuildState.READY:
                 await asyncio.sleep(0.05)
         assert pipeline.made == 2
+
+
+async def test_the_queue_stops_also_where_there_is_news_at_that_moment(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, _):
+        await asyncio.sleep(0.1)  # it waits for news by now
+        service.queue.notice()
+        stopping = asyncio.create_task(service.queue.stop())
+        done, _ = await asyncio.wait([stopping], timeout=20)
+        assert done == {stopping}
