@@ -24,6 +24,10 @@ class Account:
 
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
+    """Further groups; a process of this account is in no others."""
+    subordinate: bool = False
+    """Whether it is a number that a hub without root's rights may only give away by ``newuidmap`` (subuid(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ async def run(
         start_new_session=True,
         user=account.uid if account else None,
         group=account.gid if account else None,
-        extra_groups=[] if account else None,
+        extra_groups=account.groups if account else None,
     )
     reading = asyncio.gather(_keep(process.stdout, limit), _keep(process.stderr, limit), _give(process.stdin, given))
     timed_out = False
@@ -167,8 +171,7 @@ async def run(
 
 def _unless_own(account: Account | None) -> Account | None:
     """Return None for the account we already are: an unprivileged process may not even ask to become itself."""
-    own = Account(os.geteuid(), os.getegid())
-    return None if account == own else account
+    return None if account and (account.uid, account.gid) == (os.geteuid(), os.getegid()) else account
 
 
 async def _keep(stream: asyncio.StreamReader | None, limit: int) -> bytes:
@@ -231,5 +234,5 @@ async def start(
         pass_fds=tuple(pass_descriptors),
         user=account.uid if account else None,
         group=account.gid if account else None,
-        extra_groups=[] if account else None,
+        extra_groups=account.groups if account else None,
     )

@@ -43,7 +43,7 @@ def test_a_home_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     assert ada.home.stat().st_mode & 0o777 == 0o700
     assert ada.home.stat().st_uid == ada.account.uid
     assert homes.person("ada") == ada
-    assert [entry.name for entry in (tmp_path / "homes").iterdir()] == ["ada"]
+    assert [entry.name for entry in (tmp_path / "homes").iterdir() if not entry.name.startswith(".highest-")] == ["ada"]
 
 
 @as_root
@@ -62,6 +62,24 @@ def test_a_number_is_not_given_again(tmp_path: Path) -> None:
     bob = homes.person("bob")
     homes.person("ada").home.rmdir()
     assert homes.person("cyd").account.uid == bob.account.uid + 1
+
+
+@as_root
+def test_the_number_of_who_left_last_is_not_given_again(tmp_path: Path) -> None:
+    homes = Homes(tmp_path, range(70000, 70010))
+    homes.person("ada")
+    homes.person("bob").home.rmdir()
+    assert homes.person("cyd").account.uid == 70002
+
+
+@as_root
+def test_a_damaged_record_of_numbers_gives_nobody_a_number(tmp_path: Path) -> None:
+    homes = Homes(tmp_path, range(70000, 70010))
+    homes.person("ada")
+    (tmp_path / ".highest-70000.json").write_text("{")
+    with pytest.raises(SessionFailure, match="cannot be read"):
+        homes.person("bob")
+    assert homes.person("ada").account.uid == 70000
 
 
 @as_root
