@@ -1,18 +1,35 @@
-"""What a container is made of, and the arguments by which Bubblewrap makes it.
+"""What a container is made of, and the order by which the launcher makes it.
 
 Everything here is pure: a frozen plan in, words out.  A container sees of the store what is in the plan and nothing else,
-has its own processes, users, host name and inter-process communication, and keeps the machine's network.  The words are
-handed to ``bwrap --args FD`` so that no variable's value is ever on a command line (bwrap(1)).
+and has its own processes, users, host name, inter-process communication and, unless the plan says otherwise, network.
+The words go over a socket, so that no variable's value is ever on a command line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from guix_environment.errors import InvalidInput
 from guix_environment.identifiers import StorePath
+from guix_environment.launcher import messages
 
-MOST_ARGUMENTS = 9000
-"""Words that Bubblewrap reads (``MAX_ARGS`` in its ``bubblewrap.c``)."""
+STORE = "/gnu/store"
+
+INSIDE = 1000
+"""The number of a container's one account and of its group, as seen from within."""
+
+_DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
+_STANDARD = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_NAMESPACES = ("ipc", "mount", "pid", "user", "uts")
+
+
+class Network(Enum):
+    """Which network a container sees."""
+
+    OWN = "own"
+    """One of its own, with a loopback interface and what is added to it."""
+    HOST = "host"
+    """The machine's, with all that listens on its loopback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,79 +82,84 @@ class ContainerPlan:
     variables: Mapping[str, str]
     """The whole environment of the command."""
     host_name: str
+    network: Network = Network.OWN
     mounts: tuple[Mount, ...] = ()
     temporary_folders: tuple[TemporaryFolder, ...] = ()
     files: tuple[PlacedFile, ...] = ()
     links: tuple[Link, ...] = ()
     shared_memory: int | None = field(default=None)
     """Most bytes in ``/dev/shm``."""
-    uid: int = 1000
-    """The number by which the container's one account knows itself."""
-    gid: int = 1000
+    filter: bytes = b""
+    """A seccomp program for everything in it (`guix_environment.system_call_filter`), or nothing."""
 
 
-def bubblewrap_options(plan: ContainerPlan, descriptors: Sequence[int]) -> tuple[str, ...]:
-    """Return Bubblewrap's options for PLAN, without the command.
+def division(network: Network, groups: tuple[int, ...] = ()) -> bytes:
+    """Return the request for a first process in namespaces of its own.
 
-    DESCRIPTORS are open files to read the contents of ``plan.files`` from, in their order.  Raises `InvalidInput` when there
-    are more words than Bubblewrap takes or one that cannot be handed over.
+    GROUPS are the machine's numbers of the groups that the account has beside its own, for a hub that may give any.
     """
-    words = [*_isolation(plan), *_file_system(plan, descriptors), *_environment(plan)]
-    if any("\0" in word for word in words):
-        raise InvalidInput("A part of the container's plan holds a zero byte.")
-    if len(words) > MOST_ARGUMENTS:
-        raise InvalidInput(
-            f"The environment has {len(plan.store_items)} parts, more than a container can be made of.",
-            hint="Ask for fewer packages.",
-        )
-    return tuple(words)
+    namespaces = (*_NAMESPACES, "network") if network is Network.OWN else _NAMESPACES
+    return messages.message(messages.join(b"%d" % group for group in groups), *map(str.encode, namespaces))
 
 
-def encode(options: Sequence[str]) -> bytes:
-    """Return OPTIONS in the form that ``bwrap --args`` reads."""
-    return b"".join(word.encode() + b"\0" for word in options)
+def order(plan: ContainerPlan) -> bytes:
+    """Return the order that turns a first process into PLAN's container.
+
+    Raises `InvalidInput` for a part that cannot be handed over.
+    """
+    words = [[_bytes(word) for word in operation] for operation in operations(plan)]
+    variables = [word for pair in sorted(plan.variables.items()) for word in map(_bytes, pair)]
+    settings = (f"{INSIDE}", f"{INSIDE}", plan.host_name, plan.directory, plan.network.value)
+    return messages.message(
+        messages.join((*map(_bytes, settings), plan.filter)),
+        messages.join(map(_bytes, plan.command)),
+        messages.join(variables),
+        *map(messages.join, words),
+    )
 
 
-def _isolation(plan: ContainerPlan) -> list[str]:
-    return [
-        "--unshare-user",
-        "--unshare-pid",
-        "--unshare-ipc",
-        "--unshare-uts",
-        "--unshare-cgroup-try",
-        # A namespace of its own inside would open the kernel's less tried parts to whatever a notebook runs.
-        "--disable-userns",
-        *("--uid", str(plan.uid)),
-        *("--gid", str(plan.gid)),
-        *("--hostname", plan.host_name),
-        # Away from the hub's terminal, into which it could otherwise type.
-        "--new-session",
-        "--as-pid-1",
-    ]
+def operations(plan: ContainerPlan) -> Iterator[tuple[str | bytes, ...]]:
+    """Yield what makes PLAN's file system, in the words of `guix_environment.launcher.file_system`.
 
-
-def _file_system(plan: ContainerPlan, descriptors: Sequence[int]) -> list[str]:
-    """Folders first, then what lies in them, and the root closed last; a later one covers an earlier one."""
-    words = ["--proc", "/proc", "--dev", "/dev"]
-    if plan.shared_memory is not None:
-        words += ["--perms", "1777", "--size", str(plan.shared_memory), "--tmpfs", "/dev/shm"]  # noqa: S108 - the container's own
-    for item in plan.store_items:
-        words += ["--ro-bind", item, item]
+    Folders first, then what lies in them, and the root closed last; a later one covers an earlier one.
+    """
+    yield "proc", "/proc", ""
+    if plan.network is Network.OWN:
+        # The kernel shows its devices to whoever owns the network, and to nobody else.
+        yield "sysfs", "/sys", ""
+    yield from _devices(plan.shared_memory)
+    yield "items", STORE, *plan.store_items
     for folder in plan.temporary_folders:
-        size = [] if folder.size is None else ["--size", str(folder.size)]
-        words += ["--perms", f"{folder.mode:04o}", *size, "--tmpfs", folder.target]
+        yield "tmpfs", folder.target, _options(folder.mode, folder.size)
     for mount in plan.mounts:
-        kind = ("--bind" if mount.writable else "--ro-bind") + ("-try" if mount.optional else "")
-        words += [kind, mount.source, mount.target]
-    for file, descriptor in zip(plan.files, descriptors, strict=True):
-        words += ["--perms", f"{file.mode:04o}", "--file", str(descriptor), file.target]
+        yield "bind", mount.source, mount.target, "rw" if mount.writable else "ro", "optional" if mount.optional else ""
+    for file in plan.files:
+        yield "file", file.target, f"{file.mode:o}", file.content
     for link in plan.links:
-        words += ["--symlink", link.points_to, link.target]
-    return [*words, "--remount-ro", "/", "--chdir", plan.directory]
+        yield "link", link.target, link.points_to
+    yield "close", "/"
 
 
-def _environment(plan: ContainerPlan) -> list[str]:
-    words = ["--clearenv"]
-    for name, value in sorted(plan.variables.items()):
-        words += ["--setenv", name, value]
-    return words
+def _devices(shared_memory: int | None) -> Iterator[tuple[str, ...]]:
+    yield "tmpfs", "/dev", _options(0o755, None)
+    for name in _DEVICES:
+        yield "device", f"/dev/{name}"
+    for name, points_to in _STANDARD.items():
+        yield "link", f"/dev/{name}", points_to
+    yield "devpts", "/dev/pts"
+    yield "link", "/dev/ptmx", "pts/ptmx"
+    yield "tmpfs", "/dev/shm", _options(0o1777, shared_memory)  # noqa: S108 - the container's own
+    yield "mqueue", "/dev/mqueue", ""
+    yield "close", "/dev"
+
+
+def _options(mode: int, size: int | None) -> str:
+    return f"mode={mode:o}" if size is None else f"mode={mode:o},size={size}"
+
+
+def _bytes(word: str | bytes) -> bytes:
+    if isinstance(word, bytes):
+        return word
+    if "\0" in word:
+        raise InvalidInput("A part of the container's plan holds a zero byte.")
+    return word.encode()

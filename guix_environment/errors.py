@@ -202,6 +202,12 @@ class SessionFailure(GuixSpawnerError):
     code, status = "session-failed", 500
 
 
+class ContainerFailure(SessionFailure):
+    """A session's container could not be made; `details` say at which step, and what the kernel said."""
+
+    code = "container-failed"
+
+
 class RecordInvalid(GuixSpawnerError):
     """An environment record that is damaged, or of a newer release than this one."""
 

@@ -70,6 +70,28 @@ def is_running(process: ProcessIdentity) -> bool:
     return identify(process.pid) == process
 
 
+def to_record(process: ProcessIdentity) -> dict[str, object]:
+    """Return what to write down of PROCESS, to find it again as long as the machine runs."""
+    return {"pid": process.pid, "started": process.started, "boot": _boot()}
+
+
+def from_record(record: object) -> ProcessIdentity | None:
+    """Return the process that RECORD, as of `to_record`, tells of, or None for one of before the machine's last start.
+
+    Numbers and start times begin anew with the machine, so that another process may well have both.  A damaged
+    record tells of none either.
+    """
+    if not isinstance(record, Mapping) or record.get("boot") != _boot():
+        return None
+    pid, started = record.get("pid"), record.get("started")
+    return ProcessIdentity(pid, started) if isinstance(pid, int) and isinstance(started, int) else None
+
+
+def _boot() -> str:
+    """Return what the kernel calls its present run (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def marked_with(name: str, value: str) -> list[ProcessIdentity]:
     """Return the processes of ours that started with the variable NAME set to VALUE.
 

@@ -1,54 +1,43 @@
 """Whether this machine can run sessions at all, asked before somebody waits for one."""
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from guix_environment import processes
-from guix_environment.errors import SessionFailure
+from guix_environment import system_call_filter
+from guix_environment.container import ContainerPlan, Network
+from guix_environment.errors import ContainerFailure, SessionFailure
 from guix_environment.identifiers import StorePath
 from guix_environment.processes import Account
 from guix_environment.store_items import all_there
+from guixspawner.launch import Launcher
 
-_PROBE = (
-    *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--disable-userns"),
-    *("--uid", "1000", "--gid", "1000", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
-)
-"""The namespaces and mounts of a session, over the machine's own files."""
+_PROBE = ContainerPlan(store_items=(), command=("/nothing",), directory="/", variables={}, host_name="probe")
+"""A container with everything but programs."""
 
 
-def find_bubblewrap(name: str) -> str:
-    """Return the absolute path of the program NAME.  Raises `SessionFailure` with what to install when there is none."""
-    path = shutil.which(name)
-    if path is None:
-        raise SessionFailure(
-            "Bubblewrap, which makes the sessions' containers, is not installed on this machine.",
-            hint="Whoever runs it can install it: apt-get install bubblewrap",
-        )
-    return path
-
-
-async def check_containers(bubblewrap: str, account: Account) -> None:
+async def check_containers(launcher: Launcher, account: Account, network: Network) -> None:
     """Make an empty container as ACCOUNT and return when that works.
 
     Takes some milliseconds.  Raises `SessionFailure`, which says what this machine does not allow.
     """
-    program = find_bubblewrap(bubblewrap)
-    # A program that runs anywhere, however small the account's rights: Bubblewrap itself.
-    probe = await processes.run(
-        [program, *_PROBE, "--", program, "--version"], environment={}, timeout=20, directory=Path("/"), account=account
-    )
-    if probe.succeeded:
-        return
-    reason = probe.errors.decode(errors="replace").strip().rpartition("\n")[2]
-    raise SessionFailure(
-        "This machine does not let ordinary accounts make containers, which sessions need.",
-        hint="Whoever runs it can allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian, "
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04 and later.",
-        details={"reason": reason},
-    )
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        waiting = await launcher.prepare(account, network, nowhere)
+        await waiting.run(replace(_PROBE, network=network, filter=system_call_filter.compiled()))
+    except ContainerFailure as failure:
+        if failure.details["step"] == "command":
+            return
+        raise SessionFailure(
+            "This machine does not let ordinary accounts make containers, which sessions need.",
+            hint="Whoever runs it can allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian, "
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04 and later.",
+            details=failure.details,
+        ) from failure
+    finally:
+        os.close(nowhere)
 
 
 def check_folders(account: Account, *folders: Path) -> None:

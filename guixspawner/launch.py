@@ -1,95 +1,164 @@
-"""Make a planned container come to life, and find out whether its server answers."""
+"""Have a planned container made, and find out whether its server answers.
+
+The launcher is a program of its own (`guix_environment.launcher`), which first makes a process that waits.  Until it is told
+what to become, it lives exactly as long as the socket that leads to it: a hub that ends leaves none behind.
+"""
 
 import asyncio
 import contextlib
-import json
-import os
+import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import guix_environment.launcher
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, bubblewrap_options, encode
-from guix_environment.errors import SessionFailure
+from guix_environment.container import INSIDE, ContainerPlan, Network, division, order
+from guix_environment.errors import ContainerFailure, SessionFailure
+from guix_environment.launcher import messages
 from guix_environment.processes import Account, ProcessIdentity
 
 _LISTENING = "0A"
 """The state of a listening socket in ``/proc/net/tcp`` (``TCP_LISTEN`` in the kernel's ``tcp_states.h``)."""
 
+_PROGRAM = str(Path(guix_environment.launcher.__file__).resolve().parent)
+
 
 @dataclass(frozen=True, slots=True)
-class RunningContainer:
-    """A container that was started."""
+class Waiting:
+    """The first process of a container that is still to be made: in namespaces of its own, and nothing more."""
 
     first: ProcessIdentity
-    """Its first process, whose end is the container's end."""
-    monitor: asyncio.subprocess.Process
-    """Bubblewrap outside of it, our child; the container goes on without it."""
+    """Whose end is the container's end."""
+    account: Account
+    _channel: "Channel"
 
+    async def run(self, plan: ContainerPlan) -> None:
+        """Make PLAN of it, and return once its command runs.
 
-async def launch(bubblewrap: str, plan: ContainerPlan, *, account: Account, log: int) -> RunningContainer:
-    """Start PLAN's container as ACCOUNT, its output going to the open file LOG.
-
-    Returns as soon as the container exists, which is before it is complete.  When cancelled, it leaves nothing running.
-    Raises `SessionFailure` when there is no container.
-    """
-    beginning = asyncio.ensure_future(_begin(bubblewrap, plan, account, log))
-    try:
-        return await asyncio.shield(beginning)
-    except asyncio.CancelledError:
-        # Bubblewrap, ended in its first moments, would leave a process that waits for it for ever.
-        await asyncio.wait([beginning])
-        if not beginning.exception():
-            await processes.end(beginning.result().first, grace=0)
-        raise
-
-
-async def _begin(bubblewrap: str, plan: ContainerPlan, account: Account, log: int) -> RunningContainer:
-    with contextlib.ExitStack() as files:
-        contents = [_file_of(file.content, files) for file in plan.files]
-        options = _file_of(encode(bubblewrap_options(plan, contents)), files)
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        files.callback(os.close, reading)
+        Raises `ContainerFailure` when it could not be made, and then ends by itself; when cancelled, it may go on, and is
+        the caller's to end.  Raises `InvalidInput` for a plan that cannot be handed over.
+        """
         try:
-            monitor = await processes.start(
-                [bubblewrap, "--args", str(options), "--info-fd", str(writing), "--", *plan.command],
-                environment={},
-                output=log,
-                directory=Path("/"),
-                account=account,
-                pass_descriptors=[*contents, options, writing],
-            )
+            await self._channel.send(order(plan))
+            failure = await self._channel.receive()
+        finally:
+            self._channel.close()
+        if failure is not None:
+            raise _failure(failure)
+
+    def give_up(self) -> None:
+        """Let the process end, which was not told what to become; nothing happens to one that was."""
+        self._channel.close()
+
+
+class Launcher(Protocol):
+    """A way to come by a waiting process."""
+
+    async def prepare(self, account: Account, network: Network, log: int) -> Waiting:
+        """Return a process of ACCOUNT that waits in a NETWORK, and whose output goes to the open file LOG.
+
+        When cancelled, it leaves nothing.  Raises `SessionFailure`.
+        """
+
+
+class Channel:
+    """A socket over which the launcher is talked to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk through READER and WRITER, which are of one socket."""
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> "Channel":
+        """Return a channel over the socket CONNECTED, which it closes with itself."""
+        return cls(*await asyncio.open_connection(sock=connected))
+
+    async def send(self, message: bytes) -> None:
+        """Send MESSAGE; nothing happens when nobody is there to read it, which the next `receive` tells."""
+        self._writer.write(message)
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def receive(self) -> list[bytes] | None:
+        """Return the words of the next message, or None once the other end is closed."""
+        try:
+            length = int.from_bytes(await self._reader.readexactly(4), "big")
+            return messages.split(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        """Close the socket, by which a process that waits ends."""
+        self._writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ColdLauncher:
+    """Starts the launcher's program anew for each container."""
+
+    async def prepare(self, account: Account, network: Network, log: int) -> Waiting:
+        """Return a process of ACCOUNT that waits in a NETWORK; see `Launcher`."""
+        ours, theirs = socket.socketpair()
+        channel = await Channel.over(ours)
+        try:
+            with theirs:
+                program = await processes.start(
+                    # Without `site`: the launcher needs none of what is installed, and it takes longer than the container.
+                    [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno())],
+                    environment={},
+                    output=log,
+                    directory=Path("/"),
+                    pass_descriptors=[theirs.fileno()],
+                )
+            waiting = await divided(channel, account, network)
+            # It has ended by itself once the container's first process is there.
+            await program.wait()
         except OSError as error:
+            channel.close()
             raise SessionFailure(
                 "Containers cannot be started on this machine.", hint="Whoever runs it can look at the hub's log."
             ) from error
-        finally:
-            os.close(writing)
-        first = await asyncio.to_thread(_first_process, reading)
+        except BaseException:
+            channel.close()
+            raise
+        return waiting
+
+
+async def divided(channel: Channel, account: Account, network: Network) -> Waiting:
+    """Ask the launcher behind CHANNEL for a process that waits, and make it ACCOUNT's; see `Launcher.prepare`."""
+    await channel.send(division(network, account.groups))
+    reply = await channel.receive()
+    if reply is None or reply[0] != b"waiting":
+        raise _failure(reply or [b"failed", b"namespaces", b"the launcher ended"])
+    first = processes.identify(int(reply[1]))
     if first is None:
-        await monitor.wait()
-        raise SessionFailure("The session's container could not be made.")
-    return RunningContainer(first, monitor)
+        raise _failure([b"failed", b"namespaces", b"the first process ended"])
+    map_identifiers(first.pid, account)
+    return Waiting(first, account, channel)
 
 
-def _file_of(content: bytes, files: contextlib.ExitStack) -> int:
-    """Return a descriptor of a file in memory that holds CONTENT and that only who inherits it can read."""
-    descriptor = os.memfd_create("guix-session", os.MFD_CLOEXEC)
-    files.callback(os.close, descriptor)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _first_process(reading: int) -> ProcessIdentity | None:
-    """Return what Bubblewrap says of the container (bwrap(1), ``--info-fd``), or None when it ended before it said so."""
-    content = b""
-    while block := os.read(reading, 4096):
-        content += block
+def map_identifiers(pid: int, account: Account) -> None:
+    """Let the process PID, in a user namespace of its own, become ACCOUNT and nobody else (user_namespaces(7))."""
+    if account.uid == 0 or account.gid == 0:
+        raise _failure([b"failed", b"account", b"no session runs as root"])
+    folder = Path(f"/proc/{pid}")
     try:
-        return processes.identify(int(json.loads(content)["child-pid"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+        (folder / "setgroups").write_text("deny")
+        (folder / "uid_map").write_text(f"{INSIDE} {account.uid} 1")
+        (folder / "gid_map").write_text(f"{INSIDE} {account.gid} 1")
+    except OSError as error:
+        raise _failure([b"failed", b"account", (error.strerror or "").encode()]) from error
+
+
+def _failure(reply: list[bytes]) -> ContainerFailure:
+    _, step, reason = (word.decode(errors="replace") for word in reply)
+    return ContainerFailure(
+        "The session's container could not be made.",
+        hint="Tell whoever runs this installation.",
+        details={"step": step, "reason": reason},
+    )
 
 
 def listens(table: str, port: int, uid: int) -> bool:

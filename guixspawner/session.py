@@ -12,16 +12,14 @@ from importlib import resources
 from urllib.parse import quote
 
 from guix_environment import session_layout as layout
-from guix_environment.container import ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
+from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, Network, PlacedFile, TemporaryFolder
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import VariableName
 from guix_environment.records import EnvironmentRecord, Records, ServerRecord, VersionRecord
 from guix_environment.repository_url import RepositoryUrl
+from guix_environment.system_call_filter import compiled
 from guixspawner.accounts import Person, slug
 from guixspawner.options import SessionOptions
-
-INSIDE = 1000
-"""The number of the container's one account, as seen from within."""
 
 RUNTIME = f"/run/user/{INSIDE}"
 
@@ -160,9 +158,9 @@ def plan_session(
             Link("/usr/bin/env", f"{tools}/env"),
             Link("/etc/ssl", f"{server.profile}/etc/ssl"),
         ),
+        network=Network.HOST,
         shared_memory=limit.memory,
-        uid=INSIDE,
-        gid=INSIDE,
+        filter=compiled(),
     )
 
 

@@ -13,7 +13,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan
+from guix_environment.container import ContainerPlan, Network
 from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
@@ -24,7 +24,6 @@ from guixspawner.checks import (
     check_environment_items,
     check_folders,
     check_server_items,
-    find_bubblewrap,
 )
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
 from guixspawner.form import render_form
@@ -75,10 +74,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """
     ).tag(config=True)
 
-    bubblewrap = Unicode("bwrap", help="The program that makes containers: a name on the hub's PATH, or a whole path.").tag(
-        config=True
-    )
-
     first_uid = Integer(
         70000,
         min=1000,
@@ -114,7 +109,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     """The environment that was started last, as people know it; for the hub's pages."""
 
     def __init__(self, *arguments: object, **keywords: object) -> None:
-        self._container: launch.RunningContainer | None = None
+        self._launcher: launch.Launcher = launch.ColdLauncher()
         self._starting = False
         self._stopping = False
         self._watchers = StartProgress()
@@ -187,9 +182,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             return 0
         if processes.is_running(self.process):
             return None
-        monitor = self._container.monitor if self._container else None
         await asyncio.to_thread(self._files.release)
-        return (monitor.returncode if monitor else None) or 0
+        return 0
 
     async def progress(self) -> AsyncIterator[ProgressEvent]:
         """Yield how far the start has come, from its beginning, to each who watches."""
@@ -212,7 +206,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def clear_state(self) -> None:
         """Forget the session, which has ended; the hub also does so before each start, when people may watch already."""
         super().clear_state()
-        self.process = self._container = None
+        self.process = None
         self._watchers = StartProgress()
 
     # How a session starts and ends
@@ -225,7 +219,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.title = choice.title
         server = await asyncio.to_thread(self._server_profile)
         person = await asyncio.to_thread(Homes(Path(self.homes_folder), self._identifiers).person, self.user.name)
-        bubblewrap = find_bubblewrap(self.bubblewrap)
         await self._end_leftover()
         await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
         await asyncio.to_thread(check_server_items, server.closure)
@@ -233,7 +226,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         for attempt in range(ATTEMPTS):
             self.port = random_port()
             self._watchers.add(30, f"Starting the container of {choice.title}")
-            if await self._launch(bubblewrap, self._plan(choice, server, person), person):
+            if await self._launch(self._plan(choice, server, person), person):
                 self._watchers.add(95, "JupyterLab is there")
                 return self.ip or "127.0.0.1", self.port
             if self._stopping:
@@ -241,7 +234,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             lines = await asyncio.to_thread(self._files.last_lines)
             if attempt + 1 == ATTEMPTS or not any(_PORT_TAKEN in line for line in lines):
                 break
-        await self._check_ground(bubblewrap, person)
+        await self._check_ground(person)
         raise SessionFailure(
             f"The session of {choice.title} ended while it started.",
             hint="Try again; if it happens again, tell whoever runs this installation.",
@@ -252,28 +245,32 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         around = session.Surroundings(self.get_env(), frozenset(self.environment), Path("/etc/hosts").read_bytes())
         return session.plan_session(self._records, server, choice, person, limit, around)
 
-    async def _launch(self, bubblewrap: str, plan: ContainerPlan, person: Person) -> bool:
+    async def _launch(self, plan: ContainerPlan, person: Person) -> bool:
         """Start PLAN and wait for its server; return whether it came up."""
         log = self._files.open_log()
         try:
-            self._container = await launch.launch(bubblewrap, plan, account=person.account, log=log)
+            waiting = await self._launcher.prepare(person.account, plan.network, log)
+            try:
+                self.process = waiting.first
+                await uninterrupted(self._files.remember, waiting.first)
+                await waiting.run(plan)
+            finally:
+                waiting.give_up()
         except SessionFailure:
-            await self._check_ground(bubblewrap, person)
+            await self._check_ground(person)
             raise
         finally:
             os.close(log)
-        self.process = self._container.first
-        await uninterrupted(self._files.remember, self.process)
         if self._stopping:
             return False
         self._watchers.add(60, "Starting JupyterLab")
-        return await launch.until_listening(self.process, self.port, person.account.uid)
+        return await launch.until_listening(waiting.first, self.port, person.account.uid)
 
-    async def _check_ground(self, bubblewrap: str, person: Person) -> None:
+    async def _check_ground(self, person: Person) -> None:
         """Raise what explains a start that failed, if it is the machine or the installation."""
         folders = Path(self.records_folder), Path(self.homes_folder)
         await asyncio.to_thread(check_folders, person.account, *folders)
-        await check_containers(bubblewrap, person.account)
+        await check_containers(self._launcher, person.account, Network.HOST)
 
     async def _end(self, *, grace: float) -> None:
         if self.process:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ import pytest
 
 from guix_build_service.server_definitions import definitions_folder, locked_versions
 from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
-from guix_environment.container import ContainerPlan, Mount, TemporaryFolder, bubblewrap_options, encode
+from guix_environment import processes
+from guix_environment.container import ContainerPlan, Mount, Network, TemporaryFolder
 from guix_environment.identifiers import VariableName
+from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
+from tests.containers import ACCOUNT, started
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(1800)]
 
@@ -214,36 +218,31 @@ def served(record: ServerRecord, home: Path, **variables: str) -> Iterator[int]:
             **variables,
         },
         host_name="test",
+        network=Network.HOST,
         mounts=(Mount(str(home), "/home/ada", writable=True),),
         temporary_folders=(TemporaryFolder("/tmp", 0o1777),),
     )
-    reading, writing = os.pipe()
-    os.write(writing, encode(bubblewrap_options(plan, [])))
-    os.close(writing)
-    words = ["bwrap", "--die-with-parent", "--args", str(reading), "--", *plan.command]
+    for folder in (home, *home.parents):
+        if folder.stat().st_uid == os.geteuid() and folder not in {Path("/"), Path(tempfile.gettempdir())}:
+            folder.chmod(0o755)
+    os.chown(home, ACCOUNT.uid, ACCOUNT.gid)
     log = home.parent / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(words, pass_fds=[reading], stdout=output, stderr=output)
-    os.close(reading)
+        first = asyncio.run(started(plan, output.fileno()))
     try:
-        wait_until_it_answers(process, port, log)
+        wait_until_it_answers(first, port, log)
         yield port
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        asyncio.run(processes.end(first))
 
 
-def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_it_answers(first: ProcessIdentity, port: int, log: Path) -> None:
     start = time.monotonic()
     while True:
         try:
             ask(port, "GET", "/api")
         except OSError:
-            assert process.poll() is None, log.read_text()
+            assert processes.is_running(first), log.read_text()
             assert time.monotonic() - start < 60, log.read_text()
             time.sleep(0.02)
         else:

@@ -1,130 +1,302 @@
-"""Containers of the machine's own programs, made by the real Bubblewrap, and who listens where."""
+"""Containers of the machine's own programs, made by the launcher, and who listens where."""
 
 import asyncio
-import contextlib
 import os
-import shutil
 import socket
+import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, Mount, PlacedFile, TemporaryFolder
-from guix_environment.errors import SessionFailure
+from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder, division
+from guix_environment.errors import ContainerFailure, SessionFailure
+from guix_environment.launcher import messages
 from guix_environment.processes import Account
+from guix_environment.system_call_filter import compiled
+from guixspawner import launch as launch_module
 from guixspawner.checks import (
     check_containers,
     check_environment_items,
     check_folders,
     check_server_items,
-    find_bubblewrap,
     first_closed_folder,
 )
-from guixspawner.launch import launch, listens, until_listening
+from guixspawner.launch import ColdLauncher, listens
+from tests.containers import ACCOUNT, printed_in, processes_with, started
 from tests.spawner.conftest import PROFILE
 
 OWN = Account(os.geteuid(), os.getegid())
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no Bubblewrap here")
 
 
-def plan(*command: str) -> ContainerPlan:
+def plan(*command: str, network: Network = Network.OWN, **variables: str) -> ContainerPlan:
     """Return a container that sees the machine's programs in the place of a profile's."""
-    seen = ("/usr", "/bin", "/lib", "/lib64", sys.base_prefix)
+    seen = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
     return ContainerPlan(
         store_items=(),
         command=command,
         directory="/tmp",
-        variables={"PATH": "/usr/bin:/bin", "SECRET": "known inside"},
+        variables={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "SECRET": "known inside", **variables},
         host_name="analysis",
+        network=network,
         mounts=tuple(Mount(folder, folder, optional=True) for folder in seen),
         temporary_folders=(TemporaryFolder("/tmp", 0o1777, 2**20),),
         files=(PlacedFile("/etc/one", b"1" * 100000), PlacedFile("/etc/two", b"two\n", 0o555)),
         shared_memory=2**20,
+        filter=compiled(),
     )
 
 
-async def outcome(*command: str) -> tuple[int, str]:
-    with tempfile.TemporaryFile() as log:
-        container = await launch("/usr/bin/bwrap", plan(*command), account=OWN, log=log.fileno())
-        status = await container.monitor.wait()
-        log.seek(0)
-        return status, log.read().decode()
+async def shell(script: str, network: Network = Network.OWN) -> str:
+    """Return what SCRIPT prints in a container."""
+    return await printed_in(plan("/bin/sh", "-c", script, network=network))
 
 
-@needs_bubblewrap
+async def python(script: str) -> str:
+    """Return what the machine's own Python prints for SCRIPT in a container, or its last line of complaint."""
+    printed = await printed_in(plan("/usr/bin/python3", "-I", "-c", script))
+    return printed.strip().rpartition("\n")[2]
+
+
 async def test_what_was_planned_is_there() -> None:
-    script = "wc -c </etc/one; cat /etc/two; stat -c %a /etc/one /etc/two; echo $SECRET; hostname; echo $$; id -u; >/etc/x"
-    status, printed = await outcome("/bin/sh", "-c", script)
-    assert status != 0
-    assert printed.splitlines()[:-1] == ["100000", "two", "444", "555", "known inside", "analysis", "1", "1000"]
-    assert "Read-only file system" in printed
+    script = (
+        "wc -c </etc/one; cat /etc/two; stat -c %a /etc/one /etc/two; echo $SECRET; hostname; echo $$; id -u; umask; pwd"
+    )
+    assert (await shell(script)).splitlines() == [
+        *("100000", "two", "444", "555", "known inside", "analysis", "1", "1000", "0022", "/tmp")
+    ]
 
 
-@needs_bubblewrap
+async def test_nothing_but_what_was_planned_is_there() -> None:
+    listed = (await shell("ls -A / /etc /dev; ls -A /gnu/store | wc -l")).split()
+    for name in ("home", "root", "var", "boot", "shadow", "sda", "vda", "kmsg", "mem", "fuse", "console"):
+        assert name not in listed
+    assert listed[-1] == "0"
+
+
+async def test_nothing_of_the_root_can_be_written() -> None:
+    printed = await shell(
+        "for f in /x /etc/x /dev/x /gnu/store/x /usr/x /etc/one; do echo >$f; done; touch /tmp/x && echo yes"
+    )
+    assert printed.count("Read-only file system") == 6
+    assert printed.endswith("yes\n")
+
+
 async def test_no_open_file_of_ours_is_left_to_the_container() -> None:
-    _, printed = await outcome("/bin/ls", "/proc/self/fd")
-    assert printed.split() == ["0", "1", "2", "3"], "the last one is the folder that is listed"
+    assert (await shell("exec ls /proc/self/fd")).split() == ["0", "1", "2", "3"], (
+        "the last one is the folder that is listed"
+    )
 
 
-@needs_bubblewrap
 async def test_memory_is_bounded() -> None:
     for folder in ("/tmp", "/dev/shm"):
-        status, printed = await outcome("/bin/sh", "-c", f"head -c 3000000 /dev/zero >{folder}/x")
-        assert (status != 0, "No space left" in printed) == (True, True)
+        assert "No space left" in await shell(f"head -c 3000000 /dev/zero >{folder}/x")
 
 
-@needs_bubblewrap
-async def test_the_first_process_is_the_container() -> None:
+async def test_no_right_is_left_nor_can_be_gained() -> None:
+    status = dict(
+        line.split(":\t") for line in (await shell("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status")).splitlines()
+    )
+    assert {name: int(value, 16) for name, value in status.items()} == {
+        **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0),
+        "NoNewPrivs": 1,
+        "Seccomp": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        ("a user namespace", "libc.unshare(0x10000000)"),
+        ("a user namespace by clone", "libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0)"),
+        ("another's namespace", "libc.setns(os.open('/proc/self/ns/net', os.O_RDONLY), 0)"),
+        ("mounting", "libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)"),
+        ("unmounting", "libc.umount2(b'/usr', 2)"),
+        ("another root", "libc.chroot(b'/tmp')"),
+        ("looking into processes", "libc.ptrace(0, 0, 0, 0)"),
+        ("reading another's memory", "libc.process_vm_readv(1, 0, 0, 0, 0, 0)"),
+        ("keys", "libc.syscall(250, 0, 0, 0, 0, 0)"),
+        ("bpf", "libc.syscall(321, 0, 0, 0)"),
+        ("perf", "libc.syscall(298, 0, 0, -1, -1, 0)"),
+        ("userfaultfd", "libc.syscall(323, 0)"),
+        ("the kernel's messages", "libc.klogctl(3, ctypes.create_string_buffer(9), 9)"),
+        ("opening by handle", "libc.open_by_handle_at(-100, 0, 0)"),
+        ("a kernel module", "libc.syscall(175, 0, 0, 0)"),
+        ("typing into a terminal", "libc.ioctl(0, 0x5412, b'x')"),
+    ],
+)
+async def test_what_the_kernel_is_not_asked(what: str, call: str) -> None:
+    script = f"import ctypes, os; libc = ctypes.CDLL(None, use_errno=True); print({call}, ctypes.get_errno())"
+    assert await python(script) == "-1 1", what
+
+
+@pytest.mark.parametrize(("call", "name"), [(425, "io_uring_setup"), (435, "clone3"), (430, "fsopen"), (428, "open_tree")])
+async def test_what_is_said_not_to_exist(call: int, name: str) -> None:
+    script = (
+        f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); print(libc.syscall({call}, 0, 0), ctypes.get_errno())"
+    )
+    assert await python(script) == "-1 38", name
+
+
+async def test_sockets_are_of_the_usual_families_alone() -> None:
+    script = """
+import socket
+for family in range(48):
+    try:
+        socket.socket(family, socket.SOCK_RAW if family == 16 else socket.SOCK_STREAM).close()
+        print(family, end=' ')
+    except OSError as error:
+        assert family not in (1, 2, 10, 16) and error.errno == 97, (family, error)
+"""
+    assert await python(script) == "1 2 10 16"
+
+
+async def test_its_network_is_its_own_with_a_loopback_that_works() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        outside = f"import socket; print(socket.socket().connect_ex(('127.0.0.1', {port})))"
+        inside = (
+            "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+            "socket.create_connection(s.getsockname()); print('ok')"
+        )
+        assert await python(outside) == "111", "nobody listens there"
+        assert await python(inside) == "ok"
+        assert (await printed_in(plan("/usr/bin/python3", "-I", "-c", outside, network=Network.HOST))).strip() == "0"
+    assert len((await shell("cat /proc/net/dev")).splitlines()) == 3, "two lines of head, and the loopback"
+
+
+async def test_abstract_sockets_of_the_machine_are_not_there() -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        name = f"guix-test-{os.getpid()}"
+        listener.bind(f"\0{name}")
+        listener.listen()
+        script = f"import socket; print(socket.socket(socket.AF_UNIX).connect_ex('\\0{name}'))"
+        assert await python(script) == "111"
+
+
+async def test_processes_of_the_machine_are_not_there() -> None:
+    assert set((await shell("echo /proc/[0-9]*")).split()) == {"/proc/1"}
+
+
+@pytest.mark.parametrize("network", list(Network))
+async def test_what_the_machine_settles_cannot_be_changed_from_inside(network: Network) -> None:
+    of_the_machine = "/proc/sys/kernel/hostname /proc/sysrq-trigger /proc/sys/vm/drop_caches /sys/power/state"
+    paths = f"{of_the_machine} /proc/sys/user/max_user_namespaces"
+    printed = await shell(f"for f in {paths}; do (echo 1 >$f) 2>/dev/null && echo written $f; done; echo end", network)
+    assert printed == "end\n"
+
+
+async def test_its_end_is_the_containers_end() -> None:
+    mark = f"62.{os.getpid()}"
     with tempfile.TemporaryFile() as log:
-        container = await launch("/usr/bin/bwrap", plan("/bin/sleep", "60"), account=OWN, log=log.fileno())
-        assert Path(f"/proc/{container.first.pid}/comm").read_text() in {"sleep\n", "bwrap\n"}
-        container.monitor.kill()
-        await container.monitor.wait()
-        assert processes.is_running(container.first), "a container goes on without Bubblewrap"
-        await processes.end(container.first, grace=0)
-        assert not processes.is_running(container.first)
+        first = await started(plan("/bin/sh", "-c", f"sleep {mark} & setsid sleep {mark} & sleep {mark}"), log.fileno())
+        while len(processes_with(mark)) < 4:
+            await asyncio.sleep(0.01)
+        await processes.end(first, grace=0)
+        assert processes_with(mark) == []
 
 
-@needs_bubblewrap
-async def test_a_container_that_cannot_be_made_is_told_at_once() -> None:
+async def test_what_cannot_be_made_is_told_with_its_step() -> None:
     with tempfile.TemporaryFile() as log:
-        missing = ContainerPlan((PROFILE,), ("/bin/true",), "/", {}, "x")
-        # Bubblewrap may have ended before or after it was asked which process the container is.
-        with contextlib.suppress(SessionFailure):
-            container = await launch("/usr/bin/bwrap", missing, account=OWN, log=log.fileno())
-            assert not await asyncio.wait_for(until_listening(container.first, 1, OWN.uid), 10)
-        with pytest.raises(SessionFailure):
-            await launch("/nonexistent/bwrap", missing, account=OWN, log=log.fileno())
-        with pytest.raises(SessionFailure):
-            await launch("/bin/false", missing, account=OWN, log=log.fileno())
+        for broken, step, reason in (
+            (ContainerPlan((PROFILE,), ("/bin/true",), "/", {}, "x"), "container", str(PROFILE)),
+            (ContainerPlan((), ("/bin/true",), "/", {}, "x", mounts=(Mount("/missing", "/here"),)), "container", "/missing"),
+            (ContainerPlan((), ("/missing",), "/", {}, "x"), "command", "No such file"),
+            (ContainerPlan((), ("/bin/true",), "/missing", {}, "x"), "container", "/missing"),
+        ):
+            with pytest.raises(ContainerFailure) as failure:
+                await started(broken, log.fileno())
+            assert failure.value.details["step"] == step
+            assert reason in str(failure.value.details["reason"])
 
 
-@needs_bubblewrap
-@pytest.mark.parametrize("moment", [0, 0.001, 0.002, 0.004, 0.008])
+async def test_nothing_ever_runs_as_root() -> None:
+    with tempfile.TemporaryFile() as log:
+        for account in (Account(0, 70000), Account(70000, 0)):
+            with pytest.raises(ContainerFailure) as failure:
+                await ColdLauncher().prepare(account, Network.OWN, log.fileno())
+            assert failure.value.details["reason"] == "no session runs as root"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives accounts groups")
+async def test_it_has_the_groups_of_its_account_and_no_others(tmp_path: Path) -> None:
+    for name, gid in (("one", 70100), ("two", 70200)):
+        (tmp_path / name).write_text(name)
+        os.chown(tmp_path / name, 0, gid)
+        (tmp_path / name).chmod(0o040)
+    seen = plan("/bin/sh", "-c", "cat /data/one; cat /data/two")
+    tmp_path.chmod(0o755)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        for name in ("one", "two"):
+            (tmp_path / name).rename(Path(open_to_all) / name)
+        whole = replace(seen, mounts=(*seen.mounts, Mount(open_to_all, "/data")))
+        printed = await printed_in(whole, Account(70000, 70000, (70100,)))
+    assert printed.startswith("one")
+    assert "two: Permission denied" in printed
+
+
+async def test_symbolic_links_of_the_machine_are_followed_there() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "real").write_text("content")
+        Path(folder, "link").symlink_to(f"{folder}/real")
+        seen = plan("/bin/cat", "/etc/linked")
+        whole = replace(seen, mounts=(*seen.mounts, Mount(f"{folder}/link", "/etc/linked")))
+        assert await printed_in(whole) == "content"
+
+
+async def test_a_hub_that_ends_leaves_no_process_that_waits() -> None:
+    with tempfile.TemporaryFile() as log:
+        waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
+        assert processes.is_running(waiting.first)
+        waiting.give_up()
+        while processes.is_running(waiting.first):
+            await asyncio.sleep(0.01)
+
+
+def test_a_launcher_whose_hub_is_killed_ends() -> None:
+    program = str(Path(launch_module.__file__).parent.parent / "guix_environment/launcher")
+    ours, theirs = socket.socketpair()
+    launcher = subprocess.Popen([sys.executable, "-I", "-S", program, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    theirs.close()
+    ours.sendall(division(Network.OWN))
+    reply = messages.receive(ours.recv)
+    assert reply is not None
+    assert reply[0] == b"waiting"
+    assert launcher.wait(30) == 0, "the launcher itself has nothing more to do"
+    first = processes.identify(int(reply[1]))
+    assert first is not None
+    ours.close()
+    while processes.is_running(first):
+        pass
+
+
+@pytest.mark.parametrize("moment", [0, 0.002, 0.005, 0.01, 0.02, 0.04])
 async def test_a_launch_that_is_given_up_leaves_nothing(moment: float) -> None:
-    mark = f"61.{os.getpid()}"
     with tempfile.TemporaryFile() as log:
-        task = asyncio.create_task(launch("/usr/bin/bwrap", plan("/bin/sleep", mark), account=OWN, log=log.fileno()))
+        task = asyncio.create_task(ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno()))
         await asyncio.sleep(moment)
         if task.done():
-            await processes.end(task.result().first, grace=0)
+            task.result().give_up()
         else:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-    # The monitor ends a moment after the container.
-    await asyncio.sleep(0.1)
-    assert [path for path in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in _content(path)] == []
+    while processes_with("guix_environment/launcher"):
+        await asyncio.sleep(0.01)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+async def test_many_at_once_do_not_disturb_each_other() -> None:
+    printed = await asyncio.gather(*(printed_in(plan("/bin/sh", "-c", "echo $NUMBER", NUMBER=str(n))) for n in range(12)))
+    assert [int(line) for line in printed] == list(range(12))
+
+
+async def test_no_signal_is_ignored() -> None:
+    assert int((await shell("exec grep SigIgn /proc/self/status")).split()[1], 16) == 0
 
 
 def test_who_listens_is_read_from_the_kernels_table() -> None:
@@ -139,19 +311,19 @@ def test_who_listens_is_read_from_the_kernels_table() -> None:
     assert not listens(table, port + 1, OWN.uid)
 
 
-@needs_bubblewrap
 async def test_this_machine_makes_containers() -> None:
-    await check_containers("bwrap", OWN)
-    if os.geteuid() == 0:
-        await check_containers("bwrap", Account(70000, 70000))
+    for network in Network:
+        await check_containers(ColdLauncher(), ACCOUNT, network)
 
 
-async def test_what_the_machine_lacks_is_told() -> None:
-    with pytest.raises(SessionFailure, match="not installed") as missing:
-        find_bubblewrap("no-such-program")
-    assert "apt-get install bubblewrap" in missing.value.hint
-    with pytest.raises(SessionFailure, match="does not let ordinary accounts make containers"):
-        await check_containers("/bin/false", OWN)
+async def test_what_the_machine_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object) -> None:
+        raise ContainerFailure("…", details={"step": "namespaces", "reason": "new namespaces: Operation not permitted"})
+
+    monkeypatch.setattr(ColdLauncher, "prepare", refused)
+    with pytest.raises(SessionFailure, match="does not let ordinary accounts make containers") as told:
+        await check_containers(ColdLauncher(), ACCOUNT, Network.OWN)
+    assert "max_user_namespaces" in told.value.hint or "sysctl" in told.value.hint
 
 
 def test_a_collected_item_is_told() -> None:

@@ -1,21 +1,24 @@
-"""The plan of a container, turned into Bubblewrap's words."""
+"""The plan of a container, turned into the launcher's words."""
 
 import dataclasses
 
 import pytest
 
 from guix_environment.container import (
-    MOST_ARGUMENTS,
     ContainerPlan,
     Link,
     Mount,
+    Network,
     PlacedFile,
     TemporaryFolder,
-    bubblewrap_options,
-    encode,
+    division,
+    operations,
+    order,
 )
 from guix_environment.errors import InvalidInput
 from guix_environment.identifiers import StorePath
+from guix_environment.launcher import messages
+from guix_environment.launcher.program import Order
 
 BASH = StorePath("/gnu/store/" + "a" * 32 + "-bash-5.2.37")
 PLAN = ContainerPlan(
@@ -32,44 +35,69 @@ PLAN = ContainerPlan(
     files=(PlacedFile("/etc/passwd", b"ada"),),
     links=(Link("/bin/sh", f"{BASH}/bin/sh"),),
     shared_memory=2048,
+    filter=b"program",
 )
 GOLDEN = f"""
---unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --disable-userns
---uid 1000 --gid 1000 --hostname analysis --new-session --as-pid-1
---proc /proc --dev /dev
---perms 1777 --size 2048 --tmpfs /dev/shm
---ro-bind {BASH} {BASH}
---perms 1777 --size 1024 --tmpfs /tmp
---perms 0700 --tmpfs /run/user/1000
---bind /srv/homes/ada /home/ada
---ro-bind-try /etc/resolv.conf /etc/resolv.conf
---perms 0444 --file 7 /etc/passwd
---symlink {BASH}/bin/sh /bin/sh
---remount-ro / --chdir /home/ada
---clearenv --setenv API_TOKEN secret --setenv HOME /home/ada
+proc /proc
+sysfs /sys
+tmpfs /dev mode=755
+device /dev/full
+device /dev/null
+device /dev/random
+device /dev/tty
+device /dev/urandom
+device /dev/zero
+link /dev/fd /proc/self/fd
+link /dev/stdin /proc/self/fd/0
+link /dev/stdout /proc/self/fd/1
+link /dev/stderr /proc/self/fd/2
+devpts /dev/pts
+link /dev/ptmx pts/ptmx
+tmpfs /dev/shm mode=1777,size=2048
+mqueue /dev/mqueue
+close /dev
+items /gnu/store {BASH}
+tmpfs /tmp mode=1777,size=1024
+tmpfs /run/user/1000 mode=700
+bind /srv/homes/ada /home/ada rw
+bind /etc/resolv.conf /etc/resolv.conf ro optional
+file /etc/passwd 444 ada
+link /bin/sh {BASH}/bin/sh
+close /
 """
 
 
-def test_the_words_for_a_plan() -> None:
-    assert list(bubblewrap_options(PLAN, [7])) == GOLDEN.split()
+def _line(operation: tuple[str | bytes, ...]) -> str:
+    return " ".join(word.decode() if isinstance(word, bytes) else word for word in operation if word)
 
 
-def test_words_are_handed_over_with_a_zero_byte_after_each() -> None:
-    assert encode(["--setenv", "NAME", "a b\n"]) == b"--setenv\0NAME\0a b\n\0"
+def test_the_operations_of_a_plan() -> None:
+    assert [_line(operation) for operation in operations(PLAN)] == GOLDEN.strip().splitlines()
 
 
-def test_a_zero_byte_cannot_become_an_option() -> None:
-    plan = dataclasses.replace(PLAN, variables={"NAME": "value\0--bind\0/\0/"})
-    with pytest.raises(InvalidInput):
-        bubblewrap_options(plan, [7])
+def test_a_container_on_the_machines_network_sees_none_of_its_devices() -> None:
+    kinds = [operation[0] for operation in operations(dataclasses.replace(PLAN, network=Network.HOST))]
+    assert "sysfs" not in kinds
 
 
-def test_every_file_needs_its_descriptor() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        bubblewrap_options(PLAN, [])
+def test_what_the_launcher_understands_of_an_order_is_what_was_planned() -> None:
+    words = messages.split(order(PLAN)[4:])
+    understood = Order(words)
+    assert (understood.uid, understood.gid, understood.has_network) == (1000, 1000, True)
+    assert (understood.host_name, understood.directory, understood.filter) == (b"analysis", b"/home/ada", b"program")
+    assert understood.command == [f"{BASH}/bin/bash".encode(), b"-c", b"exit"]
+    assert understood.variables == {b"HOME": b"/home/ada", b"API_TOKEN": b"secret"}
+    assert len(understood.operations) == len(GOLDEN.strip().splitlines())
+    assert understood.operations[0] == [b"proc", b"/proc", b""]
 
 
-def test_more_parts_than_bubblewrap_takes_are_told_so() -> None:
-    plan = dataclasses.replace(PLAN, store_items=(BASH,) * (MOST_ARGUMENTS // 3))
-    with pytest.raises(InvalidInput, match="3000 parts"):
-        bubblewrap_options(plan, [7])
+def test_namespaces_are_asked_for_by_name() -> None:
+    assert messages.split(division(Network.OWN)[4:]) == [b"", b"ipc", b"mount", b"pid", b"user", b"uts", b"network"]
+    assert messages.split(division(Network.HOST, (100, 7))[4:])[1:] == [b"ipc", b"mount", b"pid", b"user", b"uts"]
+    assert messages.split(messages.split(division(Network.HOST, (100, 7))[4:])[0]) == [b"100", b"7"]
+
+
+def test_a_zero_byte_cannot_cut_a_word() -> None:
+    for changes in ({"variables": {"NAME": "a\0b"}}, {"command": ("/bin/sh\0",)}, {"mounts": (Mount("/a\0", "/b"),)}):
+        with pytest.raises(InvalidInput):
+            order(dataclasses.replace(PLAN, **changes))

@@ -1,0 +1,92 @@
+"""Become a container's command without loading anew what is loaded already.
+
+The first process of the container becomes a shell that does what an init must: it collects what others leave, passes signals
+on, and ends with the server.  Its child becomes the server, in the state that a program started by itself would be in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+import time
+
+from guix_environment.launcher import program
+from guix_environment.launcher import system_calls as system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_FIRST = """
+trap 'kill -TERM $1' TERM; trap 'kill -INT $1' INT; trap 'kill -HUP $1' HUP
+while read -r -u 3 || [ $? -gt 128 ]; do :; done
+"""
+"""What the first process does: it reads from a pipe that the server alone holds open, to learn of its end.
+
+Bash collects every process that ends and that nobody else waits for.
+"""
+
+_READ_WHEN_LOADED = (b"AIOHTTP_", b"GATEWAY_", b"JPBLD_", b"JUPYTERHUB_SINGLEUSER_", b"PYTHON", b"PYZMQ_", b"TORNADO_", b"TRAITLETS_")
+"""Beginnings of the variables that modules of the server look at once, when they are loaded."""
+
+
+def become(order: program.Order, channel: int) -> None:
+    """Make the container of ORDER, and return in the process that is to be its server, with that one's code already run.
+
+    A command of another form than the session's own is started as the launcher's program starts it.
+    """
+    words = _server_words(order)
+    if not words:
+        program.become(order, channel)
+    shell = os.path.join(os.path.dirname(order.command[0]), b"bash")
+    try:
+        program.arrange(order)
+    except OSError as error:
+        program.fail(channel, b"container", error)
+    reading, writing = os.pipe()
+    server = os.fork()
+    if server:
+        os.dup2(reading, 3)
+        try:
+            os.execve(shell, [shell, b"-c", _FIRST.encode(), b"first", b"%d" % server], {})
+        except OSError as error:
+            program.fail(channel, b"command", error)
+    # The server never closes the pipe's other end, and what it starts does not get it: Python hands no file down by itself.
+    os.close(reading)
+    os.close(channel)
+    _start_afresh(order, words)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _server_words(order: program.Order) -> list[bytes]:
+    """Return script and arguments of a command that is ``INIT -- PYTHON -I SCRIPT …`` with this Python, else nothing."""
+    if any(name.startswith(_READ_WHEN_LOADED) for name in order.variables) or len(order.command) < 5:
+        return []
+    _, _, interpreter, isolated, *words = order.command
+    ours = os.path.dirname(os.fsencode(sys.executable))
+    return words if isolated == b"-I" and os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(ours) else []
+
+
+def _start_afresh(order: program.Order, words: list[bytes]) -> None:
+    """Be as a program that was started with ORDER's variables to run WORDS."""
+    os.setpgid(0, 0)
+    # As every Python starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    os.environb.clear()
+    os.environb.update(order.variables)
+    time.tzset()
+    sys.argv[:] = [os.fsdecode(word) for word in words]
+    _set_title(order.command[2:])
+
+
+def _set_title(words: list[bytes]) -> None:
+    """Have this process's command line, as other programs see it, be WORDS, as far as there is room for them."""
+    # Fields 48 and 49 of proc(5)'s `stat`: where the words are in memory.
+    fields = system.read("/proc/self/stat").rpartition(b")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])
+    ctypes.memmove(begin, b"\0".join(words)[: end - begin - 1].ljust(end - begin, b"\0"), end - begin)

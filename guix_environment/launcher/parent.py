@@ -1,0 +1,130 @@
+"""The parent of warm starts: it has loaded the server's modules once, and forks for each container.
+
+``python3 -I guix_environment/launcher/parent.py LISTENER IDLE SHARED``, on the server layer's Python: LISTENER is the number of
+an open Unix socket, IDLE the seconds after which it ends when nobody needs it, and SHARED how many containers are forked
+before it starts itself anew.
+
+It is the hub's account's, holds no secret, runs one thread, and does nothing but fork.  Each request brings two open files,
+the channel to the hub and the container's log; the child forked for it goes on as the launcher's program does
+(`guix_environment.launcher.program`).  Children of one run share the layout of their memory and the seed of their hashes;
+with SHARED at 1 no two do, as if each had been started by itself.
+"""
+
+import array
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+
+REQUEST = b"s"
+"""What comes with the two files of a start."""
+
+END = b"e"
+"""Asks for the end: another parent has taken over."""
+
+_ROOT = __file__.rpartition("/guix_environment/")[0]
+
+
+def main(listener: int, idle: float, shared: int) -> None:
+    """Serve requests on LISTENER until nobody needs this process; return in a forked child alone, as the session's server."""
+    sys.path.insert(0, _ROOT)
+    from guix_environment.launcher import in_process, placed, program
+
+    sys.path.remove(_ROOT)
+    # What an earlier run ignored would be ignored in what the imports start.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    placed.preload(_ROOT)
+    gc.collect()
+    # Pages that no collection writes to stay shared with the children.
+    gc.freeze()
+    found = _wait_for_request(listener, idle, shared)
+    os.set_inheritable(found.channel, False)
+    program.divide(found.channel)
+    order = program.await_order(found.channel)
+    in_process.become(order, found.channel)
+
+
+class Request:
+    """What a start brings: the open files that are the child's alone."""
+
+    def __init__(self, channel: int, log: int) -> None:
+        """Take the CHANNEL to the hub and the LOG."""
+        self.channel, self.log = channel, log
+
+
+def _wait_for_request(listener: int, idle: float, shared: int) -> Request:
+    """Return in a child that was forked for a request, with that and the standard files open and nothing else."""
+    # Nobody waits for the children: each hands over to another process within milliseconds.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(fileno=listener) as connections:
+        started = 0
+        while started < shared:
+            if not select.select([connections], [], [], idle)[0]:
+                sys.exit()
+            request = _accept(connections)
+            if request is None:
+                continue
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _keep_only(request)
+                connections.detach()
+                return request
+            os.close(request.channel)
+            os.close(request.log)
+            started += 1
+        os.set_inheritable(listener, True)
+        # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
+        os.execv(sys.executable, [*sys.orig_argv])  # noqa: S606 - no shell is what is wanted
+
+
+def _accept(connections: socket.socket) -> Request | None:
+    """Return the next request, or None for what is none; end when asked to."""
+    connection, _ = connections.accept()
+    with connection:
+        connection.settimeout(1)
+        try:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            _, uid, _ = struct.unpack("3i", credentials)
+            if uid != os.geteuid():
+                return None
+            word, found = _receive(connection)
+        except OSError:
+            return None
+    if word == END:
+        sys.exit()
+    if word == REQUEST and len(found) == 2:
+        return Request(*found)
+    for descriptor in found:
+        os.close(descriptor)
+    return None
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    numbers = array.array("i")
+    space = socket.CMSG_SPACE(2 * numbers.itemsize)
+    word, ancillary, _, _ = connection.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return word, list(numbers)
+
+
+def _keep_only(request: Request) -> None:
+    """Make the log standard output and errors, nothing the input, and close all that is neither these nor the channel."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for descriptor, target in ((nothing, 0), (request.log, 1), (request.log, 2)):
+        os.dup2(descriptor, target)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != request.channel:
+            try:
+                os.close(int(name))
+            except OSError:
+                # The one through which they were listed.
+                continue
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
