@@ -7,9 +7,9 @@ from pathlib import Path
 
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath
-from guix_environment.processes import ProcessIdentity
+from guix_environment.processes import ProcessIdentity, from_record, to_record
 from guix_environment.roots import Roots
-from guixspawner.accounts import UNNAMED, slug
+from guix_environment.session_names import server_slug, slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SessionFiles:
     @classmethod
     def of(cls, user_name: str, server_name: str, folder: Path, leases: Path) -> "SessionFiles":
         """Return the files of the server SERVER_NAME of the person USER_NAME, as the hub names both."""
-        return cls(slug(user_name), slug(server_name) if server_name else UNNAMED, folder, Roots(leases))
+        return cls(slug(user_name), server_slug(server_name), folder, Roots(leases))
 
     @property
     def log(self) -> Path:
@@ -64,14 +64,14 @@ class SessionFiles:
 
     def remember(self, process: ProcessIdentity) -> None:
         """Write down which process the session is: the hub itself only does so once a start is over."""
-        write_json(self._identity, {"pid": process.pid, "started": process.started}, mode=0o600)
+        write_json(self._identity, to_record(process), mode=0o600)
 
     def remembered(self) -> ProcessIdentity | None:
-        """Return the process that was written down, or None."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            value = read_json(self._identity)
-            return ProcessIdentity(int(str(value["pid"])), int(str(value["started"])))
-        return None
+        """Return the process that was written down since the machine started, or None."""
+        try:
+            return from_record(read_json(self._identity))
+        except (OSError, ValueError):
+            return None
 
     @property
     def _identity(self) -> Path:
