@@ -41,6 +41,8 @@ class Mount:
     writable: bool = False
     optional: bool = False
     """Leave it out when the machine has none."""
+    sealed: bool = False
+    """It lies in a folder that is closed to the container's account, and is opened with the hub's rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def operations(plan: ContainerPlan) -> Iterator[tuple[str | bytes, ...]]:
     for folder in plan.temporary_folders:
         yield "tmpfs", folder.target, _options(folder.mode, folder.size)
     for mount in plan.mounts:
-        yield "bind", mount.source, mount.target, "rw" if mount.writable else "ro", "optional" if mount.optional else ""
+        kind = "sealed" if mount.sealed else "bind"
+        yield kind, mount.source, mount.target, "rw" if mount.writable else "ro", "optional" if mount.optional else ""
     for file in plan.files:
         yield "file", file.target, f"{file.mode:o}", file.content
     for link in plan.links:

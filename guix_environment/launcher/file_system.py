@@ -26,8 +26,19 @@ _KINDS = {b"tmpfs": 0, b"proc": system.MS_NOEXEC, b"mqueue": system.MS_NOEXEC, b
 """Kinds of file systems that the kernel makes, each with what is not allowed in it."""
 
 
-def change_root(operations: Sequence[Sequence[bytes]]) -> None:
-    """Make a new root, perform OPERATIONS in it, and let go of the machine's files.  Raises `OSError`."""
+def open_sealed(operations: Sequence[Sequence[bytes]]) -> dict[bytes, int]:
+    """Return an open tree for each source among OPERATIONS that the container's account could not come to itself.
+
+    Called with the hub's rights, before the account is taken.  Raises `OSError`.
+    """
+    return {operation[1]: system.open_tree(operation[1]) for operation in operations if operation[0] == b"sealed"}
+
+
+def change_root(operations: Sequence[Sequence[bytes]], opened: dict[bytes, int]) -> None:
+    """Make a new root, perform OPERATIONS in it, and let go of the machine's files.
+
+    OPENED are the trees that `open_sealed` returned.  Raises `OSError`.
+    """
     # Symbolic links in sources lead where they do on the machine, which below another root they no longer would.
     resolved = [_resolve(operation) for operation in operations]
     system.mount(b"none", b"/", None, system.MS_REC | system.MS_PRIVATE)
@@ -38,7 +49,10 @@ def change_root(operations: Sequence[Sequence[bytes]]) -> None:
     system.pivot_root(_STAGE, _STAGE + _MACHINE)
     os.chdir(b"/")
     for operation in resolved:
-        _perform(operation)
+        if operation[0] == b"sealed":
+            _attach(opened[operation[1]], *operation[2:])
+        else:
+            _perform(operation)
     os.chdir(_ROOT)
     # The new root and the old one at the same place, and the old one taken off it (pivot_root(2), notes).
     system.pivot_root(b".", b".")
@@ -119,6 +133,14 @@ def _bind(source: bytes, target: bytes, mode: bytes, optional: bytes) -> None:
         _make_folder(os.path.dirname(target))
         _make_file(target)
     system.mount(source, target, None, system.MS_BIND | system.MS_REC)
+    system.restrict(target, read_only=mode == b"ro")
+
+
+def _attach(tree: int, target: bytes, mode: bytes, _optional: bytes) -> None:
+    """Mount the folder that TREE was opened from."""
+    target = _ROOT + target
+    _make_folder(target)
+    system.attach(tree, target)
     system.restrict(target, read_only=mode == b"ro")
 
 

@@ -52,7 +52,11 @@ def main(channel: int) -> NoReturn:
     """Make the container that the hub asks for over CHANNEL, and become its command."""
     os.set_inheritable(channel, False)
     divide(channel)
-    order = await_order(channel)
+    become(await_order(channel), channel)
+
+
+def become(order: Order, channel: int) -> NoReturn:
+    """Make the container of ORDER around this process, and become its command; tell CHANNEL what keeps it from that."""
     try:
         arrange(order)
     except OSError as error:
@@ -92,6 +96,7 @@ def await_order(channel: int) -> Order:
 
 def arrange(order: Order) -> None:
     """Make of this process one that has what ORDER says and nothing else.  Raises `OSError`."""
+    opened = file_system.open_sealed(order.operations)
     take_account(order)
     # Only now is it in the cgroup that is to be the highest it sees.
     system.unshare(system.CLONE_NEWCGROUP)
@@ -99,7 +104,7 @@ def arrange(order: Order) -> None:
     if order.has_network:
         system.bring_loopback_up()
     os.umask(0)
-    file_system.change_root(order.operations)
+    file_system.change_root(order.operations, opened)
     os.umask(0o022)
     give_up_rights(order)
     os.chdir(order.directory)

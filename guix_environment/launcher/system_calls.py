@@ -30,6 +30,11 @@ _MOUNT_ATTR_NOSUID = 0x2
 _MOUNT_ATTR_NODEV = 0x4
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 0x1
+_OPEN_TREE_CLOEXEC = 0o2000000
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
 _SYS_MOUNT_SETATTR = 442
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -80,6 +85,21 @@ def restrict(target: bytes, *, read_only: bool) -> None:
         _SYS_MOUNT_SETATTR, _AT_FDCWD, target, _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
     )
     _check(result, f"restricting {target.decode(errors='replace')}")
+
+
+def open_tree(source: bytes) -> int:
+    """Return a descriptor of a copy of what is mounted at and below SOURCE, to `attach` elsewhere (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
+    descriptor = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, source, flags)
+    _check(descriptor, f"opening {source.decode(errors='replace')}")
+    return int(descriptor)
+
+
+def attach(tree: int, target: bytes) -> None:
+    """Mount the TREE that `open_tree` opened on TARGET, and close it (move_mount(2))."""
+    result = _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
+    _check(result, f"mounting on {target.decode(errors='replace')}")
+    os.close(tree)
 
 
 def pivot_root(root: bytes, old: bytes) -> None:

@@ -249,6 +249,23 @@ async def test_symbolic_links_of_the_machine_are_followed_there() -> None:
         assert await printed_in(whole) == "content"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folders are closed to the account of the tests")
+async def test_a_folder_behind_a_closed_one_is_opened_by_the_hub_and_only_when_planned() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as closed:
+        inner = Path(closed, "inner")
+        inner.mkdir()
+        os.chown(inner, ACCOUNT.uid, ACCOUNT.gid)
+        seen = plan("/bin/sh", "-c", "echo content >/here/file && stat -c %u /here/file && ls -A /here/..")
+        sealed = Mount(str(inner), "/here", writable=True, sealed=True)
+        printed = await printed_in(replace(seen, mounts=(*seen.mounts, sealed)))
+        assert printed.splitlines()[0] == "1000"
+        assert closed not in printed
+        assert (inner / "file").read_text() == "content\n"
+        with pytest.raises(ContainerFailure) as refused:
+            await printed_in(replace(seen, mounts=(*seen.mounts, replace(sealed, sealed=False))))
+        assert "Permission denied" in str(refused.value.details["reason"])
+
+
 async def test_a_hub_that_ends_leaves_no_process_that_waits() -> None:
     with tempfile.TemporaryFile() as log:
         waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())

@@ -30,6 +30,7 @@ PLAN = ContainerPlan(
     mounts=(
         Mount("/srv/homes/ada", "/home/ada", writable=True),
         Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True),
+        Mount("/run/sessions/ada", "/run/sockets", writable=True, sealed=True),
     ),
     temporary_folders=(TemporaryFolder("/tmp", 0o1777, 1024), TemporaryFolder("/run/user/1000", 0o700)),
     files=(PlacedFile("/etc/passwd", b"ada"),),
@@ -61,6 +62,7 @@ tmpfs /tmp mode=1777,size=1024
 tmpfs /run/user/1000 mode=700
 bind /srv/homes/ada /home/ada rw
 bind /etc/resolv.conf /etc/resolv.conf ro optional
+sealed /run/sessions/ada /run/sockets rw
 file /etc/passwd 444 ada
 link /bin/sh {BASH}/bin/sh
 close /
