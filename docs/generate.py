@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from traitlets import CaselessStrEnum, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
 from traitlets.config import Config
 
 from guix_build_service.application import BuildService
 from guix_environment import errors
 from guix_environment.errors import GuixSpawnerError
 from guixspawner import configure
+from guixspawner.accounts import SessionAccounts
+from guixspawner.folders import SessionFolders
+from guixspawner.life import SessionLife
 from guixspawner.spawner import GuixSpawner
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -34,6 +37,15 @@ In the hub's process: `c.GuixSpawner.grace = 60`. All of [JupyterHub's own
 Spawner](https://jupyterhub.readthedocs.io/en/stable/reference/api/spawner.html) is there too. Its `mem_limit` bounds
 each of a session's folders in memory, and it and `cpu_limit` are told to the session's programs; the kernel does not
 enforce either of them on processes yet."""
+
+_ACCOUNTS = """\
+Whom sessions run as: `c.SessionAccounts.accounts = "unix"`. [Accounts](../howto/accounts.md) tells which to choose."""
+
+_FOLDERS = """\
+What people see of the machine beside their homes; [Shared folders](../howto/shared-folders.md) has examples."""
+
+_LIFE = """\
+When sessions end by themselves; [Idle sessions](../howto/idle-sessions.md) tells what counts as use."""
 
 _SERVICE = """\
 In the service's own process, which the hub starts. Words of its command configure it, one for each member of a list;
@@ -115,6 +127,9 @@ def configuration_page() -> str:
         _CONFIGURATION,
         _configure_section(),
         _traits_section(GuixSpawner, given, _SPAWNER),
+        _traits_section(SessionAccounts, given, _ACCOUNTS),
+        _traits_section(SessionFolders, given, _FOLDERS),
+        _traits_section(SessionLife, given, _LIFE),
         _traits_section(BuildService, given, _SERVICE),
     ]
     return "\n\n".join(parts) + "\n"
@@ -125,7 +140,7 @@ def configured_values() -> Mapping[tuple[str, str], str]:
     c = Config()
     with tempfile.TemporaryDirectory() as folder:
         configure.configure(c, state_folder=Path(folder) / _STATE, port=8000)
-    given = {(section, name): str(value) for section in ("GuixSpawner",) for name, value in c[section].items()}
+    given = {(section, name): str(value) for section in ("GuixSpawner", "SessionLife") for name, value in c[section].items()}
     for word in c.JupyterHub.services[0]["command"]:
         if match := re.fullmatch(r"--(\w+)\.(\w+)=(.+)", word):
             given[match[1], match[2]] = match[3]
@@ -181,6 +196,8 @@ def _trait(
 def kind(trait: TraitType[object, object]) -> str:
     """Return of which kind the values of TRAIT are, in words.  Raises `Unexplained`."""
     match trait:
+        case Bool():
+            return "true or false"
         case CaselessStrEnum():
             return "one of " + ", ".join(f"`{value}`" for value in trait.values or ())
         case Unicode():

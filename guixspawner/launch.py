@@ -18,6 +18,7 @@ from guix_environment.container import INSIDE, ContainerPlan, Network, division,
 from guix_environment.errors import ContainerFailure, SessionFailure
 from guix_environment.launcher import messages
 from guix_environment.processes import Account, ProcessIdentity
+from guixspawner.accounts import subordinate
 
 _LISTENING = "0A"
 """The state of a listening socket in ``/proc/net/tcp`` (``TCP_LISTEN`` in the kernel's ``tcp_states.h``)."""
@@ -135,7 +136,10 @@ async def divided(channel: Channel, account: Account, network: Network) -> Waiti
     first = processes.identify(int(reply[1]))
     if first is None:
         raise _failure([b"failed", b"namespaces", b"the first process ended"])
-    map_identifiers(first.pid, account)
+    if account.subordinate:
+        await subordinate.map_identifiers(first, account)
+    else:
+        map_identifiers(first.pid, account)
     return Waiting(first, account, channel)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port
 from traitlets import Any as AnyTrait
-from traitlets import Float, Integer, Unicode, default
+from traitlets import Float, Unicode, default
 
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Network
@@ -18,7 +18,7 @@ from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import launch, session
-from guixspawner.accounts import Homes, Person
+from guixspawner.accounts import Person, SessionAccounts
 from guixspawner.checks import (
     check_containers,
     check_environment_items,
@@ -73,19 +73,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         Must lie below /var/guix/profiles or /var/guix/gcroots.
         """
     ).tag(config=True)
-
-    first_uid = Integer(
-        70000,
-        min=1000,
-        help="""
-        The first of the numbers under which people's sessions run, where the hub runs as root.
-
-        Each person gets one, and keeps it as the owner of their home. The default lies between Debian's accounts and the
-        ranges that its `adduser` gives to containers. Any other hub runs all sessions as itself.
-        """,
-    ).tag(config=True)
-
-    most_people = Integer(30000, min=1, help="How many numbers there are from `first_uid` on.").tag(config=True)
 
     grace = Float(
         20.0,
@@ -218,7 +205,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         choice = await self._choose(self.user_options)
         self.title = choice.title
         server = await asyncio.to_thread(self._server_profile)
-        person = await asyncio.to_thread(Homes(Path(self.homes_folder), self._identifiers).person, self.user.name)
+        person = await SessionAccounts(parent=self).person(self.user.name, Path(self.homes_folder))
         await self._end_leftover()
         await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
         await asyncio.to_thread(check_server_items, server.closure)
@@ -307,10 +294,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def _records(self) -> Records:
         return Records(Path(self.records_folder))
-
-    @property
-    def _identifiers(self) -> range:
-        return range(self.first_uid, self.first_uid + self.most_people)
 
     @property
     def _files(self) -> SessionFiles:

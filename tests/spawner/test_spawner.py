@@ -61,7 +61,7 @@ def test_every_setting_is_explained() -> None:
     own = set(GuixSpawner.class_own_traits(config=True))
     assert own == {
         *("records_folder", "homes_folder", "sessions_folder", "leases_folder"),
-        *("first_uid", "most_people", "grace", "service_url"),
+        *("grace", "service_url"),
     }
     assert all(len(trait.help.strip()) > 30 for trait in GuixSpawner.class_own_traits(config=True).values())
 
