@@ -113,6 +113,12 @@ class Surroundings:
     """Names of variables that the administrator adds to sessions."""
     hosts: bytes
     """The machine's ``/etc/hosts``: the session shares its network, and its names with it."""
+    server_options: tuple[str, ...] = ()
+    """Further words of the server's command, which everybody on the machine can read."""
+    folders: tuple[Mount, ...] = ()
+    """Folders of the machine that this person sees."""
+    allowed_system_calls: frozenset[str] = frozenset()
+    """System calls that sessions may make although the filter would refuse them."""
 
 
 def plan_session(
@@ -128,6 +134,7 @@ def plan_session(
         command=(
             *(f"{tools}/tini", "--", f"{tools}/bash", f"{layout.SCRIPTS}/start.sh"),
             f"{tools}/jupyterhub-singleuser",
+            *around.server_options,
         ),
         directory=home,
         variables=_variables(server, choice, person, limit, around),
@@ -138,6 +145,7 @@ def plan_session(
             Mount(str(records.repository(environment)), layout.REPOSITORY, optional=True),
             Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True),
             Mount("/etc/localtime", "/etc/localtime", optional=True),
+            *around.folders,
         ),
         temporary_folders=(
             TemporaryFolder("/tmp", 0o1777, limit.memory),  # noqa: S108 - the container's own
@@ -160,7 +168,7 @@ def plan_session(
         ),
         network=Network.HOST,
         shared_memory=limit.memory,
-        filter=compiled(),
+        filter=compiled(around.allowed_system_calls),
     )
 
 
@@ -177,13 +185,16 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
     from_the_hub = {
         key: value
         for key, value in around.hub_variables.items()
-        if key.startswith("JUPYTERHUB_") or key in _FROM_THE_HUB or key in around.configured
+        if key.startswith(("JUPYTERHUB_", "GUIX_SESSION_")) or key in _FROM_THE_HUB or key in around.configured
     }
     below = choice.options.path or "/".join(filter(None, (choice.version.subdirectory, choice.version.notebook)))
     threads = dict.fromkeys(_THREADS, str(math.ceil(limit.cpu))) if limit.cpu else {}
     return {
         **threads,
         "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        # The machine's, which lies there where it has one; glibc takes UTC where it has none.
+        "TZ": ":/etc/localtime",
         # Guix's TLS libraries know no certificates of their own.
         "SSL_CERT_DIR": "/etc/ssl/certs",
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",

@@ -137,7 +137,11 @@ def allow_own_files() -> None:
 def drop_capabilities() -> None:
     """Give up every capability for good, also those that a program could bring (capabilities(7))."""
     for capability in range(int(read("/proc/sys/kernel/cap_last_cap")) + 1):
-        _check(_libc.prctl(_PR_CAPBSET_DROP, capability, None, 0, 0), "bounding capabilities")
+        try:
+            _check(_libc.prctl(_PR_CAPBSET_DROP, capability, None, 0, 0), "bounding capabilities")
+        except PermissionError:
+            # AppArmor on Ubuntu takes this right from new user namespaces, and with it what there is to bound.
+            break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     _check(_libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "dropping capabilities")

@@ -63,6 +63,8 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
     assert variables == threads | {
         "PATH": f"{SERVER}/bin",
         "LANG": "de_DE.UTF-8",
+        "TERM": "xterm-256color",
+        "TZ": ":/etc/localtime",
         "SSL_CERT_DIR": "/etc/ssl/certs",
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         "JUPYTERHUB_API_TOKEN": "secret",
