@@ -12,6 +12,9 @@ REPOSITORY = f"{FOLDER}/repository.git"
 SCRIPTS = f"{FOLDER}/session"
 """The programs that prepare a session, a terminal and a kernel."""
 
+PYTHON = f"{SCRIPTS}/python"
+"""Where the server finds the package `guix_session`."""
+
 KERNEL_LAUNCHER = f"{SCRIPTS}/kernel.sh"
 """Goes before a kernel's own command: takes what is the server's alone out of the kernel's environment."""
 

@@ -16,20 +16,25 @@ import time
 from guix_environment.launcher import program
 from guix_environment.launcher import system_calls as system
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 _FIRST = """
 trap 'kill -TERM $1' TERM; trap 'kill -INT $1' INT; trap 'kill -HUP $1' HUP
-while read -r -u 3 || [ $? -gt 128 ]; do :; done
+while read -r -u $2 || [ $? -gt 128 ]; do :; done
 """
 """What the first process does: it reads from a pipe that the server alone holds open, to learn of its end.
 
 Bash collects every process that ends and that nobody else waits for.
 """
 
-_READ_WHEN_LOADED = (b"AIOHTTP_", b"GATEWAY_", b"JPBLD_", b"JUPYTERHUB_SINGLEUSER_", b"PYTHON", b"PYZMQ_", b"TORNADO_", b"TRAITLETS_")
+_READ_WHEN_LOADED = (
+    b"AIOHTTP_",
+    b"GATEWAY_",
+    b"JPBLD_",
+    b"JUPYTERHUB_SINGLEUSER_",
+    b"PYTHON",
+    b"PYZMQ_",
+    b"TORNADO_",
+    b"TRAITLETS_",
+)
 """Beginnings of the variables that modules of the server look at once, when they are loaded."""
 
 
@@ -46,12 +51,12 @@ def become(order: program.Order, channel: int) -> None:
         program.arrange(order)
     except OSError as error:
         program.fail(channel, b"container", error)
-    reading, writing = os.pipe()
+    reading, _ = os.pipe()
     server = os.fork()
     if server:
-        os.dup2(reading, 3)
+        os.set_inheritable(reading, True)
         try:
-            os.execve(shell, [shell, b"-c", _FIRST.encode(), b"first", b"%d" % server], {})
+            os.execve(shell, [shell, b"-c", _FIRST.encode(), b"first", b"%d" % server, b"%d" % reading], {})  # noqa: S606
         except OSError as error:
             program.fail(channel, b"command", error)
     # The server never closes the pipe's other end, and what it starts does not get it: Python hands no file down by itself.

@@ -1,8 +1,8 @@
 """The parent of warm starts: it has loaded the server's modules once, and forks for each container.
 
-``python3 -I guix_environment/launcher/parent.py LISTENER IDLE SHARED``, on the server layer's Python: LISTENER is the number of
-an open Unix socket, IDLE the seconds after which it ends when nobody needs it, and SHARED how many containers are forked
-before it starts itself anew.
+``python3 -I guix_environment/launcher/parent.py LISTENER IDLE SHARED [detach]``, on the server layer's Python: LISTENER is
+the number of an open Unix socket, IDLE the seconds after which it ends when nobody needs it, and SHARED how many containers
+are forked before it starts itself anew.
 
 It is the hub's account's, holds no secret, runs one thread, and does nothing but fork.  Each request brings two open files,
 the channel to the hub and the container's log; the child forked for it goes on as the launcher's program does
@@ -25,11 +25,14 @@ REQUEST = b"s"
 END = b"e"
 """Asks for the end: another parent has taken over."""
 
+DETACH = "detach"
+"""The last word of the command line where it is to go on as nobody's child."""
+
 _ROOT = __file__.rpartition("/guix_environment/")[0]
 
 
 def main(listener: int, idle: float, shared: int) -> None:
-    """Serve requests on LISTENER until nobody needs this process; return in a forked child alone, as the session's server."""
+    """Serve requests on LISTENER until nobody needs this process; return, after the server ended, in its process alone."""
     sys.path.insert(0, _ROOT)
     from guix_environment.launcher import in_process, placed, program
 
@@ -41,6 +44,10 @@ def main(listener: int, idle: float, shared: int) -> None:
     # Pages that no collection writes to stay shared with the children.
     gc.freeze()
     found = _wait_for_request(listener, idle, shared)
+    if found is None:
+        os.set_inheritable(listener, True)
+        # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
+        os.execv(sys.executable, [word for word in sys.orig_argv if word != DETACH])  # noqa: S606 - no shell is what is wanted
     os.set_inheritable(found.channel, False)
     program.divide(found.channel)
     order = program.await_order(found.channel)
@@ -55,34 +62,35 @@ class Request:
         self.channel, self.log = channel, log
 
 
-def _wait_for_request(listener: int, idle: float, shared: int) -> Request:
-    """Return in a child that was forked for a request, with that and the standard files open and nothing else."""
+def _wait_for_request(listener: int, idle: float, shared: int) -> Request | None:
+    """Return in a child that was forked for a request, with that and the standard files open and nothing else.
+
+    Returns None in the parent itself once it has forked SHARED times, and ends after IDLE seconds without a request.
+    """
     # Nobody waits for the children: each hands over to another process within milliseconds.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(fileno=listener) as connections:
-        started = 0
-        while started < shared:
-            if not select.select([connections], [], [], idle)[0]:
-                sys.exit()
-            request = _accept(connections)
-            if request is None:
-                continue
-            if os.fork() == 0:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _keep_only(request)
-                connections.detach()
-                return request
-            os.close(request.channel)
-            os.close(request.log)
-            started += 1
-        os.set_inheritable(listener, True)
-        # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
-        os.execv(sys.executable, [*sys.orig_argv])  # noqa: S606 - no shell is what is wanted
+    started = 0
+    while started < shared:
+        if not select.select([listener], [], [], idle)[0]:
+            os._exit(0)
+        request = _accept(listener)
+        if request is None:
+            continue
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _keep_only(request)
+            return request
+        os.close(request.channel)
+        os.close(request.log)
+        started += 1
+    return None
 
 
-def _accept(connections: socket.socket) -> Request | None:
-    """Return the next request, or None for what is none; end when asked to."""
+def _accept(listener: int) -> Request | None:
+    """Return the next request on LISTENER, or None for what is none; end when asked to."""
+    connections = socket.socket(fileno=listener)
     connection, _ = connections.accept()
+    connections.detach()
     with connection:
         connection.settimeout(1)
         try:
@@ -94,7 +102,7 @@ def _accept(connections: socket.socket) -> Request | None:
         except OSError:
             return None
     if word == END:
-        sys.exit()
+        os._exit(0)
     if word == REQUEST and len(found) == 2:
         return Request(*found)
     for descriptor in found:
@@ -127,4 +135,6 @@ def _keep_only(request: Request) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[-1] == DETACH and os.fork():
+        os._exit(0)
     main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

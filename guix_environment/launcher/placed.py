@@ -17,7 +17,7 @@ from guix_environment.session_layout import PYTHON
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
 _PACKAGE = "guix_session"
 
@@ -41,7 +41,7 @@ class _Loader(SourceFileLoader):
         super().__init__(name, path)
         self._root = root
 
-    def get_code(self, fullname: str) -> object:
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - named as importlib names it
         """Return the code of the module, compiled for the place that it will be at."""
         return self.source_to_code(self.get_data(self.path), self.path)
 

@@ -1,0 +1,36 @@
+"""``make bench``: run every benchmark, or those named on the command line, and print a line of JSON for each.
+
+Runs where there is a Guix (``tools/with_guix.py``), as root.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from bench import container_setup
+from bench.frame import Result, say
+
+BENCHMARKS: Mapping[str, Callable[[], Result]] = {
+    "container-setup": container_setup.measure,
+}
+"""By the names that ``make bench`` takes as BENCH."""
+
+
+def main(words: list[str]) -> int:
+    """Run the benchmarks that WORDS name; return 1 when one of them misses its bar."""
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure sessions beside other ways to start them.")
+    parser.add_argument("names", nargs="*", metavar="BENCHMARK", help=", ".join(BENCHMARKS))
+    names = parser.parse_args(words).names or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    missed = False
+    for name in names:
+        say(f"{name}:")
+        result = BENCHMARKS[name]()
+        print(result.line(), flush=True)
+        missed |= not all(bar.met for bar in result.bars)
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
