@@ -1,0 +1,128 @@
+"""Apps: what the repository brings to be looked at without notebooks, served by a program of the environment's profile.
+
+A repository's app is found by its files, and offered where the profile has the program that serves it.  The program runs as
+kernels do, with the profile's variables and none of the server's, and is reached through the server alone
+(jupyter-server-proxy): over a Unix socket where it can listen on one, else over a port of the session's own loopback.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHER = "/run/guix-environment/session/kernel.sh"
+"""Goes before the app's own command, as before a kernel's."""
+
+IN_FOLDER = ("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "app")
+"""Goes before a command and its folder: apps read files that lie beside them."""
+
+LARGEST_SOURCE = 256 * 1024
+SECONDS = 60
+"""How long an app may take until it listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app that can be opened."""
+
+    name: str
+    """Its address, below the server's own."""
+    title: str
+    command: tuple[str, ...]
+    """With the marks of jupyter-server-proxy for what it fills in: ``{port}``, ``{unix_socket}``, ``{base_url}``."""
+    unix_socket: bool = False
+    keeps_prefix: bool = False
+    """Whether it wants to see whole addresses, not only what lies below its own."""
+
+
+def find_apps(profile: Path, project: Path, opened: str) -> list[App]:
+    """Return the apps of PROJECT, a working copy, that PROFILE can serve; the one to open first is the first.
+
+    OPENED is what the session opens, below PROJECT: an app beside it goes before one at the top.  Blocks for a few small
+    files.
+    """
+    folders = dict.fromkeys([_folder_of(project, opened), project])
+    found: dict[str, App] = {}
+    for folder in folders:
+        for kind in _KINDS:
+            app = kind(profile, folder, project / opened)
+            if app:
+                found.setdefault(app.name, app)
+    return list(found.values())
+
+
+def proxied(app: App) -> Mapping[str, object]:
+    """Return APP as jupyter-server-proxy's configuration wants it (``ServerProxy.servers``)."""
+    return {
+        "command": list(app.command),
+        "unix_socket": app.unix_socket,
+        "absolute_url": app.keeps_prefix,
+        "timeout": SECONDS,
+        "new_browser_tab": True,
+        "launcher_entry": {"enabled": True, "title": app.title},
+    }
+
+
+def _folder_of(project: Path, opened: str) -> Path:
+    place = project / opened
+    return place if place.is_dir() else place.parent
+
+
+def _command(folder: Path, *words: str) -> tuple[str, ...]:
+    return (LAUNCHER, *IN_FOLDER, _literally(str(folder)), *words)
+
+
+def _literally(text: str) -> str:
+    """Return TEXT as jupyter-server-proxy leaves it alone: it fills in what stands in braces."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _program(profile: Path, name: str) -> str:
+    """Return the program NAME of PROFILE, or nothing."""
+    program = profile / "bin" / name
+    return str(program) if program.exists() else ""
+
+
+def _imports(source: Path, package: str) -> bool:
+    """Tell whether the Python program at SOURCE names PACKAGE among what it imports; it is read, never run."""
+    try:
+        with source.open("rb") as file:
+            text = file.read(LARGEST_SOURCE).decode(errors="replace")
+    except OSError:
+        return False
+    return re.search(rf"^\s*(?:import|from)\s+{package}\b", text, re.MULTILINE) is not None
+
+
+def _shiny(profile: Path, folder: Path, _: Path) -> App | None:
+    program = _program(profile, "Rscript")
+    files = {entry.name.lower() for entry in folder.iterdir()} if folder.is_dir() else set()
+    if (
+        not program
+        or not (profile / "site-library/shiny").is_dir()
+        or not ("app.r" in files or {"ui.r", "server.r"} <= files)
+    ):
+        return None
+    # A text for a port is a socket's path (shiny's startApp).
+    run = "shiny::runApp('.', port = commandArgs(TRUE)[1], launch.browser = FALSE)"
+    return App("shiny", "Shiny", _command(folder, program, "-e", _literally(run), "{unix_socket}"), unix_socket=True)
+
+
+def _bokeh(profile: Path, folder: Path, _: Path) -> App | None:
+    program = _program(profile, "bokeh")
+    for file in ("app.py", "main.py") if program else ():
+        if _imports(folder / file, "bokeh"):
+            # Whoever asks has come through the server, which has asked who they are.
+            options = ("--unix-socket={unix_socket}", "--allow-websocket-origin=*", "--use-xheaders")
+            return App("bokeh", "Bokeh", _command(folder, program, "serve", *options, file), unix_socket=True)
+    return None
+
+
+def _voila(profile: Path, _: Path, opened: Path) -> App | None:
+    program = _program(profile, "voila")
+    if not program or opened.suffix != ".ipynb" or not opened.is_file():
+        return None
+    words = (program, "--no-browser", "--port={port}", "--base_url={base_url}voila/", _literally(opened.name))
+    return App("voila", "Voilà", _command(opened.parent, *words), keeps_prefix=True)
+
+
+_KINDS: tuple[Callable[[Path, Path, Path], App | None], ...] = (_shiny, _bokeh, _voila)
