@@ -34,8 +34,8 @@ PYTHON = (3, 11)
 """The Python of Guix that the wheels are for."""
 
 SERIES = {
-    "5": ("jupyterhub==5.5.*", "jupyterlab==4.6.*"),
-    "6": ("jupyterhub==6.1.*", "jupyterlab==4.6.*"),
+    "5": ("jupyterhub==5.5.*", "jupyterlab==4.6.*", "jupyter-server-proxy==4.*"),
+    "6": ("jupyterhub==6.1.*", "jupyterlab==4.6.*", "jupyter-server-proxy==4.*"),
 }
 
 EXCLUDED = {
