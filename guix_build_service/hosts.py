@@ -12,33 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from guix_environment.addresses import Address, is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host's name and port to its addresses; raises `OSError` where there are none."""
 
 RESOLUTION_SECONDS = 10.0
-
-_REFUSED = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        # What `is_global` of Python 3.11 takes for public and is not: multicast, translations of IPv4 addresses, old
-        # site-local addresses, relays, and the address of a cloud's own agents.
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "192.88.99.0/24",
-        "168.63.129.16/32",
-        "::/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2001::/32",
-        "2002::/16",
-        "fec0::/10",
-        "ff00::/8",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +47,6 @@ class PrivateHost:
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InvalidInput(f"This is not a host and a port: {text!r:.80}", hint="Write it as 127.0.0.1:3000")
         return cls(host, int(port))
-
-
-def is_public(address: Address) -> bool:
-    """Tell whether ADDRESS is one of the open internet's."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    if mapped is not None:
-        return is_public(mapped)
-    return address.is_global and not any(address.version == network.version and address in network for network in _REFUSED)
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:

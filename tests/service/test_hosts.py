@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.hosts import Hosts, PrivateHost, is_public
+from guix_build_service.hosts import Hosts, PrivateHost
+from guix_environment.addresses import is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
 

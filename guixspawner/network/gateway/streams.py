@@ -1,0 +1,41 @@
+"""Bytes from one connection to another, both ways, until both have ended."""
+
+import asyncio
+import contextlib
+import socket
+
+BLOCK = 256 * 1024
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def joined(one: Connection, other: Connection) -> None:
+    """Carry everything from each of two connections to the other, and return when both are at their ends.
+
+    Closes both, also when cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_carry(one[0], other[1]))
+            group.create_task(_carry(other[0], one[1]))
+    finally:
+        for _, writer in (one, other):
+            writer.close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while block := await reader.read(BLOCK):
+            writer.write(block)
+            await writer.drain()
+    # The other direction goes on: who has asked everything still waits for answers.
+    with contextlib.suppress(OSError):
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
+def peer(writer: asyncio.StreamWriter) -> int:
+    """Return the number of the account at the other end of the Unix socket that WRITER writes to (unix(7))."""
+    found: socket.socket = writer.get_extra_info("socket")
+    credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], "little")

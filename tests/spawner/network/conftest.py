@@ -1,0 +1,93 @@
+"""A gateway of the tests' own, between a session that is none and a hub that is none."""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+from guix_environment import processes
+from guix_environment.errors import SessionFailure
+from guixspawner.network.client import GatewayClient
+from guixspawner.network.gateway.settings import GatewaySettings
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Sockets have short paths, which pytest's own folders do not."""
+    found = Path(tempfile.mkdtemp(prefix="guixspawner-network-"))
+    yield found
+    shutil.rmtree(found)
+
+
+class FakeHub:
+    """Answers everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        hub = self
+
+        class Any(RequestHandler):
+            def check_xsrf_cookie(self) -> None:
+                pass
+
+            async def prepare(self) -> None:
+                hub.asked.append(
+                    (self.request.method or "", self.request.uri or "", dict(self.request.headers), self.request.body)
+                )
+                if "slow" in (self.request.uri or ""):
+                    await asyncio.sleep(1)
+                self.set_header("X-JupyterHub-Version", "6.1.1")
+                self.set_header("Set-Cookie", "session=secret")
+                self.finish("pong")
+
+        self._server = HTTPServer(Application([(r".*", Any)]))
+        self._server.listen(0, "127.0.0.1")
+        self.port = next(iter(self._server._sockets.values())).getsockname()[1]
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[FakeHub]:
+    found = FakeHub()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def settings(folder: Path, hub: FakeHub) -> GatewaySettings:
+    return GatewaySettings(f"{folder}/s", f"{folder}/public", f"http://127.0.0.1:{hub.port}/base/hub/api/")
+
+
+@pytest.fixture
+async def client(folder: Path, settings: GatewaySettings) -> AsyncIterator[GatewayClient]:
+    """A hub's side of a gateway that runs in a process of its own."""
+    found = GatewayClient(folder / "gateway", settings)
+    await found.ensure()
+    yield found
+    with suppress(SessionFailure):
+        pid = int(str((await found.ask({"do": "status"}))["pid"]))
+        process = processes.identify(pid)
+        assert process
+        await processes.end(process)
+    print((folder / "gateway" / "log").read_text())
+
+
+async def gateway_of(client: GatewayClient) -> processes.ProcessIdentity:
+    found = processes.identify(int(str((await client.ask({"do": "status"}))["pid"])))
+    assert found
+    return found
+
+
+async def kill(process: processes.ProcessIdentity) -> None:
+    processes.send_signal(process, signal.SIGKILL)
+    while processes.is_running(process):
+        await asyncio.sleep(0.01)
