@@ -21,7 +21,7 @@ class SessionFiles:
     server: str
     """The server's name in paths."""
     folder: Path
-    """Where logs are, a folder for each person; for the hub's eyes alone."""
+    """Where logs are, a folder for each person; for the hub's eyes, and of the logs the service's."""
     leases: Roots
 
     @classmethod
@@ -31,15 +31,26 @@ class SessionFiles:
 
     @property
     def log(self) -> Path:
-        """What the session printed; what the one before it printed is beside it with ``.1`` at the end."""
+        """What the session printed."""
         return self.folder / self.person / f"{self.server}.log"
 
+    @property
+    def last_log(self) -> Path:
+        """What the session before it printed."""
+        return self.log.with_name(f"{self.log.name}.1")
+
     def open_log(self) -> int:
-        """Begin a new log, keep the last one, and return the new one's open descriptor."""
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Begin a new log, keep the last one, and return the new one's open descriptor.
+
+        The group of the folder, which is the service's where there is one, may read it.
+        """
+        self._make_folder()
         with contextlib.suppress(FileNotFoundError):
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self.log.replace(self.last_log)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self.log, flags, 0o600)
+        os.fchmod(descriptor, 0o640)
+        return descriptor
 
     def last_lines(self, *, lines: int = 30, limit: int = 16384) -> list[str]:
         """Return the end of the log: at most LINES lines of at most LIMIT bytes together."""
@@ -62,8 +73,23 @@ class SessionFiles:
                 self.leases.release(name)
         self._identity.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove everything that is left of a server that is deleted: its logs too, but nothing that its person made."""
+        self.release()
+        for log in (self.log, self.last_log):
+            log.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.log.parent.rmdir()
+
+    def move_logs(self, other: "SessionFiles") -> None:
+        """Let the logs be those of OTHER, under whose name a server that does not run goes on."""
+        for old, new in ((self.log, other.log), (self.last_log, other.last_log)):
+            with contextlib.suppress(FileNotFoundError):
+                old.replace(new)
+
     def remember(self, process: ProcessIdentity) -> None:
         """Write down which process the session is: the hub itself only does so once a start is over."""
+        self._make_folder()
         write_json(self._identity, to_record(process), mode=0o600)
 
     def remembered(self) -> ProcessIdentity | None:
@@ -72,6 +98,12 @@ class SessionFiles:
             return from_record(read_json(self._identity))
         except (OSError, ValueError):
             return None
+
+    def _make_folder(self) -> None:
+        """Make the person's folder, whose files get the group of the folder of all logs."""
+        with contextlib.suppress(FileExistsError):
+            self.log.parent.mkdir(mode=0o700, parents=True)
+            self.log.parent.chmod(0o2750)
 
     @property
     def _identity(self) -> Path:

@@ -10,13 +10,15 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port
 from traitlets import Any as AnyTrait
-from traitlets import Float, Unicode, default
+from traitlets import Float, List, TraitError, Unicode, default
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, Network
+from guix_environment.container import ContainerPlan, Mount, Network
 from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
+from guix_environment.roots import Roots
+from guix_environment.session_names import server_slug, slug
 from guixspawner import launch, session
 from guixspawner.accounts import Person, SessionAccounts
 from guixspawner.checks import (
@@ -26,7 +28,12 @@ from guixspawner.checks import (
     check_server_items,
 )
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
+from guixspawner.folders import SessionFolders
 from guixspawner.form import render_form
+from guixspawner.life import SessionLife
+from guixspawner.life.beginning import Beginning
+from guixspawner.life.log_size import bound
+from guixspawner.life.sweep import Places, SessionKey, sweep
 from guixspawner.offers import offers_for
 from guixspawner.options import options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
@@ -38,6 +45,9 @@ ATTEMPTS = 3
 
 _PORT_TAKEN = "is already in use"
 """What Jupyter's server says before it gives up (``jupyter_server.serverapp``, ``init_httpserver``)."""
+
+_BEGINNINGS: "dict[tuple[str, str], Beginning[GuixSpawner]]" = {}
+"""The beginning of each hub in this process, by its folders; there is more than one in tests alone."""
 
 
 class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
@@ -80,6 +90,15 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         help="Seconds that a session gets between being asked to end and being ended: for saving, and for kernels.",
     ).tag(config=True)
 
+    allowed_system_calls = List(
+        Unicode(),
+        help="""
+        System calls that sessions may make, of those that are refused otherwise, by their names.
+
+        `["ptrace"]` lets people use debuggers. Every one of them opens a part of the kernel to whatever a notebook runs.
+        """,
+    ).tag(config=True)
+
     service_url = Unicode(help="The address of the build service's pages, with a slash at its end.").tag(config=True)
 
     @default("service_url")
@@ -100,8 +119,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self._starting = False
         self._stopping = False
         self._watchers = StartProgress()
+        self._session: SessionKey | None = None
         super().__init__(*arguments, **keywords)
         quieten(self.log)
+        if self.sessions_folder and self.leases_folder:
+            self._beginning.register(self, self._sweep, self.log)
 
     # What a person asks for
 
@@ -168,8 +190,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         if self.process is None:
             return 0
         if processes.is_running(self.process):
+            await asyncio.to_thread(bound, self._files.log, SessionLife(parent=self).log_limit)
             return None
-        await asyncio.to_thread(self._files.release)
+        await self._clear(self._files)
         return 0
 
     async def progress(self) -> AsyncIterator[ProgressEvent]:
@@ -181,24 +204,37 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """Return what the hub keeps over its restarts: which process the session is."""
         state: dict[str, Any] = super().get_state()
         if self.process:
-            state["process"] = {"pid": self.process.pid, "started": self.process.started}
+            state["process"] = processes.to_record(self.process)
+        if self._session:
+            state["session"] = {"person": self._session.person, "server": self._session.server}
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the session that STATE tells of, after a restart of the hub."""
         super().load_state(state)
-        found = state.get("process")
-        self.process = ProcessIdentity(found["pid"], found["started"]) if found else None
+        self.process = processes.from_record(state.get("process"))
+        named = state.get("session")
+        self._session = SessionKey(named["person"], named["server"]) if named else None
 
     def clear_state(self) -> None:
         """Forget the session, which has ended; the hub also does so before each start, when people may watch already."""
         super().clear_state()
-        self.process = None
+        self.process = self._session = None
         self._watchers = StartProgress()
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Let a server that does not run keep its logs under its new name."""
+        await asyncio.to_thread(self._files_of(old_name).move_logs, self._files_of(new_name))
+
+    async def delete_forever(self) -> None:
+        """Remove the logs of a server that is deleted; homes, and all that people made, stay."""
+        await asyncio.to_thread(self._files.forget)
 
     # How a session starts and ends
 
     async def _start(self) -> tuple[str, int]:
+        await self._beginning.done()
+        self._session = SessionKey(slug(self.user.name), server_slug(self.name))
         self._watchers.add(5, "Looking up the environment")
         if self.internal_ssl:
             raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
@@ -206,14 +242,15 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.title = choice.title
         server = await asyncio.to_thread(self._server_profile)
         person = await SessionAccounts(parent=self).person(self.user.name, Path(self.homes_folder))
-        await self._end_leftover()
+        await self._end_leftover(grace=self.grace)
         await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
         await asyncio.to_thread(check_server_items, server.closure)
         await asyncio.to_thread(check_environment_items, choice.environment.name, choice.version.closure)
+        folders = await self._shared_folders()
         for attempt in range(ATTEMPTS):
             self.port = random_port()
             self._watchers.add(30, f"Starting the container of {choice.title}")
-            if await self._launch(self._plan(choice, server, person), person):
+            if await self._launch(self._plan(choice, server, person, folders), person):
                 self._watchers.add(95, "JupyterLab is there")
                 return self.ip or "127.0.0.1", self.port
             if self._stopping:
@@ -227,10 +264,33 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             hint="Try again; if it happens again, tell whoever runs this installation.",
         )
 
-    def _plan(self, choice: session.Choice, server: ServerRecord, person: Person) -> ContainerPlan:
+    def _plan(
+        self, choice: session.Choice, server: ServerRecord, person: Person, folders: tuple[Mount, ...]
+    ) -> ContainerPlan:
         limit = session.limits(choice, memory=self.mem_limit, cpu=self.cpu_limit)
-        around = session.Surroundings(self.get_env(), frozenset(self.environment), Path("/etc/hosts").read_bytes())
+        life = SessionLife(parent=self)
+        around = session.Surroundings(
+            {**self.get_env(), **life.variables()},
+            frozenset(self.environment),
+            Path("/etc/hosts").read_bytes(),
+            server_options=life.server_options(),
+            folders=folders,
+        )
         return session.plan_session(self._records, server, choice, person, limit, around)
+
+    async def _shared_folders(self) -> tuple[Mount, ...]:
+        try:
+            folders = SessionFolders(parent=self)
+        except TraitError as error:
+            raise SessionFailure(
+                "This installation's list of shared folders is not right.",
+                hint="Whoever runs it can look at c.SessionFolders.folders; the hub's log says what is wrong.",
+                details={"reason": str(error)},
+            ) from error
+        mounts, missing = await asyncio.to_thread(folders.for_session, self.user.name, self._applicant.groups)
+        for sentence in missing:
+            self.log.warning("%s", sentence)
+        return mounts
 
     async def _launch(self, plan: ContainerPlan, person: Person) -> bool:
         """Start PLAN and wait for its server; return whether it came up."""
@@ -262,13 +322,28 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def _end(self, *, grace: float) -> None:
         if self.process:
             await processes.end(self.process, grace=grace)
-        await asyncio.to_thread(self._files.release)
+        await self._end_leftover(grace=grace)
+        await self._clear(self._files)
 
-    async def _end_leftover(self) -> None:
+    async def _end_leftover(self, *, grace: float) -> None:
         """End what a hub left behind that was itself ended in the middle of a start."""
         leftover = await asyncio.to_thread(self._files.remembered)
         if leftover:
-            await processes.end(leftover, grace=self.grace)
+            await processes.end(leftover, grace=grace)
+
+    async def _clear(self, files: SessionFiles) -> None:
+        """Remove everything that the session of FILES, which has ended, has outside of its container."""
+        await asyncio.to_thread(files.release)
+
+    async def _sweep(self) -> None:
+        """Clear away what sessions left that ended while there was no hub."""
+        places = Places(Path(self.sessions_folder), Roots(Path(self.leases_folder)))
+        known = {spawner.session_key: spawner.process for spawner in self._beginning.members}
+        verdict = await sweep(places, known, clear=lambda key: self._clear(places.files(key)), grace=self.grace)
+        for found in verdict.ended:
+            self.log.warning("Ended the session %s, which this hub knows nothing of.", found.key)
+        if verdict.cleared:
+            self.log.info("Cleared away what sessions left that are gone: %s", ", ".join(map(str, verdict.cleared)))
 
     def _log_failure(self, error: GuixSpawnerError) -> None:
         lines = self._files.last_lines() if self.process else []
@@ -296,8 +371,22 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return Records(Path(self.records_folder))
 
     @property
+    def _beginning(self) -> "Beginning[GuixSpawner]":
+        return _BEGINNINGS.setdefault((self.sessions_folder, self.leases_folder), Beginning())
+
+    @property
+    def session_key(self) -> SessionKey:
+        """The session that runs, under the names that its person and server had when it started; or the next one."""
+        return self._session or SessionKey(slug(self.user.name), server_slug(self.name))
+
+    @property
     def _files(self) -> SessionFiles:
-        return SessionFiles.of(self.user.name, self.name, Path(self.sessions_folder), Path(self.leases_folder))
+        return SessionFiles(
+            self.session_key.person, self.session_key.server, Path(self.sessions_folder), Roots(Path(self.leases_folder))
+        )
+
+    def _files_of(self, server: str) -> SessionFiles:
+        return SessionFiles.of(self.user.name, server, Path(self.sessions_folder), Path(self.leases_folder))
 
     @property
     def _applicant(self) -> session.Applicant:

@@ -29,7 +29,7 @@ async def test_a_server_that_was_never_started_does_not_run(spawner: GuixSpawner
 async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner) -> None:
     me = processes.identify(os.getpid())
     assert me is not None
-    spawner.load_state({"process": {"pid": me.pid, "started": me.started}})
+    spawner.load_state({"process": processes.to_record(me), "session": {"person": "ada", "server": "default"}})
     assert await spawner.poll() is None
     kept = spawner.get_state()
     again = GuixSpawner()
@@ -61,7 +61,7 @@ def test_every_setting_is_explained() -> None:
     own = set(GuixSpawner.class_own_traits(config=True))
     assert own == {
         *("records_folder", "homes_folder", "sessions_folder", "leases_folder"),
-        *("grace", "service_url"),
+        *("allowed_system_calls", "grace", "service_url"),
     }
     assert all(len(trait.help.strip()) > 30 for trait in GuixSpawner.class_own_traits(config=True).values())
 
