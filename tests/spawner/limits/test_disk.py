@@ -1,0 +1,97 @@
+"""Quota on a file system made for the test; only a kernel that can count (CONFIG_QFMT_V2) can show it."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guix_environment.errors import SessionFailure
+from guix_environment.processes import Account
+from guixspawner.limits import Limits, SessionLimits
+from guixspawner.limits.disk import read_quota, set_quota
+
+from .conftest import EXPECTED
+from .tree import Server
+
+PERSON = 70001
+MIB = 1024**2
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> Iterator[Path]:
+    mkfs = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin")
+    assert mkfs
+    image, folder = tmp_path / "image", tmp_path / "homes"
+    folder.mkdir()
+    subprocess.run([mkfs, "-q", "-O", "quota", "-E", "quotatype=usrquota", image, "64M"], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True)
+    if mounted.returncode:
+        assert "quota" not in EXPECTED, mounted.stderr
+        pytest.skip("this kernel cannot count for quotas, or has no loop devices")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def write_as_the_person(path: Path, size: int) -> int:
+    """Write SIZE bytes to PATH as the person, and return the number of the error, or 0."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgid(PERSON)
+            os.setuid(PERSON)
+            with path.open("wb") as file:
+                for _ in range(size // MIB):
+                    file.write(b"x" * MIB)
+        except OSError as error:
+            os._exit(error.errno or 1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture
+def home(homes: Path) -> Path:
+    home = homes / "ada"
+    home.mkdir()
+    os.chown(home, PERSON, PERSON)
+    return home
+
+
+def test_a_person_can_write_so_much_and_no_more(home: Path) -> None:
+    assert set_quota(home, PERSON, 8 * MIB).most == 8 * MIB
+    assert write_as_the_person(home / "small", 4 * MIB) == 0
+    assert write_as_the_person(home / "large", 20 * MIB) == errno.EDQUOT
+    assert (home / "small").stat().st_size == 4 * MIB
+    found = read_quota(home, PERSON)
+    assert 7 * MIB < found.used <= 8 * MIB
+
+
+def test_what_is_there_stays(home: Path) -> None:
+    assert write_as_the_person(home / "large", 20 * MIB) == 0
+    set_quota(home, PERSON, 8 * MIB)
+    assert (home / "large").stat().st_size == 20 * MIB
+    assert write_as_the_person(home / "more", MIB) == errno.EDQUOT
+    (home / "large").unlink()
+    assert write_as_the_person(home / "more", MIB) == 0
+
+
+def test_others_are_not_bounded(home: Path) -> None:
+    set_quota(home, PERSON, MIB)
+    assert read_quota(home, PERSON + 1).most is None
+
+
+async def test_a_session_is_held_to_it(home: Path, server: Server) -> None:
+    limits = SessionLimits(disk=8 * MIB, backend="nothing")
+    enforced = await limits.hold("ada.default", server.identity, limits.with_own(Limits()), home, Account(PERSON, PERSON))
+    assert enforced.disk == 8 * MIB
+
+
+async def test_a_file_system_without_quota_is_no_limit(tmp_path: Path, server: Server) -> None:
+    limits = SessionLimits(disk=8 * MIB, backend="nothing")
+    with pytest.raises(SessionFailure, match="disk space"):
+        await limits.hold("ada.default", server.identity, limits.with_own(Limits()), tmp_path, Account(PERSON, PERSON))
