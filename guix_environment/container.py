@@ -5,7 +5,7 @@ and has its own processes, users, host name, inter-process communication and, un
 The words go over a socket, so that no variable's value is ever on a command line.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,6 +21,8 @@ INSIDE = 1000
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 _STANDARD = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _NAMESPACES = ("ipc", "mount", "pid", "user", "uts")
+_OUTSIDE = b"outside"
+"""What an order says of the network for a command that gets no container."""
 
 
 class Network(Enum):
@@ -104,6 +106,11 @@ def division(network: Network, groups: tuple[int, ...] = ()) -> bytes:
     return messages.message(messages.join(b"%d" % group for group in groups), *map(str.encode, namespaces))
 
 
+def plain_division(groups: tuple[int, ...] = ()) -> bytes:
+    """Return the request for a process that waits in the machine's own namespaces."""
+    return messages.message(messages.join(b"%d" % group for group in groups))
+
+
 def order(plan: ContainerPlan) -> bytes:
     """Return the order that turns a first process into PLAN's container.
 
@@ -117,6 +124,15 @@ def order(plan: ContainerPlan) -> bytes:
         messages.join(map(_bytes, plan.command)),
         messages.join(variables),
         *map(messages.join, words),
+    )
+
+
+def plain_order(command: Sequence[str], variables: Mapping[str, str], uid: int, gid: int) -> bytes:
+    """Return the order that turns a process in the machine's namespaces into COMMAND, as the account UID, GID."""
+    return messages.message(
+        messages.join((_bytes(f"{uid}"), _bytes(f"{gid}"), b"", b"/", _OUTSIDE, b"")),
+        messages.join(map(_bytes, command)),
+        messages.join(word for pair in sorted(variables.items()) for word in map(_bytes, pair)),
     )
 
 

@@ -92,6 +92,23 @@ def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def children(process: ProcessIdentity) -> list[ProcessIdentity]:
+    """Return the processes that PROCESS itself started and that run."""
+    found: list[ProcessIdentity | None] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process.pid}/task").iterdir():
+            found += [identify(int(number)) for number in (thread / "children").read_text().split()]
+    return [child for child in found if child is not None]
+
+
+def program(process: ProcessIdentity) -> str | None:
+    """Return the file that PROCESS runs, or None when that is not for us to know or it has ended."""
+    try:
+        return os.readlink(f"/proc/{process.pid}/exe")  # noqa: PTH115 - what it leads to need not be there for us
+    except OSError:
+        return None
+
+
 def marked_with(name: str, value: str) -> list[ProcessIdentity]:
     """Return the processes of ours that started with the variable NAME set to VALUE.
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -35,14 +36,19 @@ class Waiting:
     account: Account
     _channel: "Channel"
 
-    async def run(self, plan: ContainerPlan) -> None:
-        """Make PLAN of it, and return once its command runs.
+    async def run(self, plan: ContainerPlan) -> ProcessIdentity:
+        """Make PLAN of it, and return the container's first process once its command runs.
 
         Raises `ContainerFailure` when it could not be made, and then ends by itself; when cancelled, it may go on, and is
         the caller's to end.  Raises `InvalidInput` for a plan that cannot be handed over.
         """
+        await self.become(order(plan))
+        return self.first
+
+    async def become(self, message: bytes) -> None:
+        """Send MESSAGE, the order of what to become, and return once that is so; see `run`."""
         try:
-            await self._channel.send(order(plan))
+            await self._channel.send(message)
             failure = await self._channel.receive()
         finally:
             self._channel.close()
@@ -101,41 +107,44 @@ class ColdLauncher:
 
     async def prepare(self, account: Account, network: Network, log: int) -> Waiting:
         """Return a process of ACCOUNT that waits in a NETWORK; see `Launcher`."""
-        ours, theirs = socket.socketpair()
-        channel = await Channel.over(ours)
-        try:
-            with theirs:
-                program = await processes.start(
-                    # Without `site`: the launcher needs none of what is installed, and it takes longer than the container.
-                    [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno())],
-                    environment={},
-                    output=log,
-                    directory=Path("/"),
-                    pass_descriptors=[theirs.fileno()],
-                )
-            waiting = await divided(channel, account, network)
-            # It has ended by itself once the container's first process is there.
-            await program.wait()
-        except OSError as error:
-            channel.close()
-            raise SessionFailure(
-                "Containers cannot be started on this machine.", hint="Whoever runs it can look at the hub's log."
-            ) from error
-        except BaseException:
-            channel.close()
-            raise
-        return waiting
+        async with started_program(log) as channel:
+            return await divided(channel, account, network)
+
+
+@contextlib.asynccontextmanager
+async def started_program(log: int) -> AsyncIterator[Channel]:
+    """Start the launcher's program, whose output goes to the open file LOG, and give the channel to it.
+
+    The channel is closed when the block raises.  Raises `SessionFailure` when there is no program.
+    """
+    ours, theirs = socket.socketpair()
+    channel = await Channel.over(ours)
+    try:
+        with theirs:
+            program = await processes.start(
+                # Without `site`: the launcher needs none of what is installed, and it takes longer than the container.
+                [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno())],
+                environment={},
+                output=log,
+                directory=Path("/"),
+                pass_descriptors=[theirs.fileno()],
+            )
+        yield channel
+        # It has ended by itself once the container's first process is there.
+        await program.wait()
+    except OSError as error:
+        channel.close()
+        raise SessionFailure(
+            "Containers cannot be started on this machine.", hint="Whoever runs it can look at the hub's log."
+        ) from error
+    except BaseException:
+        channel.close()
+        raise
 
 
 async def divided(channel: Channel, account: Account, network: Network) -> Waiting:
     """Ask the launcher behind CHANNEL for a process that waits, and make it ACCOUNT's; see `Launcher.prepare`."""
-    await channel.send(division(network, account.groups))
-    reply = await channel.receive()
-    if reply is None or reply[0] != b"waiting":
-        raise _failure(reply or [b"failed", b"namespaces", b"the launcher ended"])
-    first = processes.identify(int(reply[1]))
-    if first is None:
-        raise _failure([b"failed", b"namespaces", b"the first process ended"])
+    first = await first_process(channel, division(network, account.groups))
     if account.subordinate:
         await subordinate.map_identifiers(first, account)
     else:
@@ -143,10 +152,27 @@ async def divided(channel: Channel, account: Account, network: Network) -> Waiti
     return Waiting(first, account, channel)
 
 
-def map_identifiers(pid: int, account: Account) -> None:
-    """Let the process PID, in a user namespace of its own, become ACCOUNT and nobody else (user_namespaces(7))."""
+async def first_process(channel: Channel, request: bytes) -> ProcessIdentity:
+    """Return the process that the launcher behind CHANNEL makes for REQUEST.  Raises `ContainerFailure`."""
+    await channel.send(request)
+    reply = await channel.receive()
+    if reply is None or reply[0] != b"waiting":
+        raise _failure(reply or [b"failed", b"namespaces", b"the launcher ended"])
+    first = processes.identify(int(reply[1]))
+    if first is None:
+        raise _failure([b"failed", b"namespaces", b"the first process ended"])
+    return first
+
+
+def refuse_root(account: Account) -> None:
+    """Return for an ACCOUNT that sessions can run as.  Raises `ContainerFailure`."""
     if account.uid == 0 or account.gid == 0:
         raise _failure([b"failed", b"account", b"no session runs as root"])
+
+
+def map_identifiers(pid: int, account: Account) -> None:
+    """Let the process PID, in a user namespace of its own, become ACCOUNT and nobody else (user_namespaces(7))."""
+    refuse_root(account)
     folder = Path(f"/proc/{pid}")
     try:
         (folder / "setgroups").write_text("deny")

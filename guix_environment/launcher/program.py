@@ -41,6 +41,7 @@ class Order:
         self.uid, self.gid = int(uid), int(gid)
         self.host_name, self.directory = host_name, directory
         self.has_network = network == b"own"
+        self.is_outside = network == b"outside"
         self.filter = seccomp
         self.command = messages.split(words[1])
         variables = messages.split(words[2])
@@ -96,6 +97,11 @@ def await_order(channel: int) -> Order:
 
 def arrange(order: Order) -> None:
     """Make of this process one that has what ORDER says and nothing else.  Raises `OSError`."""
+    if order.is_outside:
+        os.setresgid(order.gid, order.gid, order.gid)
+        os.setresuid(order.uid, order.uid, order.uid)
+        system.reset_signals()
+        return
     opened = file_system.open_sealed(order.operations)
     take_account(order)
     # Only now is it in the cgroup that is to be the highest it sees.
