@@ -38,6 +38,10 @@ _READ_WHEN_LOADED = (
 """Beginnings of the variables that modules of the server look at once, when they are loaded."""
 
 
+_GIVEN = (b"LANG", b"PATH")
+"""The variables that the parent is started with."""
+
+
 def become(order: program.Order, channel: int) -> None:
     """Make the container of ORDER, and return in the process that is to be its server, with that one's code already run.
 
@@ -70,9 +74,9 @@ def _server_words(order: program.Order) -> list[bytes]:
     """Return script and arguments of a command that is ``INIT -- PYTHON -I SCRIPT …`` with this Python, else nothing."""
     if any(name.startswith(_READ_WHEN_LOADED) for name in order.variables) or len(order.command) < 5:
         return []
-    _, _, interpreter, isolated, *words = order.command
-    ours = os.path.dirname(os.fsencode(sys.executable))
-    return words if isolated == b"-I" and os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(ours) else []
+    _, dashes, interpreter, isolated, *words = order.command
+    ours, theirs = (os.path.realpath(os.path.dirname(path)) for path in (os.fsencode(sys.executable), interpreter))
+    return words if (dashes, isolated, theirs) == (b"--", b"-I", ours) else []
 
 
 def _start_afresh(order: program.Order, words: list[bytes]) -> None:
@@ -82,8 +86,10 @@ def _start_afresh(order: program.Order, words: list[bytes]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
+    # What is there beside what the parent was given, this Python sets at every start.
+    own = {name: value for name, value in os.environb.items() if name not in _GIVEN}
     os.environb.clear()
-    os.environb.update(order.variables)
+    os.environb.update(own | order.variables)
     time.tzset()
     sys.argv[:] = [os.fsdecode(word) for word in words]
     _set_title(order.command[2:])

@@ -1,0 +1,414 @@
+"""Starts from the ready process: like others from inside, and never in the way of a start when it fails."""
+
+import array
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jupyterhub
+import pytest
+
+from guix_build_service.server_definitions import definitions_folder
+from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_environment import processes
+from guix_environment.container import ContainerPlan, Link, Network, PlacedFile, TemporaryFolder
+from guix_environment.identifiers import StorePath
+from guix_environment.launcher import parent, placed
+from guix_environment.records import ServerRecord
+from guix_environment.system_call_filter import compiled
+from guixspawner.launch import ColdLauncher, Launcher
+from guixspawner.warm_start import WarmLauncher, WarmStart
+from tests.containers import ACCOUNT, processes_with
+from tests.spawner.test_launch import plan
+
+PROBE = """
+import json, os, resource, signal, sys
+def lines(path):
+    return open(path).read().splitlines()
+status = dict(line.split(":\\t", 1) for line in lines("/proc/self/status") if ":\\t" in line)
+mask = os.umask(0); os.umask(mask)
+print(json.dumps({
+    "variables": dict(os.environ), "folder": os.getcwd(), "arguments": sys.argv[1:], "mask": mask,
+    "account": [os.getresuid(), os.getresgid(), os.getgroups()],
+    "status": {name: status[name] for name in status if name.startswith(("Cap", "Sig", "Shd", "NoNew", "Sec", "Groups"))},
+    "limits": {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")},
+    "handlers": [str(signal.getsignal(number)) for number in signal.valid_signals()],
+    "files": sorted(os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)),
+    "pipes": sorted(kind for n in range(3, 64) if os.path.exists(f"/proc/self/fd/{n}")
+                    for kind in [os.readlink(f"/proc/self/fd/{n}").partition(":")[0]]),
+    "parent": os.getppid(), "leads_a_group": os.getpgid(0) == os.getpid(), "session": os.getsid(0),
+    "flags": list(sys.flags), "path": sys.path[-3:], "main": __name__, "file": __file__,
+    "mounts": [line.split()[4] for line in lines("/proc/self/mountinfo")],
+    "processes": len([n for n in os.listdir("/proc") if n.isdigit()]),
+    "seed": hash("seed"), "layout": [line.split("-")[0] for line in lines("/proc/self/maps") if line.endswith("[stack]")],
+    "title": open("/proc/self/cmdline").read().rstrip("\\0").split("\\0")[-5:],
+}), flush=True)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[WarmStart]:
+    """Settings with a folder of their own; whatever was started for it is ended."""
+    yield WarmStart(folder=str(tmp_path / "warm"), patience=10.0)
+    for folder in processes_with("launcher/parent.py"):
+        if any(os.path.realpath(file) == f"{tmp_path}/warm/log" for file in (folder / "fd").iterdir()):
+            os.kill(int(folder.name), signal.SIGKILL)
+
+
+async def printed(launcher: Launcher, container: ContainerPlan) -> str:
+    """Return what the command of CONTAINER printed until it ended."""
+    with tempfile.TemporaryFile() as log:
+        waiting = await launcher.prepare(ACCOUNT, container.network, log.fileno())
+        await waiting.run(container)
+        while processes.is_running(waiting.first):
+            await asyncio.sleep(0.01)
+        log.seek(0)
+        return log.read().decode()
+
+
+# Without Guix: what happens when there is nothing to be had
+
+
+def broken(folder: Path, program: str) -> StorePath:
+    """Return a profile whose Python is the shell PROGRAM."""
+    (folder / "bin").mkdir(parents=True)
+    for name in ("python3", "jupyterhub-singleuser"):
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{program}\n")
+        (folder / "bin" / name).chmod(0o755)
+    profile: Any = str(folder)
+    return profile  # type: ignore[no-any-return]  # not in the store, as a profile would be
+
+
+def test_that_it_can_be_turned_off(settings: WarmStart) -> None:
+    assert isinstance(settings.launcher(StorePath("/gnu/store/" + "s" * 32 + "-profile")), WarmLauncher)
+    settings.enabled = False
+    assert isinstance(settings.launcher(StorePath("/gnu/store/" + "s" * 32 + "-profile")), ColdLauncher)
+
+
+async def test_that_a_start_goes_on_when_the_process_ends_at_once(
+    settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.log = logging.getLogger("warm")
+    launcher = settings.launcher(broken(tmp_path / "profile", "exit 3"))
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert "had ended" in caplog.text
+
+
+async def test_that_a_start_goes_on_when_nothing_answers(
+    settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.log, settings.patience = logging.getLogger("warm"), 0.05
+    launcher = settings.launcher(broken(tmp_path / "profile", "exit 0"))
+    assert isinstance(launcher, WarmLauncher)
+    Path(settings.folder).mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener, caplog.at_level(logging.INFO):
+        listener.bind(f"{settings.folder}/{launcher._socket_name}")
+        listener.listen(0)
+        for _ in range(3):
+            assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert "is not ready" in caplog.text
+
+
+async def test_that_a_start_goes_on_when_the_process_is_killed_in_the_middle(
+    settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.log = logging.getLogger("warm")
+    launcher = settings.launcher(broken(tmp_path / "profile", "exit 0"))
+    assert isinstance(launcher, WarmLauncher)
+    Path(settings.folder).mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener, caplog.at_level(logging.INFO):
+        listener.bind(f"{settings.folder}/{launcher._socket_name}")
+        listener.listen(1)
+        starting = asyncio.create_task(printed(launcher, plan("/bin/echo", "here")))
+        connection = (await asyncio.to_thread(listener.accept))[0]
+        word, found = await asyncio.to_thread(parent._receive, connection)
+        for descriptor in found:
+            os.close(descriptor)
+        connection.close()
+        assert await starting == "here\n"
+    assert (word, len(found)) == (parent.REQUEST, 2)
+    assert "A warm start failed" in caplog.text
+
+
+async def test_that_a_folder_that_others_may_enter_is_not_used(
+    settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.log = logging.getLogger("warm")
+    Path(settings.folder).mkdir(mode=0o700)
+    Path(settings.folder).chmod(0o755)
+    launcher = settings.launcher(broken(tmp_path / "profile", "exit 0"))
+    assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert "open to other accounts" in caplog.text
+    assert not list(Path(settings.folder).iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_that_another_account_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        Path(folder).chmod(0o755)
+        listener.bind(f"{folder}/socket")
+        Path(folder, "socket").chmod(0o777)
+        listener.listen(2)
+        assert _request_of(ACCOUNT.uid, f"{folder}/socket", listener) is None
+        found = _request_of(0, f"{folder}/socket", listener)
+        assert found is not None
+        os.close(found.channel)
+        os.close(found.log)
+
+
+def _request_of(uid: int, path: str, listener: socket.socket) -> parent.Request | None:
+    """Return what the parent makes of a request by the account UID."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setresuid(uid, uid, uid)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(path)
+                connection.sendmsg([parent.REQUEST], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))])
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    return parent._accept(listener.fileno())
+
+
+def test_that_what_is_loaded_knows_where_it_will_be(tmp_path: Path) -> None:
+    (tmp_path / "guix_session").mkdir()
+    (tmp_path / "guix_session" / "__init__.py").write_text("")
+    (tmp_path / "guix_session" / "part.py").write_text("HERE = __file__\n")
+    finder = placed._Finder(str(tmp_path))
+    found = finder.find_spec("guix_session.part", None)
+    assert found is not None
+    assert found.origin == f"{placed.PYTHON}/guix_session/part.py"
+    package = finder.find_spec("guix_session", None)
+    assert package is not None
+    assert package.submodule_search_locations == [f"{placed.PYTHON}/guix_session"]
+    assert finder.find_spec("guix_session.nothing", None) is None
+    assert finder.find_spec("json", None) is None
+
+
+# With Guix: the same from inside
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerRecord]:
+    """The record of the real server profile."""
+    folder = Path(tempfile.mkdtemp(prefix="guixspawner-warm-"))
+    roots = Path("/var/guix/profiles/per-user/root") / folder.name
+    series = jupyterhub.__version__.partition(".")[0]
+    try:
+        wanted = ServerProfileSettings(definitions_folder(), series, folder / "records", roots, folder / "logs")
+        yield asyncio.run(ensure_server_profile(wanted))
+    finally:
+        shutil.rmtree(folder)
+        shutil.rmtree(roots, ignore_errors=True)
+
+
+def probing(server: ServerRecord, script: str = PROBE, **variables: str) -> ContainerPlan:
+    """Return a container that runs SCRIPT as a session runs its server."""
+    python = Path(server.profile, "bin/jupyterhub-singleuser").resolve().parent / "python3"
+    return ContainerPlan(
+        store_items=server.closure,
+        command=(f"{server.profile}/bin/tini", "--", str(python), "-I", "/run/probe.py", "one", "two"),
+        directory="/tmp",
+        variables={"PATH": f"{server.profile}/bin", "LANG": "C.UTF-8", "TZ": "Asia/Tokyo", **variables},
+        host_name="warm",
+        network=Network.OWN,
+        temporary_folders=(TemporaryFolder("/tmp", 0o1777, 2**20),),
+        files=(PlacedFile("/run/probe.py", script.encode()),),
+        links=(Link("/bin/sh", f"{server.profile}/bin/bash"),),
+        filter=compiled(),
+    )
+
+
+async def warmed(settings: WarmStart, server: ServerRecord) -> Launcher:
+    """Return a launcher whose ready process is ready."""
+    launcher = settings.launcher(server.profile)
+    for _ in range(2):
+        await printed(launcher, probing(server, "pass"))
+    return launcher
+
+
+def ready_processes(settings: WarmStart) -> list[Path]:
+    return [
+        path for path in processes_with("launcher/parent.py") if os.path.realpath(path / "fd/2") == f"{settings.folder}/log"
+    ]
+
+
+@pytest.mark.guix
+async def test_that_a_warm_start_is_a_cold_one_from_inside(settings: WarmStart, server: ServerRecord) -> None:
+    launcher = await warmed(settings, server)
+    warm = json.loads(await printed(launcher, probing(server, SECRET="for this session")))
+    cold = json.loads(await printed(ColdLauncher(), probing(server, SECRET="for this session")))
+    again = json.loads(await printed(launcher, probing(server)))
+    assert "SECRET" in warm["variables"]
+    assert "SECRET" not in again["variables"]
+    # Different in every start, however it was made.
+    for name in ("seed", "layout"):
+        assert len({str(found.pop(name)) for found in (warm, cold, again)}) == 3
+    # The pipe by which the first process learns of the end.
+    assert (warm.pop("pipes"), cold.pop("pipes")) == (["pipe"], [])
+    warm["files"] = ["/dev/null" if file == "/dev/null" else "log" for file in warm["files"]]
+    cold["files"] = ["/dev/null" if file == "/dev/null" else "log" for file in cold["files"]]
+    assert warm == cold
+
+
+@pytest.mark.guix
+async def test_that_the_first_process_ends_with_the_server_and_collects_what_others_leave(
+    settings: WarmStart, server: ServerRecord
+) -> None:
+    launcher = await warmed(settings, server)
+    script = (
+        "import os, time\n"
+        "os.system('(sleep 0.1 &) &')\n"
+        "time.sleep(0.5)\n"
+        "states = [open(f'/proc/{n}/stat').read().split()[1:3] for n in os.listdir('/proc') if n.isdigit()]\n"
+        "print(sorted(map(tuple, states)), flush=True)\n"
+    )
+    shown = await printed(launcher, probing(server, script))
+    assert "'Z'" not in shown
+    assert "(bash)" in shown
+
+
+@pytest.mark.guix
+async def test_that_being_asked_to_end_reaches_the_server(settings: WarmStart, server: ServerRecord) -> None:
+    launcher = await warmed(settings, server)
+    script = (
+        "import signal, sys, time\n"
+        "def asked(*_):\n    print('asked to end', flush=True); time.sleep(0.3); print('done', flush=True); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, asked); print('ready', flush=True); time.sleep(60)\n"
+    )
+    with tempfile.TemporaryFile() as log:
+        waiting = await launcher.prepare(ACCOUNT, Network.OWN, log.fileno())
+        await waiting.run(probing(server, script))
+        while b"ready" not in os.pread(log.fileno(), 100, 0):
+            await asyncio.sleep(0.01)
+        await processes.end(waiting.first, grace=10)
+        assert os.pread(log.fileno(), 100, 0) == b"ready\nasked to end\ndone\n"
+
+
+@pytest.mark.guix
+async def test_that_the_ready_process_knows_nothing(
+    settings: WarmStart, server: ServerRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "of the hub")
+    launcher = await warmed(settings, server)
+    await printed(launcher, probing(server, SECRET="canary of a session"))
+    [found] = ready_processes(settings)
+    names = {line.partition("=")[0] for line in (found / "environ").read_text().split("\0")}
+    assert names == {"", "LANG", "PATH"} | _set_by_itself(server)
+    await asyncio.sleep(3)
+    memory = _memory(int(found.name))
+    assert b"jupyterhub" in memory
+    for canary in (b"canary of a session", b"CANARY=of the hub"):
+        assert canary not in memory
+
+
+def _set_by_itself(server: ServerRecord) -> set[str]:
+    """Return the names of the variables that the server layer's Python sets, however it is started."""
+    python = Path(server.profile, "bin/jupyterhub-singleuser").resolve().parent / "python3"
+    command = [python, "-I", "-c", "import os; print(*os.environ)"]
+    return set(subprocess.run(command, check=True, env={"LANG": "C.UTF-8"}, capture_output=True, text=True).stdout.split())
+
+
+def _memory(pid: int) -> bytes:
+    """Return what a process may write to of its memory."""
+    found = []
+    with Path(f"/proc/{pid}/mem").open("rb") as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            ends, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                begin, end = (int(word, 16) for word in ends.split("-"))
+                memory.seek(begin)
+                found.append(memory.read(end - begin))
+    return b"".join(found)
+
+
+@pytest.mark.guix
+async def test_that_nothing_in_a_session_leads_to_the_ready_process(settings: WarmStart, server: ServerRecord) -> None:
+    launcher = await warmed(settings, server)
+    script = f"""
+import os, socket
+for path in ("{settings.folder}", "/proc/1/root{settings.folder}", "/proc/self/fd/3", "/proc/self/fd/4"):
+    try:
+        print(os.listdir(path))
+    except OSError as error:
+        print(type(error).__name__)
+print([line for line in open("/proc/net/unix").read().splitlines()[1:] if "LISTEN" in line or "sock" in line])
+"""
+    shown = (await printed(launcher, probing(server, script))).splitlines()
+    assert shown[:2] == ["FileNotFoundError"] * 2
+    assert set(shown[2:4]) <= {"FileNotFoundError", "NotADirectoryError"}
+    assert shown[4] == "[]"
+
+
+@pytest.mark.guix
+async def test_that_no_open_file_is_left_behind(settings: WarmStart, server: ServerRecord) -> None:
+    launcher = await warmed(settings, server)
+    [found] = ready_processes(settings)
+    ours, theirs = _count(Path("/proc/self")), _count(found)
+    for _ in range(5):
+        await printed(launcher, probing(server, "pass"))
+    await asyncio.sleep(3)
+    assert (_count(Path("/proc/self")), _count(found)) == (ours, theirs)
+
+
+def _count(process: Path) -> int:
+    return len(list((process / "fd").iterdir()))
+
+
+@pytest.mark.guix
+async def test_that_another_profile_takes_over(settings: WarmStart, server: ServerRecord) -> None:
+    await warmed(settings, server)
+    [old] = ready_processes(settings)
+    settings.idle = 77.0
+    await warmed(settings, server)
+    assert old not in ready_processes(settings)
+    assert len(ready_processes(settings)) == 1
+
+
+@pytest.mark.guix
+async def test_that_it_ends_when_nobody_needs_it(settings: WarmStart, server: ServerRecord) -> None:
+    settings.idle = 1.0
+    launcher = await warmed(settings, server)
+    while ready_processes(settings):
+        await asyncio.sleep(0.1)
+    assert await printed(launcher, probing(server, "print('here')")) == "here\n"
+
+
+@pytest.mark.guix
+async def test_that_sessions_may_share_what_is_loaded(settings: WarmStart, server: ServerRecord) -> None:
+    settings.shared = 3
+    launcher = await warmed(settings, server)
+    seeds = [json.loads(await printed(launcher, probing(server)))["seed"] for _ in range(6)]
+    assert 2 <= len(set(seeds)) <= 3
+
+
+@pytest.mark.guix
+async def test_that_many_starts_at_once_all_come_up(settings: WarmStart, server: ServerRecord) -> None:
+    settings.patience = 0.3
+    launcher = await warmed(settings, server)
+    shown = await asyncio.gather(*(printed(launcher, probing(server, f"print({number})")) for number in range(12)))
+    assert [text.strip() for text in shown] == [str(number) for number in range(12)]
+
+
+@pytest.mark.guix
+async def test_that_a_command_of_another_form_runs_as_ever(settings: WarmStart, server: ServerRecord) -> None:
+    launcher = await warmed(settings, server)
+    other = replace(probing(server), command=(f"{server.profile}/bin/bash", "-c", "echo $$ $0", "shell"))
+    assert await printed(launcher, other) == "1 shell\n"
+    # Read once, when modules are loaded.
+    told = await printed(launcher, probing(server, "import os; print(os.environ['GATEWAY_X'])", GATEWAY_X="told"))
+    assert told == "told\n"
