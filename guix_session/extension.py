@@ -39,6 +39,8 @@ _EVENT_FORM = {
     "type": "object",
     "properties": {},
 }
+_TELL_SECONDS = 900.0
+"""How long it is told that a program was ended, also to a page that is opened anew."""
 _LOOK_SECONDS = 1.0
 """How often the kernel's count and the clock are looked at; reading the count takes some microseconds."""
 
@@ -50,6 +52,8 @@ class _State:
     session: Session
     events: MemoryEvents
     kills: int = 0
+    last_kill: float = 0.0
+    """When the last one was seen, in seconds since 1970."""
     told: tuple[object, ...] = (0,)
     """What browsers were last told of, without the words: minutes pass in these."""
     watching: asyncio.Task[None] | None = None
@@ -101,7 +105,8 @@ def _watch(state: _State, server: ServerApp) -> None:
 async def _keep_watching(state: _State, server: ServerApp) -> None:
     """Tell browsers whenever there is something else to say, until the server ends."""
     while True:
-        state.kills += state.events.more()
+        if more := state.events.more():
+            state.kills, state.last_kill = state.kills + more, time.time()
         told = (state.kills, *(notice.kind for notice in _notices(state, server.web_app)))
         if told != state.told:
             state.told = told
@@ -112,7 +117,9 @@ async def _keep_watching(state: _State, server: ServerApp) -> None:
 def _notices(state: _State, application: ServerWebApplication) -> tuple[Notice, ...]:
     last = application.last_activity().timestamp()
     found = notices(state.session, now=time.time(), last_activity=last)
-    return (*found, *([out_of_memory(state.session, state.kills)] if state.kills else []))
+    if time.time() - state.last_kill < _TELL_SECONDS:
+        found.append(out_of_memory(state.session, state.kills))
+    return tuple(found)
 
 
 class StateHandler(APIHandler):

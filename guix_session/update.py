@@ -141,7 +141,7 @@ class Update:
             moved = git.run("update-ref", "-m", "update to the environment's version", name, self.new, self.old)
             if not moved.succeeded:
                 raise UpdateFailed("its branch was moved by something else meanwhile.", tuple(moved.errors.splitlines()))
-        if not git.run("read-tree", "-m", self.old, self.new).succeeded and git.says("write-tree") != git.says(
+        if not git.run("read-tree", "-i", "-m", self.old, self.new).succeeded and git.says("write-tree") != git.says(
             "rev-parse", f"{self.new}^{{tree}}"
         ):
             raise UpdateFailed("another Git is at work in it. Try again in a moment.")

@@ -130,6 +130,11 @@
     return `${Number((count / factor).toPrecision(3))} ${unit}`;
   }
 
+  function timeSpan(seconds) {
+    const minutes = Math.round(seconds / 60);
+    return minutes === 1 ? "a minute" : minutes % 60 ? `${minutes} minutes` : minutes === 60 ? "an hour" : `${minutes / 60} hours`;
+  }
+
   const NETWORKS = {
     none: "none",
     all: "a network of its own, with the Internet",
@@ -150,7 +155,7 @@
       ["Working copy", state.project ? `~/${state.project}` : "none"],
       ["Started", time(state.started)],
       ["Ends", state.ends ? `at the latest ${time(state.ends)}` : ""],
-      ["Ends without work", state.idleSeconds ? `after ${Math.round(state.idleSeconds / 60)} minutes` : ""],
+      ["Ends without work", state.idleSeconds ? `after ${timeSpan(state.idleSeconds)}` : ""],
       ["Memory", bound(limits.memory, bytes)],
       ["Cores", bound(limits.cpu, String)],
       ["Processes", bound(limits.processes, String)],
@@ -186,6 +191,19 @@
     return new Widget({ node });
   }
 
+  /** Have a notebook that names a kernel which is not here, but says its language, get the environment's of that language.
+
+      JupyterLab does so for the language that a kernel wrote into the notebook, and asks where none ever did. */
+  function preferLanguage(context) {
+    const session = context.sessionContext;
+    session.kernelPreferenceChanged.connect((_, change) => {
+      const named = context.model.getMetadata("kernelspec");
+      if (change.newValue?.name && !change.newValue.language && named?.language) {
+        session.kernelPreference = { ...change.newValue, language: named.language };
+      }
+    });
+  }
+
   async function extension() {
     const names = ["apputils", "services", "coreutils", "statusbar", "mainmenu"].map((name) => `@jupyterlab/${name}`);
     const [apputils, services, coreutils, statusbar, mainmenu] = await Promise.all(names.map(shared));
@@ -198,6 +216,8 @@
       const explain = (title, texts, ...more) => show(title, paragraphs(Widget, [...texts, ...more]));
       const notices = new Notices(server, apputils, explain);
       const updates = new Updates(server, apputils, explain);
+
+      app.docRegistry.addWidgetExtension("Notebook", { createNew: (_, context) => preferLanguage(context) });
 
       const look = async () => {
         const state = await server.ask("state");
