@@ -50,6 +50,17 @@ class Enforced:
     memory_events: Path | None = None
     """The kernel's file that counts, on a line that begins with ``oom_kill``, what was ended for want of memory."""
 
+    @property
+    def in_words(self) -> str:
+        """What is in force, for the hub's log."""
+        found = [
+            f"{self.memory / 2**20:.0f} MiB of memory" if self.memory is not None else "",
+            f"{self.cpu:g} cores" if self.cpu is not None else "",
+            f"{self.processes} processes" if self.processes is not None else "",
+            f"{self.disk / 2**20:.0f} MiB of disk space" if self.disk is not None else "",
+        ]
+        return ", ".join(filter(None, found)) or "nothing"
+
     def as_json(self) -> dict[str, object]:
         """Return what the session itself is told."""
         return {

@@ -58,6 +58,10 @@ class Promises:
         """Take into account what was PROMISED to the session KEY before, as by the hub before its restart."""
         self._made[key] = promised
 
+    def of(self, key: str) -> Limits:
+        """Return what was promised to the session KEY; nothing to one that is not known."""
+        return self._made.get(key, Limits())
+
     def release(self, key: str) -> None:
         """Take back what was promised to the session KEY."""
         self._made.pop(key, None)

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Bool, CaselessStrEnum, Integer, TraitError, Unicode, validate
@@ -15,8 +15,10 @@ from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account, ProcessIdentity
 from guixspawner.limits import detection, disk
 from guixspawner.limits.model import Backend, BackendKind, Enforced, Limits, Usage
+from guixspawner.limits.promises import Machine, Promises
 
 _AUTO = "auto"
+_Number = TypeVar("_Number", int, float)
 
 PROCESSES = 4096
 """How many a session may have unless configured; JupyterLab and a few kernels have some hundred threads."""
@@ -105,6 +107,9 @@ class SessionLimits(LoggingConfigurable):
     _found: ClassVar[dict[tuple[str, str, bool], Backend]] = {}
     """What was found out about this machine, which is the same for every session of the hub."""
 
+    _made: ClassVar[dict[str, Promises]] = {}
+    """What the sessions of each hub, by its group, were promised."""
+
     async def chosen(self) -> Backend:
         """Return the back-end that sessions are held by; tries what there is when first asked.  Raises `SessionFailure`."""
         settings = self.backend, self.group, self.address_space
@@ -119,9 +124,34 @@ class SessionLimits(LoggingConfigurable):
     def _candidates(self) -> Collection[Backend]:
         return list(detection.candidates(self.group, address_space=self.address_space))
 
-    def with_own(self, limits: Limits) -> Limits:
-        """Return LIMITS with what is configured here, which knows neither environments nor people."""
-        return replace(limits, processes=self.processes, disk=self.disk)
+    def complete(self, limits: Limits, *, memory_guarantee: int | None = None, cpu_guarantee: float | None = None) -> Limits:
+        """Return LIMITS with what is configured here, and with guarantees, which promise no more than the limit allows."""
+        return replace(
+            limits,
+            processes=self.processes,
+            disk=self.disk,
+            memory_guarantee=_within(memory_guarantee, limits.memory),
+            cpu_guarantee=_within(cpu_guarantee, limits.cpu),
+        )
+
+    def promise(self, key: str, limits: Limits) -> None:
+        """Promise the session KEY what LIMITS guarantee, until it has ended.  Raises `LimitReached` where it is too much."""
+        self._promises.make(key, limits, Machine.own())
+
+    def promised(self, key: str) -> Mapping[str, float]:
+        """Return what the session KEY was promised, for `remember` in the hub that comes after this one."""
+        limits = self._promises.of(key)
+        found = {"memory": limits.memory_guarantee, "cpu": limits.cpu_guarantee}
+        return {name: value for name, value in found.items() if value}
+
+    def remember(self, key: str, promised: Mapping[str, float]) -> None:
+        """Count what `promised` told of the session KEY, which runs since before the hub was restarted."""
+        memory = int(promised["memory"]) if "memory" in promised else None
+        self._promises.remember(key, Limits(memory_guarantee=memory, cpu_guarantee=promised.get("cpu")))
+
+    @property
+    def _promises(self) -> Promises:
+        return self._made.setdefault(self.group, Promises())
 
     async def hold(self, key: str, process: ProcessIdentity, limits: Limits, home: Path, account: Account) -> Enforced:
         """Bound the session KEY, whose first PROCESS waits to become it, by LIMITS, and return what is in force.
@@ -142,6 +172,7 @@ class SessionLimits(LoggingConfigurable):
                 f"This machine cannot hold a session to a limit on {' and '.join(missing)}.",
                 hint="Start it without that limit, or ask whoever runs this installation.",
             )
+        self.log.info("The session %s is held by %s to: %s", key, enforced.backend, enforced.in_words)
         return enforced
 
     def missing(self, limits: Limits, enforced: Enforced) -> list[str]:
@@ -168,6 +199,7 @@ class SessionLimits(LoggingConfigurable):
     async def end(self, key: str) -> None:
         """End whatever is left of the session KEY; also of one that this hub did not start.  Raises `SessionFailure`."""
         await (await self.chosen()).end(key)
+        self._promises.release(key)
 
     async def leftovers(self) -> Collection[str]:
         """Return the keys of the sessions that something is held of."""
@@ -180,6 +212,10 @@ class SessionLimits(LoggingConfigurable):
     async def describe(self) -> str:
         """Return in a few words by what limits are enforced."""
         return (await self.chosen()).describe()
+
+
+def _within(promise: _Number | None, limit: _Number | None) -> _Number | None:
+    return min(promise, limit) if promise and limit else promise or None
 
 
 def _raise_score(process: ProcessIdentity) -> None:

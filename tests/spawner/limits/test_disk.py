@@ -87,11 +87,11 @@ def test_others_are_not_bounded(home: Path) -> None:
 
 async def test_a_session_is_held_to_it(home: Path, server: Server) -> None:
     limits = SessionLimits(disk=8 * MIB, backend="nothing")
-    enforced = await limits.hold("ada.default", server.identity, limits.with_own(Limits()), home, Account(PERSON, PERSON))
+    enforced = await limits.hold("ada.default", server.identity, limits.complete(Limits()), home, Account(PERSON, PERSON))
     assert enforced.disk == 8 * MIB
 
 
 async def test_a_file_system_without_quota_is_no_limit(tmp_path: Path, server: Server) -> None:
     limits = SessionLimits(disk=8 * MIB, backend="nothing")
     with pytest.raises(SessionFailure, match="disk space"):
-        await limits.hold("ada.default", server.identity, limits.with_own(Limits()), tmp_path, Account(PERSON, PERSON))
+        await limits.hold("ada.default", server.identity, limits.complete(Limits()), tmp_path, Account(PERSON, PERSON))

@@ -1,16 +1,18 @@
 """What an administrator sets, which back-end is chosen for it, and what is refused."""
 
+import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from traitlets import TraitError
 
 from guix_environment import processes
-from guix_environment.errors import SessionFailure
+from guix_environment.container import ContainerPlan, Mount
+from guix_environment.errors import LimitReached, SessionFailure
 from guix_environment.processes import Account, ProcessIdentity
-from guixspawner.limits import Backend, BackendKind, Enforced, Limits, SessionLimits, Usage
+from guixspawner.limits import Backend, BackendKind, Enforced, Limits, Machine, SessionLimits, Usage, with_limits
 from guixspawner.limits.detection import detect
 from guixspawner.limits.rlimits import NoLimits, ResourceLimits
 
@@ -127,13 +129,13 @@ async def test_unless_the_administrator_allows_it(held_by: Found, server: Server
 
 async def test_without_limits_nothing_is_missing(held_by: Found, server: Server, tmp_path: Path) -> None:
     limits = limits_by(NoLimits(), held_by)
-    await limits.hold(KEY, server.identity, limits.with_own(Limits()), tmp_path, OWN)
+    await limits.hold(KEY, server.identity, limits.complete(Limits()), tmp_path, OWN)
 
 
 async def test_a_number_of_processes_that_was_set_is_insisted_on(held_by: Found, server: Server, tmp_path: Path) -> None:
     limits = limits_by(NoLimits(), held_by, processes=100)
     with pytest.raises(SessionFailure, match="a limit on processes"):
-        await limits.hold(KEY, server.identity, limits.with_own(Limits()), tmp_path, OWN)
+        await limits.hold(KEY, server.identity, limits.complete(Limits()), tmp_path, OWN)
 
 
 async def test_a_session_is_ended_sooner_than_the_hub(held_by: Found, server: Server, tmp_path: Path) -> None:
@@ -145,7 +147,56 @@ async def test_a_session_is_ended_sooner_than_the_hub(held_by: Found, server: Se
 
 def test_own_settings_join_those_of_the_environment() -> None:
     limits = SessionLimits(processes=None, disk="20G")
-    assert limits.with_own(Limits(memory=5)) == Limits(memory=5, processes=None, disk=20 * 1024**3)
+    assert limits.complete(Limits(memory=5)) == Limits(memory=5, processes=None, disk=20 * 1024**3)
+
+
+def test_no_more_is_promised_than_is_allowed() -> None:
+    limits = SessionLimits().complete(Limits(memory=100, cpu=0.5), memory_guarantee=200, cpu_guarantee=1.0)
+    assert (limits.memory_guarantee, limits.cpu_guarantee) == (100, 0.5)
+    limits = SessionLimits().complete(Limits(), memory_guarantee=200, cpu_guarantee=0.0)
+    assert (limits.memory_guarantee, limits.cpu_guarantee) == (200, None)
+
+
+async def test_a_promise_lasts_until_the_end_and_over_a_restart(held_by: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SessionLimits, "_made", {})
+    limits = limits_by(NoLimits(), held_by)
+    most = Machine.own().memory
+    limits.promise(KEY, Limits(memory_guarantee=most, cpu_guarantee=0.5))
+    kept = limits.promised(KEY)
+    assert kept == {"memory": most, "cpu": 0.5}
+    monkeypatch.setattr(SessionLimits, "_made", {})
+    limits.remember(KEY, kept)
+    with pytest.raises(LimitReached):
+        limits.promise("bob.default", Limits(memory_guarantee=1))
+    await limits.end(KEY)
+    limits.promise("bob.default", Limits(memory_guarantee=1))
+
+
+def test_what_is_in_force_in_words() -> None:
+    enforced = Enforced(BackendKind.CGROUP_V2, 2**30, 1.5, 500, 20 * 2**30)
+    assert enforced.in_words == "1024 MiB of memory, 1.5 cores, 500 processes, 20480 MiB of disk space"
+    assert Enforced(BackendKind.NOTHING).in_words == "nothing"
+
+
+def test_a_session_is_told_what_is_in_force_and_not_what_was_asked_for() -> None:
+    bare = ContainerPlan(store_items=(), command=("/bin/true",), directory="/", variables={"A": "1"}, host_name="h")
+    events = Path("/sys/fs/cgroup/x/memory.events")
+    plan = with_limits(bare, Enforced(BackendKind.CGROUP_V2, memory=2**30, memory_events=events), "none")
+    assert json.loads(plan.variables["GUIX_SESSION_LIMITS"]) == {
+        "memory": 2**30,
+        "cpu": None,
+        "processes": None,
+        "disk": None,
+        "enforced_by": "cgroup-v2",
+        "network": "none",
+    }
+    inside = plan.variables["GUIX_SESSION_MEMORY_EVENTS"]
+    assert plan.mounts == (Mount(str(events), inside),)
+    assert not plan.mounts[0].writable
+    assert plan.variables["A"] == "1"
+    without = with_limits(bare, Enforced(BackendKind.NOTHING), "host")
+    assert "GUIX_SESSION_MEMORY_EVENTS" not in without.variables
+    assert not without.mounts
 
 
 @pytest.mark.parametrize("name", ["", "../a", "a-b", "a b", "ä", "_", "a.slice"])
