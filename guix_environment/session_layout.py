@@ -15,6 +15,21 @@ SCRIPTS = f"{FOLDER}/session"
 PYTHON = f"{SCRIPTS}/python"
 """Where the server finds the package `guix_session`."""
 
+SOCKETS = f"{FOLDER}/sockets"
+"""The session's own folder, in which its server listens."""
+
+SERVER_SOCKET = f"{SOCKETS}/server.sock"
+"""Where it listens."""
+
+GATEWAY = f"{FOLDER}/gateway"
+"""The folder of the ways out that every session has."""
+
+HUB_SOCKET = f"{GATEWAY}/hub.sock"
+"""The hub's API, and nothing else of it."""
+
+FILTER_SOCKET = f"{GATEWAY}/filter.sock"
+"""A proxy for HTTP and HTTPS that lets through what the administrator allows."""
+
 KERNEL_LAUNCHER = f"{SCRIPTS}/kernel.sh"
 """Goes before a kernel's own command: takes what is the server's alone out of the kernel's environment."""
 

@@ -15,6 +15,7 @@ from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 from guix_environment.files import read_json, write_json
+from guixspawner.network.reach import SocketProxy
 from guixspawner.spawner import GuixSpawner
 
 SERVICE = "guix"
@@ -128,6 +129,7 @@ def _make_folders(state: Path) -> None:
         ("hub", 0o700),
         ("service", 0o700),
         ("sessions", 0o700),
+        ("run", 0o711),
     ):
         folder = state / name
         if not folder.exists():
@@ -149,6 +151,8 @@ def _configure_hub(c: Config, state: Path, bind_url: str, ports: Mapping[str, in
     proxy.api_url = f"http://127.0.0.1:{ports['proxy']}"
     proxy.pid_file = f"{state}/hub/proxy.pid"
     proxy.command = list(_proxy_command())
+    if "proxy_class" not in hub:
+        hub.proxy_class = SocketProxy
 
 
 def _configure_spawner(c: Config, state: Path) -> None:
@@ -160,6 +164,7 @@ def _configure_spawner(c: Config, state: Path) -> None:
     # Two hubs of one account have people of the same names.
     installation = hashlib.sha256(str(state).encode()).hexdigest()[:12]
     spawner.leases_folder = str(roots_folder() / "sessions" / installation)
+    c.SessionNetwork.folder = f"{state}/run"
     # What a person configures of their own server would run with the server's rights at the hub.
     spawner.disable_user_config = True
 

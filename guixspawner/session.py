@@ -12,13 +12,14 @@ from importlib import resources
 from urllib.parse import quote
 
 from guix_environment import session_layout as layout
-from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, Network, PlacedFile, TemporaryFolder
+from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import VariableName
 from guix_environment.records import EnvironmentRecord, Records, ServerRecord, VersionRecord
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.system_call_filter import compiled
 from guixspawner.accounts import Person, slug
+from guixspawner.network.inside import Inside
 from guixspawner.options import SessionOptions
 
 RUNTIME = f"/run/user/{INSIDE}"
@@ -34,6 +35,7 @@ _PROFILE = b"""# For every login shell of the session.
 PS1='\\u@\\h \\w\\$ '
 [ -r "$HOME/.bashrc" ] && . "$HOME/.bashrc"
 """
+_RESOLVERS = Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True)
 _NAMES = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
 
 
@@ -111,8 +113,8 @@ class Surroundings:
     """All that the hub would give the server; only what belongs into a container is taken."""
     configured: Collection[str]
     """Names of variables that the administrator adds to sessions."""
-    hosts: bytes
-    """The machine's ``/etc/hosts``: the session shares its network, and its names with it."""
+    inside: Inside
+    """What it sees of its network."""
     server_options: tuple[str, ...] = ()
     """Further words of the server's command, which everybody on the machine can read."""
     folders: tuple[Mount, ...] = ()
@@ -134,6 +136,9 @@ def plan_session(
         command=(
             *(f"{tools}/tini", "--", f"{tools}/bash", f"{layout.SCRIPTS}/start.sh"),
             f"{tools}/jupyterhub-singleuser",
+            f"--ServerApp.sock={layout.SERVER_SOCKET}",
+            # Whoever comes as far as its folder, which the hub guards, may connect.
+            "--ServerApp.sock_mode=0666",
             *around.server_options,
         ),
         directory=home,
@@ -143,8 +148,9 @@ def plan_session(
             Mount(str(person.home), home, writable=True),
             Mount(str(records.version_folder(environment, version)), layout.VERSION),
             Mount(str(records.repository(environment)), layout.REPOSITORY, optional=True),
-            Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True),
+            *(() if around.inside.resolv_conf is not None else (_RESOLVERS,)),
             Mount("/etc/localtime", "/etc/localtime", optional=True),
+            *around.inside.mounts,
             *around.folders,
         ),
         temporary_folders=(
@@ -155,7 +161,8 @@ def plan_session(
         files=(
             PlacedFile("/etc/passwd", f"{person.account_name}:x:{INSIDE}:{INSIDE}::{home}:{tools}/bash\n".encode()),
             PlacedFile("/etc/group", f"{person.account_name}:x:{INSIDE}:\n".encode()),
-            PlacedFile("/etc/hosts", around.hosts.rstrip(b"\n") + f"\n127.0.1.1 {host_name}\n".encode()),
+            PlacedFile("/etc/hosts", around.inside.hosts.rstrip(b"\n") + f"\n127.0.1.1 {host_name}\n".encode()),
+            *(() if around.inside.resolv_conf is None else (PlacedFile("/etc/resolv.conf", around.inside.resolv_conf),)),
             PlacedFile("/etc/nsswitch.conf", _NAMES),
             PlacedFile("/etc/profile", _PROFILE),
             PlacedFile(layout.SHELL_VARIABLES, _shell_variables(tools, choice.version)),
@@ -166,7 +173,7 @@ def plan_session(
             Link("/usr/bin/env", f"{tools}/env"),
             Link("/etc/ssl", f"{server.profile}/etc/ssl"),
         ),
-        network=Network.HOST,
+        network=around.inside.network,
         shared_memory=limit.memory,
         filter=compiled(around.allowed_system_calls),
     )
@@ -189,6 +196,7 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
     }
     below = choice.options.path or "/".join(filter(None, (choice.version.subdirectory, choice.version.notebook)))
     threads = dict.fromkeys(_THREADS, str(math.ceil(limit.cpu))) if limit.cpu else {}
+    from_the_hub |= {name: value for name, value in around.inside.variables.items() if name not in around.configured}
     return {
         **threads,
         "LANG": "C.UTF-8",

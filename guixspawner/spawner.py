@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import random_port
 from traitlets import Any as AnyTrait
 from traitlets import Float, List, TraitError, Unicode, default
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, Mount, Network
+from guix_environment.container import ContainerPlan, Mount
 from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
@@ -34,17 +33,13 @@ from guixspawner.life import SessionLife
 from guixspawner.life.beginning import Beginning
 from guixspawner.life.log_size import bound
 from guixspawner.life.sweep import Places, SessionKey, sweep
+from guixspawner.network.inside import Inside
+from guixspawner.network.settings import SessionNetwork
 from guixspawner.offers import offers_for
 from guixspawner.options import options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
 from guixspawner.session_files import SessionFiles
 from guixspawner.threads import uninterrupted
-
-ATTEMPTS = 3
-"""How often a start looks for another port when somebody took the one it found."""
-
-_PORT_TAKEN = "is already in use"
-"""What Jupyter's server says before it gives up (``jupyter_server.serverapp``, ``init_httpserver``)."""
 
 _BEGINNINGS: "dict[tuple[str, str], Beginning[GuixSpawner]]" = {}
 """The beginning of each hub in this process, by its folders; there is more than one in tests alone."""
@@ -158,8 +153,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     # What the hub asks for
 
-    async def start(self) -> tuple[str, int]:
-        """Start a session for `user_options` and return where its server listens.
+    async def start(self) -> str:
+        """Start a session for `user_options` and return the address of its server.
 
         Returns once the server listens, and fails as soon as its container ends. When cancelled, nothing is left.
         """
@@ -191,6 +186,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             return 0
         if processes.is_running(self.process):
             await asyncio.to_thread(bound, self._files.log, SessionLife(parent=self).log_limit)
+            await self._network.keep(self._api)
             return None
         await self._clear(self._files)
         return 0
@@ -222,6 +218,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.process = self._session = None
         self._watchers = StartProgress()
 
+    async def get_url(self) -> str:
+        """Return the address of a session that was found again, after a restart of the hub."""
+        address = await super().get_url()
+        return await self._network.reopened(str(self.session_key), address, self._api)
+
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let a server that does not run keep its logs under its new name."""
         await asyncio.to_thread(self._files_of(old_name).move_logs, self._files_of(new_name))
@@ -232,7 +233,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     # How a session starts and ends
 
-    async def _start(self) -> tuple[str, int]:
+    async def _start(self) -> str:
         await self._beginning.done()
         self._session = SessionKey(slug(self.user.name), server_slug(self.name))
         self._watchers.add(5, "Looking up the environment")
@@ -247,17 +248,15 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         await asyncio.to_thread(check_server_items, server.closure)
         await asyncio.to_thread(check_environment_items, choice.environment.name, choice.version.closure)
         folders = await self._shared_folders()
-        for attempt in range(ATTEMPTS):
-            self.port = random_port()
-            self._watchers.add(30, f"Starting the container of {choice.title}")
-            if await self._launch(self._plan(choice, server, person, folders), person):
-                self._watchers.add(95, "JupyterLab is there")
-                return self.ip or "127.0.0.1", self.port
-            if self._stopping:
-                raise SessionFailure("The session was stopped while it started.")
-            lines = await asyncio.to_thread(self._files.last_lines)
-            if attempt + 1 == ATTEMPTS or not any(_PORT_TAKEN in line for line in lines):
-                break
+        self._watchers.add(30, f"Starting the container of {choice.title}")
+        variables = {**self.get_env(), **SessionLife(parent=self).variables()}
+        inside = await self._network.prepare(str(self.session_key), person.account, variables, self._api)
+        address = await self._launch(self._plan(choice, server, person, folders, variables, inside), person)
+        if address:
+            self._watchers.add(95, "JupyterLab is there")
+            return address
+        if self._stopping:
+            raise SessionFailure("The session was stopped while it started.")
         await self._check_ground(person)
         raise SessionFailure(
             f"The session of {choice.title} ended while it started.",
@@ -265,15 +264,20 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         )
 
     def _plan(
-        self, choice: session.Choice, server: ServerRecord, person: Person, folders: tuple[Mount, ...]
+        self,
+        choice: session.Choice,
+        server: ServerRecord,
+        person: Person,
+        folders: tuple[Mount, ...],
+        variables: Mapping[str, str],
+        inside: Inside,
     ) -> ContainerPlan:
         limit = session.limits(choice, memory=self.mem_limit, cpu=self.cpu_limit)
-        life = SessionLife(parent=self)
         around = session.Surroundings(
-            {**self.get_env(), **life.variables()},
+            variables,
             frozenset(self.environment),
-            Path("/etc/hosts").read_bytes(),
-            server_options=life.server_options(),
+            inside,
+            server_options=SessionLife(parent=self).server_options(),
             folders=folders,
         )
         return session.plan_session(self._records, server, choice, person, limit, around)
@@ -292,8 +296,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             self.log.warning("%s", sentence)
         return mounts
 
-    async def _launch(self, plan: ContainerPlan, person: Person) -> bool:
-        """Start PLAN and wait for its server; return whether it came up."""
+    async def _launch(self, plan: ContainerPlan, person: Person) -> str | None:
+        """Start PLAN and wait for its server; return the address by which it is reached, or None when it did not come up."""
         log = self._files.open_log()
         try:
             waiting = await self._launcher.prepare(person.account, plan.network, log)
@@ -309,15 +313,16 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         finally:
             os.close(log)
         if self._stopping:
-            return False
+            return None
         self._watchers.add(60, "Starting JupyterLab")
-        return await launch.until_listening(waiting.first, self.port, person.account.uid)
+        proxy = self.user.settings["proxy"]
+        return await self._network.opened(str(self.session_key), waiting.first, proxy, self._api)
 
     async def _check_ground(self, person: Person) -> None:
         """Raise what explains a start that failed, if it is the machine or the installation."""
         folders = Path(self.records_folder), Path(self.homes_folder)
         await asyncio.to_thread(check_folders, person.account, *folders)
-        await check_containers(self._launcher, person.account, Network.HOST)
+        await check_containers(self._launcher, person.account, self._network.kind)
 
     async def _end(self, *, grace: float) -> None:
         if self.process:
@@ -333,6 +338,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _clear(self, files: SessionFiles) -> None:
         """Remove everything that the session of FILES, which has ended, has outside of its container."""
+        await self._network.clear(f"{files.person}.{files.server}", self._api)
         await asyncio.to_thread(files.release)
 
     async def _sweep(self) -> None:
@@ -378,6 +384,15 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def session_key(self) -> SessionKey:
         """The session that runs, under the names that its person and server had when it started; or the next one."""
         return self._session or SessionKey(slug(self.user.name), server_slug(self.name))
+
+    @property
+    def _api(self) -> str:
+        """The address of the hub's API."""
+        return str(self.hub.api_url) if self.hub else ""
+
+    @property
+    def _network(self) -> SessionNetwork:
+        return SessionNetwork(parent=self)
 
     @property
     def _files(self) -> SessionFiles:

@@ -34,18 +34,19 @@ class GatewayClient:
         self._folder = folder
         self._settings = settings
         self._starting = asyncio.Lock()
+        self._introduced = False
 
     async def ensure(self) -> None:
         """Return once the right gateway runs.  Raises `SessionFailure`."""
         async with self._starting:
             if await self._is_right():
+                if not self._introduced:
+                    await self._introduce()
                 return
             await asyncio.to_thread(self._prepare)
             await self._start()
             await self._until_right()
-            own = processes.identify(os.getpid())
-            assert own is not None
-            await self.ask({"do": "hub", "pid": own.pid, "started": own.started})
+            await self._introduce()
 
     async def relay(self, key: str, port: int = 0) -> int:
         """Return the port of the machine's loopback that leads to the session KEY, PORT itself where that is free."""
@@ -94,6 +95,13 @@ class GatewayClient:
         if "error" in answer:
             raise _failure(str(answer["error"]))
         return answer
+
+    async def _introduce(self) -> None:
+        """Tell the gateway whose end it is to watch for."""
+        own = processes.identify(os.getpid())
+        assert own is not None
+        await self.ask({"do": "hub", "pid": own.pid, "started": own.started})
+        self._introduced = True
 
     async def _is_right(self) -> bool:
         try:

@@ -19,7 +19,7 @@ LONGEST_PATH = 100
 _FITTING = re.compile(r"[a-z0-9/._-]+")
 """Paths that come out of the hub as they went in: it makes host names lower-case (`urllib.parse`)."""
 
-_PORT_ADDED = re.compile(rf"{SCHEME}://([^/:]+):80")
+_PORT_ADDED = re.compile(rf"{re.escape(SCHEME)}://([^/:]+):80")
 
 
 def socket_url(path: Path | str) -> str:

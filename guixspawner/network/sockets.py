@@ -5,6 +5,7 @@ socket above all.  So nobody follows the path.  The socket itself is opened, and
 in the folder around it, which is the hub's.
 """
 
+import asyncio
 import os
 import shutil
 import socket
@@ -13,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from guix_environment import processes
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Account
+from guix_environment.processes import Account, ProcessIdentity
 
 SERVER = "server.sock"
 """What a session's server calls its socket."""
@@ -51,8 +53,11 @@ class SessionSockets:
             self.remove()
             self.folder.mkdir(mode=0o700, parents=True)
             self.inner.mkdir(mode=0o700)
-            if account.uid != os.geteuid():
+            if os.geteuid() == 0:
                 os.chown(self.inner, account.uid, account.gid)
+            elif account.uid != os.geteuid():
+                # A number that only the kernel may give away; nobody else comes as far as this folder.
+                self.inner.chmod(0o777)
         except OSError as error:
             raise SessionFailure(
                 "The folder for this session's connections could not be made.",
@@ -120,3 +125,23 @@ class SessionSockets:
         finally:
             os.close(found)
         return self.public
+
+    def seal(self) -> None:
+        """Let a person who is not the hub's own account put nothing else into their folder, which no limit counts."""
+        folder = os.open(self.inner, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.geteuid() == 0:
+                os.fchown(folder, 0, 0)
+            if os.fstat(folder).st_uid == os.geteuid():
+                os.fchmod(folder, 0o755)
+        finally:
+            os.close(folder)
+
+
+async def until_listening(sockets: SessionSockets, process: ProcessIdentity, *, pause: float = 0.02) -> bool:
+    """Wait until the server behind SOCKETS takes connections and return True, or False when PROCESS has ended before."""
+    while processes.is_running(process):
+        if sockets.listens():
+            return True
+        await asyncio.sleep(pause)
+    return False

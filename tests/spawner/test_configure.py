@@ -35,7 +35,7 @@ def test_the_folders_are_as_open_as_they_must_be(state: Path) -> None:
     finally:
         os.umask(before)
     modes = {entry.name: entry.stat().st_mode & 0o777 for entry in state.iterdir()}
-    assert modes == {"records": 0o755, "homes": 0o711, "hub": 0o700, "service": 0o700, "sessions": 0o700}
+    assert modes == {"records": 0o755, "homes": 0o711, "hub": 0o700, "service": 0o700, "sessions": 0o700, "run": 0o711}
     assert state.stat().st_mode & 0o777 == 0o755
     (state / "homes").chmod(0o750)
     configured(state)

@@ -351,25 +351,6 @@ def test_a_start_that_takes_too_long_leaves_nothing(records: Path) -> None:
         assert not list(hub.state.glob("sessions/nia/*.json"))
 
 
-TAKEN_PORT = """
-import socket
-
-from guixspawner import spawner
-
-taken = socket.socket()
-taken.bind(("127.0.0.1", 0))
-taken.listen()
-ports, found = [taken.getsockname()[1]] * 2, spawner.random_port
-spawner.random_port = lambda: ports.pop() if ports else found()
-"""
-
-
-def test_another_port_is_tried_when_somebody_was_faster(records: Path) -> None:
-    with running_hub(records, TAKEN_PORT) as hub:
-        assert hub.spawn("ole", GIVEN)[0] == 201
-        assert "is already in use" in (hub.state / "sessions/ole/default.log.1").read_text()
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sessions under other numbers")
 def test_a_closed_folder_is_told(records: Path) -> None:
     with running_hub(records) as hub:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from guix_environment import session_layout as layout
-from guix_environment.container import ContainerPlan, order
+from guix_environment.container import ContainerPlan, Network, order
 from guix_environment.errors import GuixSpawnerError, NotFound
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.processes import Account
 from guix_environment.records import Records, Visibility
 from guixspawner.accounts import Person
+from guixspawner.network.inside import Inside, mounts
 from guixspawner.options import parse_options
 from guixspawner.session import Applicant, Limits, Surroundings, choose, limits, plan_session, project_name
 from tests.spawner.conftest import BASH, ENVIRONMENT, OLD_VERSION, PROFILE, SERVER, VERSION, environment
@@ -32,9 +33,19 @@ HUB = {
 }
 
 
+SERVER_ADDRESS = "http+unix://%2Frun%2Fguix-environment%2Fsockets%2Fserver.sock/user/ada/"
+INSIDE = Inside(
+    Network.OWN,
+    mounts(Path("/srv/run/s/ada.default/inner"), Path("/srv/run/public")),
+    {"JUPYTERHUB_SERVICE_URL": SERVER_ADDRESS},
+    resolv_conf=b"nameserver 198.18.0.3\n",
+    hosts=b"127.0.0.1 localhost\n",
+)
+
+
 def planned(records: Records, limit: Limits = UNLIMITED, **options: object) -> ContainerPlan:
     choice = choose(records, parse_options({"environment": ENVIRONMENT, **options}), applicant("ada"))
-    around = Surroundings(HUB, {"PROXY"}, b"127.0.0.1 localhost\n")
+    around = Surroundings(HUB, {"PROXY"}, INSIDE)
     return plan_session(records, records.read_server(), choice, ADA, limit, around)
 
 
@@ -52,7 +63,8 @@ def test_what_of_the_machine_the_container_sees(records: Records) -> None:
         ("/srv/homes/ada", "/home/ada", True),
         (str(records.version_folder(ENVIRONMENT, VERSION)), layout.VERSION, False),
         (str(records.repository(ENVIRONMENT)), layout.REPOSITORY, False),
-        ("/etc/resolv.conf", "/etc/resolv.conf", False),
+        ("/srv/run/s/ada.default/inner", layout.SOCKETS, True),
+        ("/srv/run/public", layout.GATEWAY, False),
         ("/etc/localtime", "/etc/localtime", False),
     }
 
@@ -68,7 +80,7 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
         "SSL_CERT_DIR": "/etc/ssl/certs",
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         "JUPYTERHUB_API_TOKEN": "secret",
-        "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1234/user/ada/",
+        "JUPYTERHUB_SERVICE_URL": SERVER_ADDRESS,
         "JUPYTERHUB_ROOT_DIR": "/home/ada",
         "JUPYTERLAB_WORKSPACES_DIR": f"/home/ada/.jupyter/lab/workspaces-{ENVIRONMENT}",
         "PROXY": "chosen by the administrator",
@@ -98,6 +110,8 @@ def test_nothing_secret_is_on_the_command_line(records: Records) -> None:
     assert plan.command == (
         *(f"{SERVER}/bin/tini", "--", f"{SERVER}/bin/bash", "/run/guix-environment/session/start.sh"),
         f"{SERVER}/bin/jupyterhub-singleuser",
+        "--ServerApp.sock=/run/guix-environment/sockets/server.sock",
+        "--ServerApp.sock_mode=0666",
     )
     assert b"secret" in order(plan)
 

@@ -1,0 +1,190 @@
+"""What an administrator says of sessions' network, and what a start does about it, in its order."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import jupyterhub
+from jupyterhub.proxy import Proxy
+from traitlets import CaselessStrEnum, List, Unicode
+from traitlets.config import LoggingConfigurable
+
+from guix_environment.container import Network
+from guix_environment.errors import SessionFailure
+from guix_environment.processes import Account, ProcessIdentity
+from guixspawner.network import inside
+from guixspawner.network.client import GatewayClient
+from guixspawner.network.gateway.settings import GatewaySettings
+from guixspawner.network.inside import Inside
+from guixspawner.network.reach import fits_an_address, socket_url, takes_sockets
+from guixspawner.network.sockets import SessionSockets, until_listening
+
+_CLIENTS: dict[tuple[Path, str], GatewayClient] = {}
+"""One for each gateway that this process talks to, so that it is started once."""
+
+
+class SessionNetwork(LoggingConfigurable):
+    """What sessions reach over the network, and how they are reached."""
+
+    network = CaselessStrEnum(
+        [network.value for network in Network],
+        default_value=Network.OWN.value,
+        help="""
+        Which network sessions have.
+
+        `own`: each has one of its own, in which it reaches the hub's API, what `outbound` allows, and nothing else of the
+        machine or of other sessions. `host`: the machine's, with everything that listens on its loopback, such as other
+        services and, through them, other people's data; only for an installation whose people all trust each other.
+        """,
+    ).tag(config=True)
+
+    reach = CaselessStrEnum(
+        ["auto", "socket", "relay"],
+        default_value="auto",
+        help="""
+        How the hub and its proxy reach a session's server.
+
+        `socket`: straight over its Unix socket, which takes JupyterHub 6 and configurable-http-proxy. `relay`: through a
+        port of 127.0.0.1 that the gateway holds, with every hub and proxy. `auto`: the first where it works.
+        """,
+    ).tag(config=True)
+
+    allowed_hosts = List(
+        Unicode(),
+        help="""
+        Hosts that sessions reach through the filtering proxy, with `outbound = "filter"`.
+
+        Each is `HOST`, `HOST:PORT`, `*.HOST` for all below it, or `*.HOST:PORT`; the ports are 80 and 443 unless one is
+        named. Hosts on private addresses are not reached, whatever stands here.
+        """,
+    ).tag(config=True)
+
+    refused_networks = List(
+        Unicode(),
+        help="""
+        Networks that sessions never reach, as `10.0.0.0/8`, in addition to the link-local and metadata addresses.
+        """,
+    ).tag(config=True)
+
+    folder = Unicode(
+        help="""
+        The folder of sessions' sockets and of the gateway's.
+
+        Sockets have short paths: at most 40 lower-case characters, digits, dots, dashes and slashes are best.
+        """
+    ).tag(config=True)
+
+    @property
+    def kind(self) -> Network:
+        """Which network sessions have."""
+        return Network(self.network)
+
+    @property
+    def label(self) -> str:
+        """What people are told of their session's network: ``none``, ``all``, ``filter`` or ``host``."""
+        return "host" if self.kind is Network.HOST else "none"
+
+    def sockets(self, key: str) -> SessionSockets:
+        """Return the sockets of the session KEY."""
+        return SessionSockets.of(self._sockets, key)
+
+    async def prepare(self, key: str, account: Account, hub_variables: Mapping[str, str], api: str) -> Inside:
+        """Make ready what the session KEY of ACCOUNT needs, and return what goes into its container.
+
+        HUB_VARIABLES are what the hub would tell it, and API is the address of the hub's API.  Raises `SessionFailure`.
+        """
+        await self.gateway(api).ensure()
+        sockets = self.sockets(key)
+        await asyncio.to_thread(sockets.make, account)
+        machine = await asyncio.to_thread(Path("/etc/hosts").read_bytes)
+        return Inside(
+            self.kind,
+            inside.mounts(sockets.inner, self._public),
+            inside.variables(hub_variables, self.kind, over_sockets=_knows_sockets(), filtered=False),
+            resolv_conf=None,
+            hosts=inside.hosts(machine, self.kind),
+        )
+
+    async def opened(self, key: str, process: ProcessIdentity, proxy: Proxy, api: str) -> str | None:
+        """Wait until the server of the session KEY listens, and return the address by which hub and PROXY reach it.
+
+        Returns None when PROCESS, its first, ended before.  Raises `SessionFailure`.
+        """
+        sockets = self.sockets(key)
+        if not await until_listening(sockets, process):
+            return None
+        try:
+            await asyncio.to_thread(sockets.seal)
+            return await self._address(key, proxy, api)
+        except OSError as error:
+            raise SessionFailure(
+                "The session listens, and cannot be reached.",
+                hint="Tell whoever runs this installation.",
+                details={"reason": str(error)},
+            ) from error
+
+    async def reopened(self, key: str, address: str, api: str) -> str:
+        """Return by which address the session KEY, found again at ADDRESS, is reached now: mostly the same."""
+        gateway = self.gateway(api)
+        await gateway.ensure()
+        port = address.rpartition(":")[2].partition("/")[0]
+        if not address.startswith("http://127.0.0.1:") or not port.isdecimal():
+            return address
+        return f"http://127.0.0.1:{await gateway.relay(key, int(port))}"
+
+    async def keep(self, api: str) -> None:
+        """See that the gateway runs, while sessions do."""
+        if not self.folder:
+            return
+        try:
+            await self.gateway(api).ensure()
+        except SessionFailure as error:
+            self.log.warning("%s %s", error, error.details.get("reason", ""))
+
+    async def clear(self, key: str, api: str) -> None:
+        """Remove what the session KEY, which has ended, had of sockets and ports."""
+        sockets = self.sockets(key)
+        if self.folder and sockets.folder.exists():
+            await self.gateway(api).forget(key)
+            await asyncio.to_thread(sockets.remove)
+
+    def gateway(self, api: str) -> GatewayClient:
+        """Return the hub's side of the gateway, which forwards the hub's API at the address API."""
+        settings = GatewaySettings(
+            sockets=str(self._sockets),
+            public=str(self._public),
+            api=api.rstrip("/") + "/",
+            allowed=tuple(self.allowed_hosts),
+            refused=tuple(self.refused_networks),
+        )
+        folder = Path(self.folder) / "gateway"
+        return _CLIENTS.setdefault((folder, settings.fingerprint), GatewayClient(folder, settings))
+
+    async def _address(self, key: str, proxy: Proxy, api: str) -> str:
+        sockets = self.sockets(key)
+        straight = takes_sockets(proxy) and fits_an_address(sockets.public)
+        if self.reach == "socket" and not straight:
+            raise SessionFailure(
+                "This hub and its proxy cannot reach sessions on sockets.",
+                hint='Whoever runs it can set c.SessionNetwork.reach = "relay".',
+            )
+        if straight and self.reach != "relay":
+            try:
+                return socket_url(await asyncio.to_thread(sockets.publish))
+            except PermissionError:
+                if self.reach == "socket":
+                    raise
+        return f"http://127.0.0.1:{await self.gateway(api).relay(key)}"
+
+    @property
+    def _sockets(self) -> Path:
+        return Path(self.folder) / "s"
+
+    @property
+    def _public(self) -> Path:
+        return Path(self.folder) / "public"
+
+
+def _knows_sockets() -> bool:
+    """Tell whether the JupyterHub of sessions, which is of this hub's series, takes addresses of sockets."""
+    return int(jupyterhub.version_info[0]) >= 6
