@@ -8,6 +8,7 @@ dates.
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,10 @@ def _is_ancestor(git: Git, older: str, newer: str) -> bool:
 
 
 def _date(git: Git, commit: str) -> int:
-    return int(git.says("show", "--no-patch", "--format=%ct", commit) or 0)
+    """Return when COMMIT was made, in seconds since 1970.  Read from the commit itself: its parents may not be here."""
+    head = git.run("cat-file", "commit", commit).output.partition(b"\n\n")[0]
+    found = re.search(rb"^committer .* (\d+) [+-]\d+$", head, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _changed(git: Git) -> Iterator[str]:

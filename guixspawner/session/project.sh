@@ -9,7 +9,7 @@ workshop="$HOME/.cache/guix-environment/projects"
 say() { echo "guix-environment: $*" >&2; }
 
 # Tell whether the folder $1 is a working copy of this repository: made by us for it, or with it among its remotes.
-belongs() {
+of_this_repository() {
     [ -e "$1/.git" ] || return 1
     local address
     while read -r address; do
@@ -19,8 +19,25 @@ belongs() {
     return 1
 }
 
+# Tell whether the folder $1 is the working copy for this branch of it: made by us for that, or by the person for any.
+belongs() {
+    local follows
+    of_this_repository "$1" || return 1
+    follows=$(git -C "$1" config --get guix-environment.branch 2>/dev/null)
+    [ -z "$follows" ] || [ "$follows" = "$branch" ]
+}
+
+# Print what the working copy may be called, best first. Environments of other branches have copies of their own.
+names() {
+    local name suffix=${branch//[^A-Za-z0-9._-]/-}
+    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+        echo "$name"
+        of_this_repository "$HOME/$name" && echo "$name-${suffix:0:50}"
+    done
+}
+
 # Print the branch that the commit came from: the one that was asked for, the repository's own, or one that is there.
-branch() {
+find_branch() {
     local name
     for name in "$GUIX_PROJECT_REF" "$(git --git-dir "$repository" symbolic-ref --short HEAD 2>/dev/null)"; do
         if [ -n "$name" ] && git --git-dir "$repository" rev-parse --quiet --verify "refs/heads/$name" >/dev/null; then
@@ -35,14 +52,14 @@ branch() {
 
 # Make a working copy at $1, which does not exist yet.
 clone() {
-    local copy=$1 name format=sha1
-    name=$(branch)
+    local copy=$1 name=$branch format=sha1
     [ ${#GUIX_PROJECT_COMMIT} -eq 64 ] && format=sha256
     git init --quiet --template= --object-format="$format" --initial-branch="$name" "$copy" || return
     # A shallow repository is passed on as it is; the rest can be fetched from the origin.
     git -C "$copy" -c protocol.version=2 fetch --quiet --no-tags --update-shallow \
         "file://$repository" "$GUIX_PROJECT_COMMIT" || return
     git -C "$copy" config guix-environment.repository "$GUIX_PROJECT_ADDRESS" || return
+    git -C "$copy" config guix-environment.branch "$branch" || return
     git -C "$copy" remote add origin "$GUIX_PROJECT_ADDRESS" || return
     git -C "$copy" update-ref "refs/remotes/origin/$name" "$GUIX_PROJECT_COMMIT" || return
     git -C "$copy" reset --quiet --hard "$GUIX_PROJECT_COMMIT" || return
@@ -56,8 +73,9 @@ place() {
 }
 
 prepare_project() {
-    local name copy
-    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+    local name copy branch
+    branch=$(find_branch)
+    for name in $(names); do
         if belongs "$HOME/$name"; then
             project=$name
             return
@@ -72,7 +90,7 @@ prepare_project() {
         say "the repository could not be copied into your home; the session starts without it"
         return
     fi
-    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+    for name in $(names); do
         # The second look is for another session of the same person that was faster.
         if place "$copy/project" "$name" || belongs "$HOME/$name"; then
             project=$name
@@ -96,5 +114,5 @@ if [ -d "$repository" ]; then
 else
     say "this environment has no copy of its repository; the session starts without it"
 fi
-unset -f say belongs branch clone place prepare_project
+unset -f say of_this_repository belongs names find_branch clone place prepare_project
 unset repository workshop

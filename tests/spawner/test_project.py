@@ -209,6 +209,37 @@ def test_neither_hooks_nor_the_persons_configuration_run(home: Home) -> None:
     assert not (home.folder / "analysis" / ".git" / "hooks").exists()
 
 
+def test_environments_of_two_branches_have_copies_of_their_own(home: Home) -> None:
+    home.git("checkout", "--quiet", "-b", "feature/x")
+    home.commit = home.commit_file("index.ipynb", "x")
+    assert home.prepare(GUIX_PROJECT_REF="feature/x") == ("analysis", "")
+    home.git("checkout", "--quiet", "trunk")
+    home.commit = home.commit_file("index.ipynb", "trunk")
+    assert home.prepare(GUIX_PROJECT_REF="trunk") == ("analysis-trunk", "")
+    assert home.prepare(GUIX_PROJECT_REF="feature/x") == ("analysis", "")
+    assert home.prepare(GUIX_PROJECT_REF="trunk") == ("analysis-trunk", "")
+    assert (home.folder / "analysis/index.ipynb").read_text() == "x"
+    assert (home.folder / "analysis-trunk/index.ipynb").read_text() == "trunk"
+
+
+def test_a_branch_is_no_path(home: Home) -> None:
+    home.prepare()
+    home.git("checkout", "--quiet", "-b", "a/dots/bé")
+    home.commit = home.commit_file("index.ipynb", "x")
+    name, _ = home.prepare(GUIX_PROJECT_REF="a/dots/bé")
+    assert name.startswith("analysis-a-dots-b")
+    assert (home.folder / name / "index.ipynb").read_text() == "x"
+
+
+def test_the_copy_for_another_branch_goes_elsewhere_when_its_name_is_taken(home: Home) -> None:
+    home.prepare()
+    (home.folder / "analysis-dev").write_text("mine")
+    home.git("checkout", "--quiet", "-b", "dev")
+    home.commit = home.commit_file("index.ipynb", "x")
+    assert home.prepare(GUIX_PROJECT_REF="dev") == ("analysis-41c409", "")
+    assert (home.folder / "analysis-dev").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("folder", "opened", "address"),
     [
