@@ -40,6 +40,7 @@ from guixspawner.options import options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
 from guixspawner.session_files import SessionFiles
 from guixspawner.threads import uninterrupted
+from guixspawner.warm_start import WarmStart
 
 _BEGINNINGS: "dict[tuple[str, str], Beginning[GuixSpawner]]" = {}
 """The beginning of each hub in this process, by its folders; there is more than one in tests alone."""
@@ -242,6 +243,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         choice = await self._choose(self.user_options)
         self.title = choice.title
         server = await asyncio.to_thread(self._server_profile)
+        self._launcher = WarmStart(parent=self).launcher(server.profile)
         person = await SessionAccounts(parent=self).person(self.user.name, Path(self.homes_folder))
         await self._end_leftover(grace=self.grace)
         await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from traitlets import Bool, Float, Integer, Unicode
+from traitlets import Bool, Float, Integer, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 import guix_environment
@@ -27,6 +27,7 @@ from guix_environment.identifiers import StorePath
 from guix_environment.launcher import parent
 from guix_environment.processes import Account
 from guixspawner.launch import Channel, ColdLauncher, Launcher, Waiting, divided
+from guixspawner.network.settings import SessionNetwork
 
 _ROOT = Path(guix_environment.__file__).resolve().parents[1]
 _CODE = ("guix_environment/launcher", "guix_session")
@@ -49,8 +50,17 @@ class WarmStart(LoggingConfigurable):
     ).tag(config=True)
 
     folder = Unicode(
-        help="The folder of the socket by which the hub reaches that process; closed to every other account."
+        help="""
+        The folder of the socket by which the hub reaches that process; closed to every other account.
+
+        Unless set, `warm` below `SessionNetwork.folder`.
+        """
     ).tag(config=True)
+
+    @default("folder")
+    def _default_folder(self) -> str:
+        folder = SessionNetwork(parent=self.parent).folder
+        return f"{folder}/warm" if folder else ""
 
     idle = Float(
         4 * 3600.0, min=1.0, help="Seconds without a start after which the process ends; the next start begins a new one."

@@ -25,6 +25,7 @@ from guix_environment.container import ContainerPlan, Link, Network, PlacedFile,
 from guix_environment.identifiers import StorePath
 from guix_environment.launcher import parent, placed
 from guix_environment.records import ServerRecord
+from guix_environment.session_layout import PYTHON
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.warm_start import WarmLauncher, WarmStart
@@ -191,10 +192,10 @@ def test_that_what_is_loaded_knows_where_it_will_be(tmp_path: Path) -> None:
     finder = placed._Finder(str(tmp_path))
     found = finder.find_spec("guix_session.part", None)
     assert found is not None
-    assert found.origin == f"{placed.PYTHON}/guix_session/part.py"
+    assert found.origin == f"{PYTHON}/guix_session/part.py"
     package = finder.find_spec("guix_session", None)
     assert package is not None
-    assert package.submodule_search_locations == [f"{placed.PYTHON}/guix_session"]
+    assert package.submodule_search_locations == [f"{PYTHON}/guix_session"]
     assert finder.find_spec("guix_session.nothing", None) is None
     assert finder.find_spec("json", None) is None
 
@@ -319,7 +320,7 @@ async def test_that_the_ready_process_knows_nothing(
 def _set_by_itself(server: ServerRecord) -> set[str]:
     """Return the names of the variables that the server layer's Python sets, however it is started."""
     python = Path(server.profile, "bin/jupyterhub-singleuser").resolve().parent / "python3"
-    command = [python, "-I", "-c", "import os; print(*os.environ)"]
+    command = [str(python), "-I", "-c", "import os; print(*os.environ)"]
     return set(subprocess.run(command, check=True, env={"LANG": "C.UTF-8"}, capture_output=True, text=True).stdout.split())
 
 

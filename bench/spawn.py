@@ -1,0 +1,38 @@
+"""How long a start takes: from the request at the hub's API until JupyterLab answers at the proxy."""
+
+import time
+
+from bench.frame import OURS, Bar, Figures, Result, interleave
+from bench.ground import COLD, GUIX_SHELL, LOCAL, WARM, Way, hubs
+
+ROUNDS = 20
+COLD_TIMES = 1.15
+WARM_TIMES = 0.5
+SETTLING = 2.0
+"""Seconds."""
+
+
+def measure() -> Result:
+    """Start the session of one person, who was there before, again and again in each way."""
+    with hubs(COLD, WARM, LOCAL, GUIX_SHELL) as ways:
+        values = interleave({name: lambda way=way: _once(way) for name, way in ways.items()}, ROUNDS)
+    figures = {name: Figures.of(found) for name, found in values.items()}
+    local, cold, warm = (figures[name].median for name in (LOCAL, COLD, WARM))
+    return Result(
+        "spawn",
+        "seconds",
+        figures.pop(OURS),
+        figures,
+        [
+            Bar("cold, times LocalProcessSpawner", cold / local, at_most=COLD_TIMES),
+            Bar("warm, times LocalProcessSpawner", warm / local, at_most=WARM_TIMES),
+        ],
+    )
+
+
+def _once(way: Way) -> float:
+    seconds = way.start("ada")
+    way.stop("ada")
+    # What a way does for its next start is not to count for another's.
+    time.sleep(SETTLING)
+    return seconds
