@@ -79,6 +79,7 @@ _UNSET = {
     ("BuildService", "database_url"): "`service.sqlite` in `service_folder`",
     ("BuildService", "address"): "what the hub says",
     ("BuildService", "config_file"): "none",
+    ("BuildService", "sessions_folder"): "none",
     ("GuixSpawner", "records_folder"): "none; must be set",
     ("GuixSpawner", "homes_folder"): "none; must be set",
     ("GuixSpawner", "sessions_folder"): "none; must be set",
@@ -141,7 +142,7 @@ def configured_values() -> Mapping[tuple[str, str], str]:
     with tempfile.TemporaryDirectory() as folder:
         configure.configure(c, state_folder=Path(folder) / _STATE, port=8000)
     given = {(section, name): str(value) for section in ("GuixSpawner", "SessionLife") for name, value in c[section].items()}
-    for word in c.JupyterHub.services[0]["command"]:
+    for word in c.JupyterHub.services[-1]["command"]:
         if match := re.fullmatch(r"--(\w+)\.(\w+)=(.+)", word):
             given[match[1], match[2]] = match[3]
     account = configure.roots_folder().parent.name

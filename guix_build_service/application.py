@@ -28,6 +28,7 @@ from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
+from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
@@ -88,6 +89,13 @@ class BuildService(Application):
 
         Must be below /var/guix/profiles or /var/guix/gcroots; /var/guix/profiles/per-user/ACCOUNT/guix-build-service
         unless set.
+        """
+    ).tag(config=True)
+
+    sessions_folder = Unicode(
+        help="""Folder of sessions' logs, which the hub writes, to show them to those whose sessions they are.
+
+        The service's account must be able to read it; without one, nobody is shown any.
         """
     ).tag(config=True)
 
@@ -213,10 +221,14 @@ class BuildService(Application):
         queue = Queue(store, Pipeline(self.workshop()), logs, self.folder / "builds", running_builds=self.running_builds)
         policy = Policy(MayAdd(self.who_may_add), frozenset(self.adding_groups))
         try:
-            yield Manager(store, queue, logs, policy), queue
+            yield Manager(store, queue, logs, policy, self.session_logs()), queue
         finally:
             await queue.stop()
             await store.close()
+
+    def session_logs(self) -> SessionLogs:
+        """Return the logs of sessions, as far as there is a folder of them."""
+        return SessionLogs(Path(self.sessions_folder).absolute() if self.sessions_folder else None)
 
     def workshop(self) -> Workshop:
         """Return the tools and places of the pipeline, as configured."""

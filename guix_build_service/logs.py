@@ -34,7 +34,6 @@ _CONTROL_SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]",
     re.DOTALL,
 )
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)(?=[^\n])")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]{1,200}@")
 _TOKENS = re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|gldt-|x-access-token:)[A-Za-z0-9_-]{8,255}")
@@ -43,8 +42,16 @@ _TOKENS = re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|gldt-|x-access-token:)
 def harmless(text: str) -> str:
     """Return TEXT without control sequences, overwritten lines and bidirectional marks."""
     text = _CONTROL_SEQUENCES.sub("", text)
-    text = _OVERWRITTEN.sub("", text).replace("\r", "")
+    text = "\n".join(map(_as_seen, text.split("\n")))
     return _INVISIBLE.sub("", text)
+
+
+def _as_seen(line: str) -> str:
+    """Return what a terminal shows of LINE at its end: what comes after the last carriage return that something follows.
+
+    Not a regular expression: on a long line without an end, as a hostile program prints it, that would take hours.
+    """
+    return line[line.rfind("\r", 0, -1) + 1 :].replace("\r", "")
 
 
 def without_secrets(text: str) -> str:

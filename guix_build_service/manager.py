@@ -30,6 +30,7 @@ from guix_build_service.model import (
     now,
 )
 from guix_build_service.queue import Queue
+from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
@@ -69,7 +70,10 @@ class Policy:
 class Manager:
     """The use-cases.  All coroutines; none blocks the loop."""
 
-    def __init__(self, store: Store, queue: Queue, logs: Logs, policy: Policy) -> None:
+    def __init__(
+        self, store: Store, queue: Queue, logs: Logs, policy: Policy, session_logs: SessionLogs | None = None
+    ) -> None:
+        self._session_logs = session_logs or SessionLogs(None)
         self._store = store
         self._queue = queue
         self._logs = logs
@@ -248,6 +252,10 @@ class Manager:
         """Return a build's log from byte START on, LIMIT bytes at most."""
         await self.build(build, person)
         return await asyncio.to_thread(self._logs.read, build, start, LARGEST_PIECE if limit is None else limit)
+
+    async def session_log(self, user: str, server: str) -> str:
+        """Return what the session SERVER of USER printed.  Raises `NotFound`."""
+        return await asyncio.to_thread(self._session_logs.read, user, server)
 
     async def log_size(self, build: BuildId, person: Person) -> int:
         """Return how many bytes a build's log has now."""

@@ -15,6 +15,8 @@ from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 from guix_environment.files import read_json, write_json
+from guixspawner.life.culling import culler_role, culler_service
+from guixspawner.life.settings import IDLE
 from guixspawner.network.reach import SocketProxy
 from guixspawner.spawner import GuixSpawner
 
@@ -56,6 +58,8 @@ def configure(
     initial_environments: Sequence[Mapping[str, str]] = (),
     initial_owner: str = "",
     service_account: str = "",
+    idle_timeout: float = IDLE,
+    maximal_age: float = 0.0,
 ) -> None:
     """Set up the hub of configuration C; called once, from ``jupyterhub_config.py``.
 
@@ -65,6 +69,7 @@ def configure(
     INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
     The service, which reads what strangers wrote, runs as SERVICE_ACCOUNT; unless named, as the hub itself.  A hub that
     runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
+    A session that nobody used for IDLE_TIMEOUT seconds is ended, and one of MAXIMAL_AGE seconds in any case; 0 for never.
 
     What C says already about services, roles and templates is kept, and added to.
     """
@@ -74,6 +79,7 @@ def configure(
     prefix = f"/{base_url.strip('/')}/".replace("//", "/")
     _configure_hub(c, state, f"http://{address}:{port}{prefix}", ports)
     _configure_spawner(c, state)
+    _configure_life(c, idle_timeout, maximal_age, service_account)
     c.JupyterHub.default_url = f"{prefix}services/{SERVICE}/"
     command = [
         *(sys.executable, "-m", "guix_build_service"),
@@ -85,6 +91,7 @@ def configure(
     ]
     if service_account:
         _hand_over(service_account, state / "records", state / "service", roots_folder(service_account).parent)
+    _let_read(service_account, state / "sessions")
     _add(c.JupyterHub, "services", [_service(command, ports["service"], service_account)])
     _let_people_in(c)
 
@@ -95,6 +102,7 @@ def service_folders(state: Path, account: str = "") -> tuple[str, ...]:
         f"--BuildService.records_folder={state}/records",
         f"--BuildService.service_folder={state}/service",
         f"--BuildService.roots_folder={roots_folder(account)}",
+        f"--BuildService.sessions_folder={state}/sessions",
     )
 
 
@@ -118,6 +126,19 @@ def _hand_over(account: str, *folders: Path) -> None:
         for path in (folder, *folder.rglob("*")):
             if path.lstat().st_uid != entry.pw_uid:
                 os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+
+def _let_read(account: str, logs: Path) -> None:
+    """Let ACCOUNT read the LOGS of sessions by its group, and nothing beside them; without one, nobody but the hub."""
+    mode = 0o2750 if account else 0o700
+    group = pwd.getpwnam(account).pw_gid if account else os.getegid()
+    # Everything in it was made by the hub, so that no link leads elsewhere.
+    for folder in (logs, *(path for path in logs.iterdir() if path.is_dir())):
+        os.chown(folder, -1, group)
+        folder.chmod(mode)
+    for file in logs.glob("*/*.log*"):
+        os.chown(file, -1, group, follow_symlinks=False)
+        file.chmod(0o640)
 
 
 def _make_folders(state: Path) -> None:
@@ -167,6 +188,14 @@ def _configure_spawner(c: Config, state: Path) -> None:
     c.SessionNetwork.folder = f"{state}/run"
     # What a person configures of their own server would run with the server's rights at the hub.
     spawner.disable_user_config = True
+
+
+def _configure_life(c: Config, idle_timeout: float, maximal_age: float, service_account: str) -> None:
+    c.SessionLife.idle_timeout = idle_timeout
+    c.SessionLife.maximal_age = maximal_age
+    if idle_timeout or maximal_age:
+        _add(c.JupyterHub, "services", [culler_service(idle_timeout, maximal_age, service_account)])
+        _add(c.JupyterHub, "load_roles", [culler_role()])
 
 
 def _service(command: list[str], port: int, account: str) -> dict[str, object]:

@@ -32,6 +32,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     events.Events,
     sessions.Sessions,
     sessions.OneSession,
+    sessions.SessionLog,
     sessions.SessionOptions,
     about.Health,
     about.SoftwareVersions,
@@ -49,6 +50,7 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     environment_pages.DeleteForm,
     build_pages.BuildPage,
     build_pages.CancelForm,
+    pages.SessionLogPage,
     pages.ApiPage,
     pages.LoginCallbackPage,
 )

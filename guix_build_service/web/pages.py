@@ -9,7 +9,7 @@ from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import Body, validated
 from guix_build_service.web.auth import LoginCallback, Shared
 from guix_build_service.web.rendering import PageAnswers
-from guix_build_service.web.sessions import SessionStarter
+from guix_build_service.web.sessions import SessionLogReader, SessionStarter
 
 
 class PageHandler(PageAnswers, SessionStarter):
@@ -49,6 +49,16 @@ class ApiPage(PageHandler):
     async def get(self) -> None:
         """Show."""
         self.render_page("api.html", description=self.settings["openapi"])
+
+
+class SessionLogPage(SessionLogReader, PageHandler):
+    """What one of the visitor's sessions printed, where pages lead to."""
+
+    route = "sessions/{name}/log"
+
+    async def get(self, name: str) -> None:
+        """Show."""
+        await self.give_log(name)
 
 
 class LoginCallbackPage(PageAnswers, LoginCallback):

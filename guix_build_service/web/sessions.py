@@ -1,6 +1,6 @@
 """The API's sessions: the hub's named servers, started in an environment with the caller's own token."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from guix_build_service.web.schemas import (
     SessionRequest,
     SessionsAnswer,
 )
+from guix_build_service.web.texts import TextAnswers
 from guix_environment.errors import Conflict, NotFound, Refused
 from guix_environment.identifiers import EnvironmentId, VersionId
 
@@ -24,7 +25,7 @@ class SessionStarter(Authenticated):
 
     async def sessions(self) -> list[Session]:
         """Return the caller's sessions, stopped ones included."""
-        return await self.shared.hub_client.sessions(self.token, self._user())
+        return await self.shared.hub_client.sessions(self.token, self.user())
 
     async def start_session(self, detail: EnvironmentDetail, options: Mapping[str, object], name: str = "") -> SessionName:
         """Start a session of the environment in DETAIL, called NAME or as its repository.
@@ -35,20 +36,21 @@ class SessionStarter(Authenticated):
         if detail.version is None:
             raise Conflict("This environment is not ready yet.", hint="Wait for its build to finish, then start it.")
         chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
-        user = self._user()
+        user = self.user()
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
         return chosen
 
     async def stop_session(self, name: str) -> bool:
         """Stop the caller's session NAME; return whether it is gone, or else still stopping."""
-        return await self.shared.hub_client.stop(self.token, self._user(), name)
+        return await self.shared.hub_client.stop(self.token, self.user(), name)
 
     def pending_url(self, name: str) -> str:
         """Return the hub's page that shows how the start of session NAME goes on, and then leads to it."""
-        path = "/".join(quote(part, safe="@~") for part in (self._user(), name) if part)
+        path = "/".join(quote(part, safe="@~") for part in (self.user(), name) if part)
         return f"{self.shared.settings.hub}spawn-pending/{path}"
 
-    def _user(self) -> str:
+    def user(self) -> str:
+        """Return the caller's name at the hub.  Raises `Refused` for a service, which has no sessions."""
         if "/" in self.person.name:
             raise Refused("A service has no sessions.", hint="Use the token of a user.")
         return self.person.name
@@ -115,6 +117,33 @@ class OneSession(_SessionsApi):
         self.set_status(HTTPStatus.NO_CONTENT if gone else HTTPStatus.ACCEPTED)
 
 
+class SessionLogReader(TextAnswers, SessionStarter):
+    """A handler that shows the caller what one of their sessions printed."""
+
+    async def give_log(self, name: str) -> None:
+        """Answer with the log of the caller's session NAME; ``-``, which is no name, is the one without.
+
+        Raises `NotFound`.
+        """
+        text = await self.manager.session_log(self.user(), "" if name == "-" else name)
+        await self.give_text(_one(text.encode()))
+
+
+class SessionLog(SessionLogReader, ApiHandler):
+    """What one of the caller's sessions printed."""
+
+    route = "sessions/{name}/log"
+
+    @operation(
+        "Read what one of your sessions printed since it was started last, or a range of it; - for the one without a name",
+        statuses=(HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT),
+        media_type="text/plain",
+    )
+    async def get(self, name: str) -> None:
+        """Read."""
+        await self.give_log(name)
+
+
 class SessionOptions(ApiHandler):
     """What sessions can be started with."""
 
@@ -141,6 +170,10 @@ class SessionOptions(ApiHandler):
                 )
             )
         )
+
+
+async def _one(text: bytes) -> AsyncIterator[bytes]:
+    yield text
 
 
 def session_of(environment: Environment, sessions: list[Session]) -> Session | None:

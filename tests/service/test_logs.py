@@ -90,3 +90,15 @@ def test_pieces_put_together_are_the_whole(tmp_path_factory: pytest.TempPathFact
         bytes_seen += content.encode()[position : piece.position]
         position = piece.position
     assert bytes_seen == content.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\rb\rc\nd\r\n", "c\nd\n"), ("10%\r50%\r", "50%"), ("a\r\r\n", "\n"), ("\r", "")]
+)
+def test_only_the_last_of_what_overwrites_itself_is_shown(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+
+
+def test_a_long_line_without_an_end_takes_no_longer_than_its_length() -> None:
+    # With time that grows with the square of the length, this would not end before the tests' own limit.
+    assert len(harmless("x" * 2**24)) == 2**24

@@ -39,15 +39,18 @@ PACKAGES = ("python", "python-ipykernel", "python-pandas", "r-minimal", "r-irker
 """What the environment of the tests asks for."""
 
 CONFIGURATION = """
+import json
 import os
 from pathlib import Path
 
 from guixspawner.configure import configure
 
 c = get_config()
-configure(c, state_folder=Path(os.environ["STATE"]), port=int(os.environ["PORT"]))
-# Of the services only one of the tests' own, which has every right.
-c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["TOKEN"]}, {"name": "guix"}]
+options = {"idle_timeout": 0, **json.loads(os.environ["OPTIONS"])}
+configure(c, state_folder=Path(os.environ["STATE"]), port=int(os.environ["PORT"]), **options)
+# Of the services only those that end sessions, and one of the tests' own, which has every right.
+ending = [service for service in c.JupyterHub.services if service["name"] == "cull-idle"]
+c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["TOKEN"]}, {"name": "guix"}, *ending]
 everything = ["admin:users", "admin:servers", "access:servers", "admin:groups", "tokens"]
 c.JupyterHub.load_roles.append({"name": "tests", "scopes": everything, "services": ["tests"]})
 c.JupyterHub.authenticator_class = "dummy"
@@ -119,12 +122,13 @@ def _write_environment(records: Records, profile: StorePath, source: Path) -> No
 class RealHub:
     """A hub that can be ended, killed and started again over the same state."""
 
-    def __init__(self, records: Path, more: str = "") -> None:
+    def __init__(self, records: Path, more: str = "", options: Mapping[str, object] | None = None) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="guixspawner-hub-"))
         self.state.chmod(0o755)
         shutil.copytree(records, self.state / "records", symlinks=True)
         self.port = free_port()
         self.more = more
+        self.options = dict(options or {})
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = self.state / "hub.log"
         (self.state / "configuration.py").write_text(CONFIGURATION)
@@ -132,6 +136,7 @@ class RealHub:
     def start(self) -> None:
         programs = str(Path(sys.executable).parent)
         variables = {"STATE": str(self.state), "PORT": str(self.port), "TOKEN": TOKEN, "MORE": self.more}
+        variables["OPTIONS"] = json.dumps(self.options)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub", "--config", self.state / "configuration.py"],
@@ -258,9 +263,9 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 
 
 @contextmanager
-def running_hub(records: Path, more: str = "") -> Iterator[RealHub]:
+def running_hub(records: Path, more: str = "", options: Mapping[str, object] | None = None) -> Iterator[RealHub]:
     """Yield a running hub; what it and its sessions logged goes to standard output, for tests that fail."""
-    hub = RealHub(records, more)
+    hub = RealHub(records, more, options)
     hub.start()
     try:
         yield hub

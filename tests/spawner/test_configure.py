@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,9 @@ def test_what_the_administrator_has_is_kept(state: Path) -> None:
     c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "shares!user"]}, {"name": "lab", "scopes": []}]
     c.JupyterHub.template_paths.append("/srv/templates")
     configured(state, c)
-    assert [one["name"] for one in c.JupyterHub.services] == ["other", "guix"]
+    assert [one["name"] for one in c.JupyterHub.services] == ["other", "cull-idle", "guix"]
     assert c.JupyterHub.load_roles[0]["scopes"] == ["self", "shares!user", "access:services!service=guix"]
-    assert [role["name"] for role in c.JupyterHub.load_roles] == ["user", "lab"]
+    assert [role["name"] for role in c.JupyterHub.load_roles] == ["user", "lab", "cull-idle"]
     first, second = c.JupyterHub.template_paths
     assert first == "/srv/templates"
     assert (Path(second) / "spawn.html").exists()
@@ -78,7 +79,41 @@ def test_what_the_administrator_has_is_kept(state: Path) -> None:
 
 
 def test_everybody_may_use_the_service(state: Path) -> None:
-    assert configured(state).JupyterHub.load_roles == [{"name": "user", "scopes": ["self", "access:services!service=guix"]}]
+    c = configured(state, idle_timeout=0)
+    assert c.JupyterHub.load_roles == [{"name": "user", "scopes": ["self", "access:services!service=guix"]}]
+
+
+def test_idle_sessions_are_ended_after_a_day_unless_said_otherwise(state: Path) -> None:
+    c = configured(state)
+    [culler] = [one for one in c.JupyterHub.services if one["name"] == "cull-idle"]
+    assert {"--timeout=86400", "--max-age=0"} <= set(culler["command"])
+    assert (c.SessionLife.idle_timeout, c.SessionLife.maximal_age) == (86400, 0)
+    never = configured(state, idle_timeout=0, maximal_age=0)
+    assert [one["name"] for one in never.JupyterHub.services] == ["guix"]
+    aged = configured(state, idle_timeout=0, maximal_age=3600)
+    assert [one["name"] for one in aged.JupyterHub.services] == ["cull-idle", "guix"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other groups")
+def test_the_services_account_reads_sessions_logs_and_nothing_beside_them(state: Path) -> None:
+    folder = state / "sessions" / "ada"
+    folder.mkdir(parents=True)
+    for name in ("default.log", "default.log.1", "default.json"):
+        (folder / name).touch(mode=0o600)
+    configured(state, service_account="nobody")
+    group = pwd.getpwnam("nobody").pw_gid
+    found = {
+        path.name: (path.stat().st_gid, path.stat().st_mode & 0o7777) for path in (folder.parent, *folder.parent.rglob("*"))
+    }
+    assert found == {
+        "sessions": (group, 0o2750),
+        "ada": (group, 0o2750),
+        "default.log": (group, 0o640),
+        "default.log.1": (group, 0o640),
+        "default.json": (0, 0o600),
+    }
+    configured(state)
+    assert (state / "sessions").stat().st_mode & 0o7777 == 0o700
 
 
 def test_what_the_service_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

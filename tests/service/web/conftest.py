@@ -32,6 +32,8 @@ class Site:
     hub: FakeHub
     manager: Manager
     pipeline: ScriptedPipeline
+    sessions: Path
+    """The folder of sessions' logs."""
 
     async def ask(
         self,
@@ -172,6 +174,6 @@ async def site(hub: FakeHub, tmp_path: Path) -> AsyncIterator[Site]:
         server = make_server(make_application(manager, settings))
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
-        yield Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline)
+        yield Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, tmp_path / "sessions")
         server.stop()
         await server.close_all_connections()

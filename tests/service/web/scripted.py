@@ -15,6 +15,7 @@ from guix_build_service.model import BuildState, Environment, Progress, Resolved
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
+from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
 from guix_environment.guix_command import GuixCommand
@@ -105,7 +106,7 @@ async def running_manager(folder: Path) -> AsyncIterator[tuple[Manager, Scripted
     queue = Queue(store, pipeline, logs, folder / "jobs")
     await queue.start()
     try:
-        yield Manager(store, queue, logs, Policy()), pipeline
+        yield Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions")), pipeline
     finally:
         await queue.stop()
         await store.close()

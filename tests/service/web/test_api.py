@@ -16,6 +16,7 @@ from guix_build_service.web.api import operations
 from guix_build_service.web.application import API
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.records import Visibility
+from guix_environment.session_names import session_log
 from tests.service.web.conftest import PREFIX, Site, refusal
 
 TOKEN = "token-ada"
@@ -271,3 +272,39 @@ def test_the_documentation_names_every_address_and_every_refusal_of_the_web() ->
     own = [kind for kind in kinds if kind.__module__ == refusals.__name__]
     assert len(own) >= 9
     assert [kind.code for kind in own if f"`{kind.code}`" not in text] == []
+
+
+async def test_a_sessions_log_is_its_persons_alone(site: Site) -> None:
+    log = session_log(site.sessions, "ada", "good-eaaaaaaaaaaa")
+    log.parent.mkdir(parents=True)
+    log.write_text("hello from the server\n")
+    session_log(site.sessions, "ada", "").write_text("the one without a name\n")
+    path = "api/v1/sessions/good-eaaaaaaaaaaa/log"
+    whole = await site.ask("GET", path, token=TOKEN)
+    assert (whole.code, whole.body) == (HTTPStatus.OK, b"hello from the server\n")
+    assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "sandbox" in whole.headers["Content-Security-Policy"]
+    part = await site.ask("GET", path, token=TOKEN, headers={"Range": "bytes=6-9"})
+    assert (part.code, part.body) == (HTTPStatus.PARTIAL_CONTENT, b"from")
+    behind = await site.ask("GET", path, token=TOKEN, headers={"Range": "bytes=22-"})
+    assert behind.headers["Content-Range"] == "bytes */22"
+    assert (await site.ask("GET", "api/v1/sessions/-/log", token=TOKEN)).body == b"the one without a name\n"
+    assert (await site.ask("GET", path, token="token-eve")).code == HTTPStatus.NOT_FOUND
+    assert (await site.ask("GET", "api/v1/sessions/none/log", token=TOKEN)).code == HTTPStatus.NOT_FOUND
+    assert (await site.ask("GET", path)).code == HTTPStatus.UNAUTHORIZED
+    for name in ("..%2fada%2fdefault", "%2e%2e", "..%2f..%2fetc%2fpasswd"):
+        assert (await site.ask("GET", f"api/v1/sessions/{name}/log", token="token-eve")).code == HTTPStatus.NOT_FOUND
+
+
+async def test_a_page_leads_to_the_log_with_the_browsers_login(site: Site) -> None:
+    log = session_log(site.sessions, "ada", "")
+    log.parent.mkdir(parents=True)
+    log.write_text("<script>alert(1)</script>\n")
+    browser = await site.login("ada")
+    page = await browser.get("sessions/-/log")
+    assert (page.code, page.body) == (HTTPStatus.OK, b"<script>alert(1)</script>\n")
+    assert page.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert (await (await site.login("eve")).get("sessions/-/log")).code == HTTPStatus.NOT_FOUND
+    stranger = await site.ask("GET", "sessions/-/log", headers={"Sec-Fetch-Mode": "navigate"})
+    assert stranger.code == HTTPStatus.FOUND

@@ -2,8 +2,8 @@
 
 import pytest
 
-from guix_build_service.web.builds import wanted_range
 from guix_build_service.web.refusals import RangeRefused
+from guix_build_service.web.texts import wanted_range
 
 
 @pytest.mark.parametrize(
