@@ -306,6 +306,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             try:
                 self.process = waiting.first
                 await uninterrupted(self._files.remember, waiting.first)
+                await self._network.attach(waiting.first, self._api)
                 await waiting.run(plan)
             finally:
                 waiting.give_up()

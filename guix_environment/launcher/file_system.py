@@ -137,9 +137,12 @@ def _bind(source: bytes, target: bytes, mode: bytes, optional: bytes) -> None:
 
 
 def _attach(tree: int, target: bytes, mode: bytes, _optional: bytes) -> None:
-    """Mount the folder that TREE was opened from."""
+    """Mount the file or folder that TREE was opened from."""
     target = _ROOT + target
-    _make_folder(target)
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        _make_folder(target)
+    else:
+        _make_file(target)
     system.attach(tree, target)
     system.restrict(target, read_only=mode == b"ro")
 

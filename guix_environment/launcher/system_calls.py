@@ -71,6 +71,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "new namespaces")
 
 
+def enter(namespace: int, kind: int) -> None:
+    """Enter the NAMESPACE of which this is an open file, and which is of the KIND of these flags (setns(2))."""
+    _check(_libc.setns(namespace, kind), "entering a namespace")
+
+
 def mount(source: bytes, target: bytes, kind: bytes | None, flags: int, options: bytes = b"") -> None:
     """Mount (mount(2))."""
     if _libc.mount(source, target, kind, flags, options) < 0:

@@ -1,6 +1,8 @@
 """What an administrator says of sessions' network, and what a start does about it, in its order."""
 
 import asyncio
+import enum
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +18,24 @@ from guixspawner.network import inside
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
 from guixspawner.network.inside import Inside
+from guixspawner.network.outbound import WayOut, connect, find
 from guixspawner.network.reach import fits_an_address, socket_url, takes_sockets
 from guixspawner.network.sockets import SessionSockets, until_listening
 
 _CLIENTS: dict[tuple[Path, str], GatewayClient] = {}
 """One for each gateway that this process talks to, so that it is started once."""
+
+
+_SAID: set[str] = set()
+"""What the log was told already."""
+
+
+class Outbound(enum.StrEnum):
+    """What a session with a network of its own reaches of the outside."""
+
+    ALL = "all"
+    NONE = "none"
+    FILTER = "filter"
 
 
 class SessionNetwork(LoggingConfigurable):
@@ -36,6 +51,23 @@ class SessionNetwork(LoggingConfigurable):
         machine or of other sessions. `host`: the machine's, with everything that listens on its loopback, such as other
         services and, through them, other people's data; only for an installation whose people all trust each other.
         """,
+    ).tag(config=True)
+
+    outbound = CaselessStrEnum(
+        [outbound.value for outbound in Outbound],
+        default_value=Outbound.ALL.value,
+        help="""
+        What sessions with a network of their own reach of the outside.
+
+        `all`: everything that the machine reaches, except what is on the machine itself, link-local and metadata addresses,
+        and `refused_networks`; over IPv4. It takes slirp4netns; where that is missing, sessions start without, and the
+        hub's log says so. `filter`: `allowed_hosts` through a proxy for HTTP and HTTPS, which programs find by
+        `http_proxy` and `https_proxy`. `none`: nothing.
+        """,
+    ).tag(config=True)
+
+    slirp4netns = Unicode(
+        "slirp4netns", help="The program by which sessions reach the outside: a name on the hub's PATH, or a whole path."
     ).tag(config=True)
 
     reach = CaselessStrEnum(
@@ -82,7 +114,9 @@ class SessionNetwork(LoggingConfigurable):
     @property
     def label(self) -> str:
         """What people are told of their session's network: ``none``, ``all``, ``filter`` or ``host``."""
-        return "host" if self.kind is Network.HOST else "none"
+        if self.kind is Network.HOST:
+            return "host"
+        return "none" if self.outbound == Outbound.ALL and self._way_out is None else str(self.outbound)
 
     def sockets(self, key: str) -> SessionSockets:
         """Return the sockets of the session KEY."""
@@ -100,10 +134,24 @@ class SessionNetwork(LoggingConfigurable):
         return Inside(
             self.kind,
             inside.mounts(sockets.inner, self._public),
-            inside.variables(hub_variables, self.kind, over_sockets=_knows_sockets(), filtered=False),
-            resolv_conf=None,
+            inside.variables(
+                hub_variables, self.kind, over_sockets=_knows_sockets(), filtered=self.label == Outbound.FILTER
+            ),
+            resolv_conf=self._resolv_conf,
             hosts=inside.hosts(machine, self.kind),
         )
+
+    async def attach(self, process: ProcessIdentity, api: str) -> None:
+        """Give PROCESS, the waiting first one of a session, its way out, where it is to have one.
+
+        A session that could not be given one starts without; the log says why.
+        """
+        if self._way_out is None:
+            return
+        try:
+            await connect(self._way_out, process, self.refused_networks, self.gateway(api))
+        except SessionFailure as error:
+            self.log.warning("%s %s", error, error.details.get("reason", ""))
 
     async def opened(self, key: str, process: ProcessIdentity, proxy: Proxy, api: str) -> str | None:
         """Wait until the server of the session KEY listens, and return the address by which hub and PROXY reach it.
@@ -159,6 +207,25 @@ class SessionNetwork(LoggingConfigurable):
         )
         folder = Path(self.folder) / "gateway"
         return _CLIENTS.setdefault((folder, settings.fingerprint), GatewayClient(folder, settings))
+
+    @property
+    def _way_out(self) -> WayOut | None:
+        """How sessions reach the outside, or None where they do not; the log says once what is lacking."""
+        if self.kind is not Network.OWN or self.outbound != Outbound.ALL:
+            return None
+        try:
+            return find(self.slirp4netns, root=os.geteuid() == 0)
+        except SessionFailure as error:
+            if error.message not in _SAID:
+                _SAID.add(error.message)
+                self.log.warning("%s %s", error.message, error.hint)
+            return None
+
+    @property
+    def _resolv_conf(self) -> bytes | None:
+        if self.kind is Network.HOST:
+            return None
+        return self._way_out.resolv_conf if self._way_out else b""
 
     async def _address(self, key: str, proxy: Proxy, api: str) -> str:
         sockets = self.sockets(key)

@@ -1,0 +1,295 @@
+"""The way out of a real session, to an internet of the tests' own."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from guix_environment import processes
+from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder
+from guix_environment.errors import SessionFailure
+from guix_environment.outbound import netlink
+from guix_environment.processes import ProcessIdentity
+from guix_environment.system_call_filter import compiled
+from guixspawner.launch import ColdLauncher
+from guixspawner.network import outbound
+from guixspawner.network.client import GatewayClient
+from guixspawner.network.outbound import WayOut, command, connect, find
+from tests.containers import ACCOUNT
+from tests.spawner.network.conftest import gateway_of, kill
+from tests.spawner.network.internet import (
+    ANOTHER_OF_THE_MACHINES,
+    MACHINE,
+    METADATA,
+    OUTSIDE,
+    PRIVATE,
+    listening,
+    machine_in_a_network,
+)
+
+real = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("slirp4netns") or not Path("/dev/net/tun").exists(),
+    reason="needs root, for namespaces as a machine's, and slirp4netns",
+)
+
+
+@pytest.fixture
+def internet() -> Iterator[int]:
+    with machine_in_a_network() as world:
+        yield world
+
+
+class Session:
+    """A container with a way out, and a program in it that does what it is told."""
+
+    def __init__(self, first: ProcessIdentity, folder: Path) -> None:
+        self.first = first
+        self._folder = folder
+
+    async def does(self, code: str) -> str:
+        """Return what CODE prints in the session."""
+        asked, answered = self._folder / "asked", self._folder / "answered"
+        answered.unlink(missing_ok=True)
+        asked.with_suffix(".new").write_text(code)
+        asked.with_suffix(".new").rename(asked)
+        while not answered.exists():
+            assert processes.is_running(self.first)
+            await asyncio.sleep(0.01)
+        return answered.read_text().strip()
+
+    async def reaches(self, address: str, port: int = 80) -> str:
+        return await self.does(_REACHING.format(address=address, port=port))
+
+
+_REACHING = """
+import socket
+try:
+    connection = socket.create_connection(({address!r}, {port}), 5)
+    connection.settimeout(1)
+    try:
+        print(connection.recv(100).decode())
+    except TimeoutError:
+        print("connected")
+except OSError as error:
+    print(type(error).__name__, error.errno)
+"""
+_OBEYING = """
+import contextlib, io, os, time, traceback
+while True:
+    if not os.path.exists("/talk/asked"):
+        time.sleep(0.01)
+        continue
+    code = open("/talk/asked").read()
+    os.unlink("/talk/asked")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(code, {})
+        except BaseException:
+            traceback.print_exc(file=printed)
+    open("/talk/answering", "w").write(printed.getvalue())
+    os.rename("/talk/answering", "/talk/answered")
+"""
+
+
+@pytest.fixture
+async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIterator[Session]:
+    assert internet
+    way = find("slirp4netns", root=True)
+    with tempfile.TemporaryFile() as log:
+        waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
+        try:
+            await connect(way, waiting.first, ["203.0.113.0/24"], client)
+            await waiting.run(plan(folder, way))
+            yield Session(waiting.first, folder / "talk")
+        finally:
+            waiting.give_up()
+            await processes.end(waiting.first, grace=0)
+            log.seek(0)
+            print(log.read().decode())
+
+
+def plan(folder: Path, way: WayOut) -> ContainerPlan:
+    talk = folder / "talk"
+    folder.chmod(0o755)
+    talk.mkdir()
+    os.chown(talk, ACCOUNT.uid, ACCOUNT.gid)
+    machine = [Mount(path, path, optional=True) for path in ("/usr", "/lib", "/lib64", "/bin")]
+    return ContainerPlan(
+        store_items=(),
+        command=("/usr/bin/python3", "-I", "-c", _OBEYING),
+        directory="/",
+        variables={},
+        host_name="test",
+        mounts=(*machine, Mount(str(talk), "/talk", writable=True)),
+        temporary_folders=(TemporaryFolder("/tmp", 0o1777),),
+        files=(PlacedFile("/etc/resolv.conf", way.resolv_conf), PlacedFile("/etc/hosts", b"127.0.0.1 localhost\n")),
+        network=Network.OWN,
+        filter=compiled(),
+    )
+
+
+@real
+async def test_the_outside_is_reached_by_address_and_by_name(session: Session) -> None:
+    assert await session.reaches(OUTSIDE) == f"reached {OUTSIDE}"
+    assert await session.reaches("anything.example") == f"reached {OUTSIDE}"
+    assert await session.reaches(PRIVATE) == f"reached {PRIVATE}", "the networks around the machine, unless refused"
+
+
+@real
+async def test_link_local_and_metadata_addresses_are_not(session: Session) -> None:
+    for address in METADATA:
+        # EHOSTUNREACH of the session's own kernel: nothing was sent.
+        assert await session.reaches(address) == "OSError 113", address
+    assert await session.reaches("203.0.113.7") == "OSError 113", "what the administrator refuses"
+
+
+@real
+async def test_nothing_of_the_machine_is(session: Session) -> None:
+    with listening("127.0.0.1") as loopback, listening("0.0.0.0") as anywhere, listening(MACHINE) as own:
+        for address in (MACHINE, ANOTHER_OF_THE_MACHINES):
+            for port in (loopback, anywhere, own):
+                assert await session.reaches(address, port) == "OSError 113", address
+        # The gateway and the resolver of its side of the network, by which the machine's loopback could be meant.
+        for address in ("198.18.0.2", "198.18.0.3", "127.0.0.1", "0.0.0.0", "10.0.2.2", "10.0.2.3"):
+            for port in (loopback, anywhere):
+                assert "Error" in await session.reaches(address, port), (address, port)
+
+
+@real
+async def test_the_way_to_the_resolver_leads_nowhere_else(session: Session) -> None:
+    """On a cloud, what resolves names is also what tells the machine's secrets."""
+    assert "Error" in await session.reaches("198.18.0.3", 80)
+
+
+@real
+async def test_the_session_has_no_right_to_change_that(session: Session) -> None:
+    removing = (
+        "import socket\n"
+        "s = socket.socket(16, 3, 0)\n"
+        "from struct import pack\n"
+        "body = pack('=BBBBBBBBI', 2, 16, 0, 0, 254, 0, 0, 0, 0) + pack('=HH', 8, 1) + socket.inet_aton('169.254.0.0')\n"
+        "s.send(pack('=IHHII', 16 + len(body), 25, 5, 1, 0) + body)\n"
+        "print(int.from_bytes(s.recv(9999)[16:20], 'little', signed=True))"
+    )
+    assert await session.does(removing) == "-1", "EPERM"
+    assert "CapEff:\t0000000000000000" in await session.does("print(open('/proc/self/status').read())")
+
+
+@real
+async def test_a_way_out_is_an_ordinary_account_that_sees_little(session: Session) -> None:
+    (helper,) = way_outs(session.first)
+    status = Path(f"/proc/{helper}/status").read_text()
+    assert f"Uid:\t{ACCOUNT.uid}\t{ACCOUNT.uid}\t{ACCOUNT.uid}\t{ACCOUNT.uid}" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    root = Path(f"/proc/{helper}/root")
+    assert not {"home", "root", "srv", "var", "talk", "tmp", "proc"} & {entry.name for entry in root.iterdir()}
+    assert not (root / "run" / "dbus").exists()
+
+
+def way_outs(first: ProcessIdentity) -> list[int]:
+    """Return the processes that hold the network of FIRST open from outside of it."""
+    user = Path(f"/proc/{first.pid}/ns/net").stat().st_ino
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and (folder / "comm").exists():
+            try:
+                if (folder / "comm").read_text().strip() == "slirp4netns" and (
+                    folder / "root/network"
+                ).stat().st_ino == user:
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+async def until_gone(pid: int) -> None:
+    while processes.identify(pid):
+        await asyncio.sleep(0.01)
+
+
+@real
+async def test_it_ends_with_its_session(session: Session) -> None:
+    (helper,) = way_outs(session.first)
+    await processes.end(session.first, grace=0)
+    await until_gone(helper)
+
+
+@real
+async def test_a_session_lives_on_without_it(session: Session) -> None:
+    (helper,) = way_outs(session.first)
+    identity = processes.identify(helper)
+    assert identity
+    await kill(identity)
+    assert (await session.reaches(OUTSIDE)).startswith(("OSError", "TimeoutError"))
+    assert await session.does("print(1 + 1)") == "2"
+
+
+@real
+async def test_it_never_outlives_the_gateway_and_can_be_made_again(session: Session, client: GatewayClient) -> None:
+    (helper,) = way_outs(session.first)
+    await kill(await gateway_of(client))
+    await until_gone(helper)
+    assert await session.does("print(1 + 1)") == "2"
+
+
+@real
+@pytest.mark.usefixtures("internet")
+async def test_a_process_without_a_network_of_its_own_is_never_touched(client: GatewayClient) -> None:
+    me = processes.identify(os.getpid())
+    assert me
+    with pytest.raises(SessionFailure) as failure:
+        await connect(find("slirp4netns", root=True), me, [], client)
+    assert "no network of its own" in str(failure.value.details["reason"])
+    gone = ProcessIdentity(me.pid, me.started + 1)
+    with pytest.raises(SessionFailure):
+        await connect(find("slirp4netns", root=True), gone, [], client)
+
+
+def test_what_a_machine_lacks_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SessionFailure, match="is not installed") as failure:
+        find("no-such-program", root=True)
+    assert "slirp4netns" in failure.value.hint
+    with pytest.raises(SessionFailure, match="there is no"):
+        find("true", root=True, tun=tmp_path / "tun")
+    (tmp_path / "tun").touch(0o600)
+    with pytest.raises(SessionFailure, match="is closed to this account"):
+        find("true", root=False, tun=tmp_path / "tun")
+    assert find("true", root=True, tun=tmp_path / "tun").program.endswith("/true")
+
+
+def test_the_command() -> None:
+    assert command(WayOut("/usr/bin/slirp4netns"), ready=7, life=9) == (
+        "/usr/bin/slirp4netns",
+        "--configure",
+        "--mtu=65520",
+        "--cidr=198.18.0.0/24",
+        "--disable-host-loopback",
+        "--enable-seccomp",
+        "--ready-fd=7",
+        "--exit-fd=9",
+        "--netns-type=path",
+        "{network}",
+        "tap0",
+    )
+    assert outbound.RESOLVER.encode() in WayOut("x").resolv_conf
+
+
+def test_a_route_in_the_kernels_words() -> None:
+    assert netlink.unreachable("169.254.0.0/16", 1).hex() == (
+        "2400000018000506010000000000000002100000fe0400070000000008000100a9fe0000"
+    )
+    assert netlink.unreachable("fe80::/10", 2)[16:18] == bytes([10, 10])
+
+
+def test_addresses_out_of_the_kernels_words() -> None:
+    assert "127.0.0.1" not in netlink.own_addresses()
+    message = bytes.fromhex("2000000014000200010000000000000002188000020000000800020005060708")
+    done = bytes.fromhex("1400000003000200010000000000000000000000")
+    assert netlink.addresses_in(message) == (["5.6.7.8"], False)
+    assert netlink.addresses_in(message + done) == (["5.6.7.8"], True)
