@@ -185,6 +185,7 @@ def _configure_spawner(c: Config, state: Path) -> None:
     # Two hubs of one account have people of the same names.
     installation = hashlib.sha256(str(state).encode()).hexdigest()[:12]
     spawner.leases_folder = str(roots_folder() / "sessions" / installation)
+    c.SessionLimits.group = f"guix_sessions_{installation}"
     c.SessionNetwork.folder = f"{state}/run"
     # What a person configures of their own server would run with the server's rights at the hub.
     spawner.disable_user_config = True

@@ -19,6 +19,7 @@ from guix_environment.records import EnvironmentRecord, Records, ServerRecord, V
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.system_call_filter import compiled
 from guixspawner.accounts import Person, slug
+from guixspawner.limits import Limits
 from guixspawner.network.inside import Inside
 from guixspawner.options import SessionOptions
 
@@ -37,16 +38,6 @@ PS1='\\u@\\h \\w\\$ '
 """
 _RESOLVERS = Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True)
 _NAMES = b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that a session may use; None for as much as there is."""
-
-    memory: int | None
-    """Bytes."""
-    cpu: float | None
-    """Cores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ from guixspawner.form import render_form
 from guixspawner.life import SessionLife
 from guixspawner.life.beginning import Beginning
 from guixspawner.life.log_size import bound
-from guixspawner.life.sweep import Places, SessionKey, sweep
+from guixspawner.life.sweep import Places, SessionKey, session_key, sweep
+from guixspawner.limits import Limits, SessionLimits, with_limits
 from guixspawner.network.inside import Inside
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.offers import offers_for
@@ -204,6 +205,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             state["process"] = processes.to_record(self.process)
         if self._session:
             state["session"] = {"person": self._session.person, "server": self._session.server}
+            if promised := self._limits.promised(str(self._session)):
+                state["promised"] = dict(promised)
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -212,6 +215,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.process = processes.from_record(state.get("process"))
         named = state.get("session")
         self._session = SessionKey(named["person"], named["server"]) if named else None
+        if self._session and "promised" in state:
+            self._limits.remember(str(self._session), state["promised"])
 
     def clear_state(self) -> None:
         """Forget the session, which has ended; the hub also does so before each start, when people may watch already."""
@@ -242,6 +247,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
         choice = await self._choose(self.user_options)
         self.title = choice.title
+        limits = self._limits_of(choice)
+        self._limits.promise(str(self.session_key), limits)
         server = await asyncio.to_thread(self._server_profile)
         self._launcher = WarmStart(parent=self).launcher(server.profile)
         person = await SessionAccounts(parent=self).person(self.user.name, Path(self.homes_folder))
@@ -253,7 +260,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self._watchers.add(30, f"Starting the container of {choice.title}")
         variables = {**self.get_env(), **SessionLife(parent=self).variables()}
         inside = await self._network.prepare(str(self.session_key), person.account, variables, self._api)
-        address = await self._launch(self._plan(choice, server, person, folders, variables, inside), person)
+        plan = self._plan(choice, server, person, limits, folders, variables, inside)
+        address = await self._launch(plan, person, limits)
         if address:
             self._watchers.add(95, "JupyterLab is there")
             return address
@@ -270,11 +278,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         choice: session.Choice,
         server: ServerRecord,
         person: Person,
+        limits: Limits,
         folders: tuple[Mount, ...],
         variables: Mapping[str, str],
         inside: Inside,
     ) -> ContainerPlan:
-        limit = session.limits(choice, memory=self.mem_limit, cpu=self.cpu_limit)
         around = session.Surroundings(
             variables,
             frozenset(self.environment),
@@ -282,7 +290,14 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             server_options=SessionLife(parent=self).server_options(),
             folders=folders,
         )
-        return session.plan_session(self._records, server, choice, person, limit, around)
+        return session.plan_session(self._records, server, choice, person, limits, around)
+
+    def _limits_of(self, choice: session.Choice) -> Limits:
+        return self._limits.complete(
+            session.limits(choice, memory=self.mem_limit, cpu=self.cpu_limit),
+            memory_guarantee=self.mem_guarantee,
+            cpu_guarantee=self.cpu_guarantee,
+        )
 
     async def _shared_folders(self) -> tuple[Mount, ...]:
         try:
@@ -298,7 +313,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             self.log.warning("%s", sentence)
         return mounts
 
-    async def _launch(self, plan: ContainerPlan, person: Person) -> str | None:
+    async def _launch(self, plan: ContainerPlan, person: Person, limits: Limits) -> str | None:
         """Start PLAN and wait for its server; return the address by which it is reached, or None when it did not come up."""
         log = self._files.open_log()
         try:
@@ -306,8 +321,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             try:
                 self.process = waiting.first
                 await uninterrupted(self._files.remember, waiting.first)
+                enforced = await self._limits.hold(str(self.session_key), waiting.first, limits, person.home, person.account)
                 await self._network.attach(waiting.first, self._api)
-                await waiting.run(plan)
+                await waiting.run(with_limits(plan, enforced, self._network.label))
             finally:
                 waiting.give_up()
         except SessionFailure:
@@ -341,14 +357,18 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _clear(self, files: SessionFiles) -> None:
         """Remove everything that the session of FILES, which has ended, has outside of its container."""
+        await self._limits.end(f"{files.person}.{files.server}")
         await self._network.clear(f"{files.person}.{files.server}", self._api)
         await asyncio.to_thread(files.release)
 
     async def _sweep(self) -> None:
         """Clear away what sessions left that ended while there was no hub."""
         places = Places(Path(self.sessions_folder), Roots(Path(self.leases_folder)))
+        held = [key for key in map(session_key, await self._limits.leftovers()) if key]
         known = {spawner.session_key: spawner.process for spawner in self._beginning.members}
-        verdict = await sweep(places, known, clear=lambda key: self._clear(places.files(key)), grace=self.grace)
+        verdict = await sweep(
+            places, known, further=held, clear=lambda key: self._clear(places.files(key)), grace=self.grace
+        )
         for found in verdict.ended:
             self.log.warning("Ended the session %s, which this hub knows nothing of.", found.key)
         if verdict.cleared:
@@ -396,6 +416,10 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def _network(self) -> SessionNetwork:
         return SessionNetwork(parent=self)
+
+    @property
+    def _limits(self) -> SessionLimits:
+        return SessionLimits(parent=self)
 
     @property
     def _files(self) -> SessionFiles:

@@ -16,6 +16,7 @@ from guix_environment.processes import Account, ProcessIdentity
 from guixspawner.limits import detection, disk
 from guixspawner.limits.model import Backend, BackendKind, Enforced, Limits, Usage
 from guixspawner.limits.promises import Machine, Promises
+from guixspawner.limits.rlimits import NoLimits
 
 _AUTO = "auto"
 _Number = TypeVar("_Number", int, float)
@@ -198,7 +199,12 @@ class SessionLimits(LoggingConfigurable):
 
     async def end(self, key: str) -> None:
         """End whatever is left of the session KEY; also of one that this hub did not start.  Raises `SessionFailure`."""
-        await (await self.chosen()).end(key)
+        try:
+            backend = await self.chosen()
+        except SessionFailure:
+            # What does not work here never held anything.
+            backend = NoLimits()
+        await backend.end(key)
         self._promises.release(key)
 
     async def leftovers(self) -> Collection[str]:

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,15 +28,18 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file
 def homes(tmp_path: Path) -> Iterator[Path]:
     mkfs = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin")
     assert mkfs
-    image, folder = tmp_path / "image", tmp_path / "homes"
-    folder.mkdir()
+    # Not below the tests' own folder, which is closed to every other account.
+    image, folder = tmp_path / "image", Path(tempfile.mkdtemp(prefix="guix-homes-"))
+    folder.chmod(0o711)
     subprocess.run([mkfs, "-q", "-O", "quota", "-E", "quotatype=usrquota", image, "64M"], check=True)
     mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True)
     if mounted.returncode:
+        folder.rmdir()
         assert "quota" not in EXPECTED, mounted.stderr
         pytest.skip("this kernel cannot count for quotas, or has no loop devices")
     yield folder
     subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
 
 
 def write_as_the_person(path: Path, size: int) -> int:

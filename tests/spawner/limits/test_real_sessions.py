@@ -1,0 +1,231 @@
+"""Limits of real sessions: JupyterLab and kernels that the real Guix built, on whatever this machine enforces limits by."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+from guix_environment import processes
+from guix_environment.processes import from_record
+from guixspawner.limits import BackendKind, cgroups
+from tests.spawner.conftest import ENVIRONMENT
+from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub
+
+pytestmark = [
+    pytest.mark.guix,
+    pytest.mark.hub,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root finds control groups everywhere"),
+]
+
+GIVEN = {"environment": ENVIRONMENT}
+GIB = 2**30
+
+HELD = """
+c.GuixSpawner.mem_limit = "1G"
+c.GuixSpawner.cpu_limit = 1
+c.SessionLimits.processes = 200
+"""
+
+UNHELD = """
+c.SessionLimits.backend = "nothing"
+c.GuixSpawner.mem_guarantee = int(0.6 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+"""
+
+BOMB = """
+import os, signal, time
+started = []
+try:
+    while len(started) < 1000:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(600)
+            os._exit(0)
+        started.append(pid)
+except OSError as error:
+    print(error.strerror, end=" ")
+print(len(started))
+for pid in started:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+"""
+
+SPIN = """
+import os, resource, time
+def compute():
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        pass
+    os._exit(0)
+begun = time.monotonic()
+started = [os.fork() or compute() for _ in range(2)]
+for pid in started:
+    os.waitpid(pid, 0)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print((used.ru_utime + used.ru_stime) / (time.monotonic() - begun))
+"""
+
+
+@pytest.fixture(scope="module")
+def records() -> Iterator[Path]:
+    with built_records() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def hub(records: Path) -> Iterator[RealHub]:
+    with running_hub(records, HELD) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def ada(hub: RealHub) -> str:
+    """A person with a running server."""
+    assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
+    return "ada"
+
+
+def first_process(hub: RealHub, user: str) -> processes.ProcessIdentity:
+    found = from_record(json.loads((hub.state / "sessions" / user / "default.json").read_text()))
+    assert found
+    return found
+
+
+def told(hub: RealHub, user: str) -> dict[str, str]:
+    words = Path(f"/proc/{first_process(hub, user).pid}/environ").read_text().split("\0")
+    return dict(word.split("=", 1) for word in words if word)
+
+
+def groups_of(hub: RealHub, user: str) -> set[Path]:
+    """Return the folders of the control groups that hold the session, by the name that is in all of them."""
+    return {
+        folder for folder in cgroups.folders_of(first_process(hub, user).pid).values() if f"{user}.default" in str(folder)
+    }
+
+
+def kills(hub: RealHub, user: str) -> int:
+    enforced = cgroups.in_force(first_process(hub, user).pid, BackendKind.NOTHING)
+    assert enforced.memory_events
+    return int(enforced.memory_events.read_text().rpartition("oom_kill ")[2].split()[0])
+
+
+def answers(hub: RealHub, user: str) -> bool:
+    return hub.request("GET", f"/user/{user}/api/status")[0] == 200
+
+
+def test_a_session_is_told_what_is_in_force(hub: RealHub, ada: str) -> None:
+    limits = json.loads(told(hub, ada)["GUIX_SESSION_LIMITS"])
+    assert (limits["memory"], limits["cpu"], limits["processes"], limits["disk"]) == (GIB, 1, 200, None)
+    assert limits["enforced_by"] in {"systemd", "cgroup-v2", "cgroup-v1"}
+    assert "to: 1024 MiB of memory, 1 cores, 200 processes" in hub.log.read_text()
+
+
+async def test_too_much_memory_ends_the_kernel_and_the_server_answers(hub: RealHub, ada: str) -> None:
+    server, before = first_process(hub, ada), kills(hub, ada)
+    _, text = await asyncio.to_thread(hub.request, "POST", f"/user/{ada}/api/kernels", {"name": "python3"})
+    address = f"{hub.address.replace('http', 'ws')}/user/{ada}/api/kernels/{json.loads(text)['id']}/channels?session_id=x"
+    connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+    await connection.write_message(json.dumps(_execute("kept = bytearray(b'x' * (3 * 2**30))")))
+    while True:
+        message = await connection.read_message()
+        assert message
+        if json.loads(message)["content"].get("execution_state") in {"restarting", "autorestarting", "dead"}:
+            break
+    connection.close()
+    assert kills(hub, ada) > before
+    assert processes.is_running(server)
+    assert await asyncio.to_thread(answers, hub, ada)
+    assert await hub.run_code(ada, "print('goes on')") == "goes on"
+
+
+def _execute(code: str) -> dict[str, Any]:
+    header = {"msg_id": "m", "username": "", "session": "x", "msg_type": "execute_request", "version": "5.3", "date": ""}
+    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+
+
+async def test_a_terminal_is_ended_and_not_the_server(hub: RealHub, ada: str) -> None:
+    shown = await hub.run_in_terminal(ada, 'python3 -c \'bytearray(b"x" * (3 * 2**30))\'; echo "ended:$?"')
+    assert "ended:137" in shown
+    assert await asyncio.to_thread(answers, hub, ada)
+
+
+async def test_the_session_sees_the_kernels_count(hub: RealHub, ada: str) -> None:
+    path = told(hub, ada)["GUIX_SESSION_MEMORY_EVENTS"]
+    seen = await hub.run_code(ada, f"print(open({path!r}).read())")
+    assert f"oom_kill {kills(hub, ada)}" in seen
+    assert (await hub.run_code(ada, f"open({path!r}, 'w')")).startswith(("OSError", "PermissionError"))
+
+
+async def test_a_fork_bomb_stops_and_the_server_answers(hub: RealHub, ada: str) -> None:
+    reason, _, number = (await hub.run_code(ada, BOMB)).rpartition(" ")
+    assert reason == "Resource temporarily unavailable"
+    assert 50 < int(number) < 200
+    assert await asyncio.to_thread(answers, hub, ada)
+
+
+async def test_computing_is_bounded(hub: RealHub, ada: str) -> None:
+    assert float(await hub.run_code(ada, SPIN)) < 1.2
+
+
+async def test_kernels_and_terminals_go_before_the_server_and_all_of_them_before_the_hub(hub: RealHub, ada: str) -> None:
+    assert await hub.run_code(ada, "print(open('/proc/self/oom_score_adj').read())") == "800"
+    assert "score:800" in await hub.run_in_terminal(ada, 'echo "score:$(cat /proc/self/oom_score_adj)"')
+    assert Path(f"/proc/{first_process(hub, ada).pid}/oom_score_adj").read_text().strip() == "200"
+    # Lower than the hub's own nothing ever gets.
+    lower = "import os; os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-1')"
+    assert (await hub.run_code(ada, lower)).startswith("PermissionError")
+    assert Path(f"/proc/{hub.process.pid}/oom_score_adj").read_text().strip() == "0"
+
+
+async def test_nothing_in_the_session_can_lift_its_limits(hub: RealHub, ada: str) -> None:
+    assert await hub.run_code(ada, "import os; print(os.path.exists('/sys/fs/cgroup/memory'))") == "False"
+    assert await hub.run_code(ada, "import os; print(os.path.exists('/sys/fs/cgroup/cgroup.procs'))") == "False"
+    group = await hub.run_code(ada, "print(open('/proc/self/cgroup').read())")
+    assert f"{ada}.default" not in group
+
+
+def test_nothing_is_left_of_a_session_that_was_stopped(hub: RealHub) -> None:
+    assert hub.spawn("bob", GIVEN)[0] == 201
+    groups = groups_of(hub, "bob")
+    assert groups
+    hub.stop("bob")
+    assert not [group for group in groups if group.exists()]
+
+
+def test_a_hub_that_was_killed_finds_its_sessions_held(hub: RealHub, ada: str) -> None:
+    groups = groups_of(hub, ada)
+    hub.kill()
+    hub.start()
+    assert answers(hub, ada)
+    assert groups == groups_of(hub, ada)
+    hub.stop(ada)
+    assert not [group for group in groups if group.exists()]
+
+
+@pytest.fixture(scope="module")
+def unheld(records: Path) -> Iterator[RealHub]:
+    """A hub on a machine that can enforce nothing, as far as it was told."""
+    with running_hub(records, UNHELD) as hub:
+        yield hub
+
+
+def test_a_limit_that_cannot_be_enforced_is_refused(unheld: RealHub) -> None:
+    status, _ = unheld.spawn("ada", {**GIVEN, "memory": GIB})
+    assert status >= 400
+    assert "This machine cannot hold a session to a limit on memory." in unheld.log.read_text()
+
+
+def test_without_a_limit_a_session_starts_anywhere_until_all_is_promised(unheld: RealHub) -> None:
+    assert unheld.spawn("bob", GIVEN)[0] == 201
+    status, text = unheld.spawn("carol", GIVEN)
+    assert status >= 400
+    assert "All the memory of this machine is promised" in text + unheld.log.read_text()
+    unheld.stop("bob")
+    assert unheld.spawn("carol", GIVEN)[0] == 201
