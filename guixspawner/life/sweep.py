@@ -87,9 +87,9 @@ class Places:
         return SessionFiles(key.person, key.server, self.sessions, self.leases)
 
     def found(self, known: Known, further: Iterable[SessionKey] = ()) -> list[Found]:
-        """Return every session that has left a trace, is KNOWN, or is among FURTHER ones, and whether it runs.  Blocks."""
+        """Return every session that has left a trace, here or as FURTHER ones, and whether it runs.  Blocks."""
         found = []
-        for key in self.keys() | {*known, *further}:
+        for key in self.keys() | {*further}:
             candidates = (self.files(key).remembered(), known.get(key))
             running = [process for process in candidates if process and processes.is_running(process)]
             found.append(Found(key, running[0] if running else None))
