@@ -20,7 +20,10 @@ PREPARE_PROJECT = f'. {FOLDER}/session/project.sh; printf %s "$project"'
 
 
 def main() -> None:
-    """Run the session's server until it ends.  Nothing that goes wrong with the working copy keeps it from starting."""
+    """Run the session's server until it ends, with Jupyter's options on the command line.
+
+    Nothing that goes wrong with the working copy keeps it from starting.
+    """
     prepare_runtime_folder(os.environ)
     session = Session.read(os.environ)
     # The copy is made while modules are loaded: it takes as long, and waits for the disk.
@@ -68,15 +71,14 @@ def serve(session: Session) -> None:
 
     # JupyterHub's own word for what opens first; an administrator's word for all sessions goes before the environment's.
     os.environ["JUPYTERHUB_DEFAULT_URL"] = os.environ.get("JUPYTERHUB_DEFAULT_URL") or default_address(session)
-    # The server takes only from an address like this that it has a socket and no port, whatever the hub calls it.
-    os.environ["JUPYTERHUB_SERVICE_URL"] = f"http+unix://{SERVER_SOCKET.replace('/', '%2f')}"
     extension.prepare(session)
     # Named one by one: what is in the home adds no code to the server.
     JupyterHubSingleUser.serverapp_config = {"jpserver_extensions": dict.fromkeys(EXTENSIONS, True)}
+    options = sys.argv[1:]
     sys.argv = ["jupyterhub-singleuser"]
     server = JupyterHubSingleUser.initialize_server(
         # Everybody may connect who comes as far as the socket's folder, which the hub guards.
-        argv=[f"--ServerApp.sock={SERVER_SOCKET}", "--ServerApp.sock_mode=0666"],
+        argv=[f"--ServerApp.sock={SERVER_SOCKET}", "--ServerApp.sock_mode=0666", *options],
         config=Config(server_settings(session)),
     )
     server.start()

@@ -48,7 +48,8 @@ def render_form(offers: Sequence[Offer], chosen: Preselection, service: str, *, 
         hidden += (
             _HIDDEN.format(name="version", value=escape(chosen.version), of=chosen.environment) if chosen.version else ""
         )
-        hidden += _HIDDEN.format(name="path", value=escape(chosen.path), of=chosen.environment) if chosen.path else ""
+        for name, value in (("path", chosen.path), ("urlpath", chosen.urlpath)):
+            hidden += _HIDDEN.format(name=name, value=escape(value), of=chosen.environment) if value else ""
     return _CHOICE.format(missing=missing, cards=cards, hidden=hidden, add=add, script=_SCRIPT)
 
 

@@ -8,11 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import unquote
 
 from guix_environment.errors import InvalidInput, InvalidOptions
 from guix_environment.identifiers import CheckedString, EnvironmentId, VersionId
 
-KNOWN = frozenset({"environment", "version", "memory", "cpu", "path"})
+KNOWN = frozenset({"environment", "version", "memory", "cpu", "path", "urlpath"})
 """Every option there is."""
 
 LONGEST_PATH = 1024
@@ -37,6 +38,8 @@ class SessionOptions:
     """Cores."""
     path: str = ""
     """What to open first, below the repository; empty for what the environment says."""
+    urlpath: str = ""
+    """What to show first instead, below the server's own address, such as ``lab``; ``app`` for the repository's app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Preselection:
     environment: EnvironmentId | None = None
     version: VersionId | None = None
     path: str = ""
+    urlpath: str = ""
 
 
 def parse_options(given: object) -> SessionOptions:
@@ -66,6 +70,7 @@ def parse_options(given: object) -> SessionOptions:
         memory=_memory(given.get("memory")),
         cpu=_cpu(given.get("cpu")),
         path=_path(given.get("path", "")),
+        urlpath=_urlpath(given.get("urlpath", "")),
     )
 
 
@@ -101,7 +106,7 @@ def preselection(arguments: Mapping[str, Sequence[bytes]]) -> Preselection:
     try:
         environment = EnvironmentId(last("environment"))
         version = VersionId(last("version")) if last("version") else None
-        return Preselection(environment, version, _path(last("path")))
+        return Preselection(environment, version, _path(last("path")), _urlpath(last("urlpath")))
     except InvalidInput:
         return Preselection()
 
@@ -144,3 +149,14 @@ def _path(value: object) -> str:
     if any(part in {"", ".", ".."} for part in path.split("/") if path) or not all(map(str.isprintable, path)):
         raise InvalidOptions("The path to open does not lie in the repository.")
     return path
+
+
+def _urlpath(value: object) -> str:
+    """Return VALUE as part of an address below the server's own; without the slash at its beginning."""
+    if not isinstance(value, str) or len(value) > LONGEST_PATH or not all("!" <= letter <= "~" for letter in value):
+        raise InvalidOptions("The address to show first is too long, or no part of an address.")
+    found = value.removeprefix("/")
+    parts = unquote(found.partition("?")[0].partition("#")[0]).split("/")
+    if set(found) & set('\\"<>') or ":" in parts[0] or {".", ".."} & set(parts) or "" in parts[:-1]:
+        raise InvalidOptions("The address to show first does not lie below the server's own.")
+    return found

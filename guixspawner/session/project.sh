@@ -1,6 +1,6 @@
 # Find the person's working copy of the environment's repository, or make it.
 #
-# Sourced by start.sh, to set `project`. A folder that is there is never touched: only a name that is free is ever written to,
+# Sourced when a session starts (guix_session/start.py), to set `project`. A folder that is there is never touched: only a name that is free is ever written to,
 # and only by renaming a copy that is complete.
 
 repository=$GUIX_PROJECT_SOURCE

@@ -218,7 +218,8 @@ def test_files_in_the_way_are_named_and_never_written_over(place: Place, second:
     assert reason == "files that were never committed, and that the version has, too: data/b, new"
 
 
-def test_a_file_where_the_version_has_a_folder_is_in_the_way(place: Place, second: Projects) -> None:
+@pytest.mark.usefixtures("second")
+def test_a_file_where_the_version_has_a_folder_is_in_the_way(place: Place) -> None:
     (place.copy / "more").write_text("mine")
     third = place.version({"more/of/it": "theirs"})
     assert "more" in " ".join(blocked(place, third).reasons)

@@ -76,6 +76,18 @@ def test_nothing_asked_for_says_what_to_do() -> None:
         {**GIVEN, "path": "a\nb"},
         {**GIVEN, "path": "\u202eb"},
         {**GIVEN, "path": "a" * 2000},
+        {**GIVEN, "urlpath": None},
+        {**GIVEN, "urlpath": "https://elsewhere.example/"},
+        {**GIVEN, "urlpath": "javascript:alert(1)"},
+        {**GIVEN, "urlpath": "//elsewhere.example/"},
+        {**GIVEN, "urlpath": "/\\elsewhere.example/"},
+        {**GIVEN, "urlpath": "../../hub/home"},
+        {**GIVEN, "urlpath": "lab/%2e%2e/%2E%2e/hub"},
+        {**GIVEN, "urlpath": "a//b"},
+        {**GIVEN, "urlpath": "a\nb"},
+        {**GIVEN, "urlpath": "é"},
+        {**GIVEN, "urlpath": 'a"b'},
+        {**GIVEN, "urlpath": "a" * 2000},
     ],
 )
 def test_what_is_of_no_known_shape_is_refused(given: object) -> None:
@@ -85,7 +97,12 @@ def test_what_is_of_no_known_shape_is_refused(given: object) -> None:
     assert len(refusal.value.message) < 300
 
 
-@given(JSON | st.fixed_dictionaries({"environment": JSON}, optional={"memory": JSON, "cpu": JSON, "path": JSON, "x": JSON}))
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {"environment": JSON}, optional={"memory": JSON, "cpu": JSON, "path": JSON, "urlpath": JSON, "x": JSON}
+    )
+)
 def test_no_json_does_anything_but_be_read_or_refused(given: object) -> None:
     with contextlib.suppress(InvalidOptions):
         parse_options(given)
@@ -119,3 +136,12 @@ def test_a_link_suggests_and_never_fails() -> None:
     assert suggested(environment="<script>") == Preselection()
     assert suggested(environment=ENVIRONMENT, path="../..") == Preselection()
     assert preselection({"environment": [b"\xff"]}) == preselection({"environment": []}) == Preselection()
+
+
+@pytest.mark.parametrize(
+    ("urlpath", "meant"),
+    [("/lab", "lab"), ("shiny/", "shiny/"), ("app", "app"), ("voila/a.ipynb?x=1&y=//z", "voila/a.ipynb?x=1&y=//z")],
+)
+def test_an_address_below_the_servers_own_can_be_shown_first(urlpath: str, meant: str) -> None:
+    assert parse_options({**GIVEN, "urlpath": urlpath}).urlpath == meant
+    assert preselection({"opt-environment": [ENVIRONMENT.encode()], "urlpath": [urlpath.encode()]}).urlpath == meant

@@ -238,28 +238,3 @@ def test_the_copy_for_another_branch_goes_elsewhere_when_its_name_is_taken(home:
     home.commit = home.commit_file("index.ipynb", "x")
     assert home.prepare(GUIX_PROJECT_REF="dev") == ("analysis-41c409", "")
     assert (home.folder / "analysis-dev").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("folder", "opened", "address"),
-    [
-        ("analysis", "index.ipynb", "/lab/tree/analysis/index.ipynb"),
-        ("analysis", "", "/lab/tree/analysis"),
-        ("", "x", "/lab"),
-    ],
-)
-def test_the_server_starts_in_the_working_copy(home: Home, folder: str, opened: str, address: str) -> None:
-    if not folder:
-        shutil.rmtree(home.bare)
-    ended = subprocess.run(
-        ["bash", SCRIPTS / "start.sh", "sh", "-c", 'pwd; echo "$JUPYTERHUB_DEFAULT_URL"; env'],
-        env=home.environment(GUIX_PROJECT_OPEN=opened, JUPYTER_RUNTIME_DIR=str(home.folder / "runtime")),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    here, opens, *variables = ended.stdout.splitlines()
-    assert Path(here) == (home.folder / folder).resolve()
-    assert opens == address
-    assert not [line for line in variables if line.startswith(("GUIX_PROJECT", "GIT_"))]
-    assert (home.folder / "runtime").stat().st_mode & 0o777 == 0o700

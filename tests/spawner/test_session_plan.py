@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import guix_session
 from guix_environment import session_layout as layout
 from guix_environment.container import ContainerPlan, Network, order
 from guix_environment.errors import GuixSpawnerError, NotFound
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.processes import Account
 from guix_environment.records import Records, Visibility
+from guix_session import apps, surroundings
 from guixspawner.accounts import Person
 from guixspawner.network.inside import Inside, mounts
 from guixspawner.options import parse_options
@@ -95,6 +97,9 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
         "JUPYTER_PATH": layout.VERSION,
         "JUPYTER_RUNTIME_DIR": "/run/user/1000/jupyter",
         "GUIX_SESSION_TOOLS": f"{SERVER}/bin",
+        "GUIX_SESSION_ENVIRONMENT": "An analysis",
+        "GUIX_SESSION_PROFILE": PROFILE,
+        "GUIX_SESSION_URLPATH": "",
         "GUIX_PROJECT_SOURCE": layout.REPOSITORY,
         "GUIX_PROJECT_NAME": "analysis",
         "GUIX_PROJECT_OTHER_NAME": "analysis-41c409",
@@ -108,12 +113,28 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
 def test_nothing_secret_is_on_the_command_line(records: Records) -> None:
     plan = planned(records)
     assert plan.command == (
-        *(f"{SERVER}/bin/tini", "--", f"{SERVER}/bin/bash", "/run/guix-environment/session/start.sh"),
-        f"{SERVER}/bin/jupyterhub-singleuser",
-        "--ServerApp.sock=/run/guix-environment/sockets/server.sock",
-        "--ServerApp.sock_mode=0666",
+        *(f"{SERVER}/bin/tini", "--", f"{SERVER}/lib/server-layer/bin/python3", "-I"),
+        "/run/guix-environment/session/python/guix_session/__main__.py",
     )
     assert b"secret" in order(plan)
+
+
+def test_the_sessions_own_package_is_in_the_container(records: Records) -> None:
+    placed = {file.target: file for file in planned(records).files}
+    package = Path(guix_session.__file__).parent
+    for name in ("__main__.py", "start.py", "git.config", "labextensions/guix-session/static/remoteEntry.js"):
+        assert placed[f"{layout.PYTHON}/guix_session/{name}"].content == (package / name).read_bytes()
+    assert not [target for target in placed if "__pycache__" in target]
+    assert not [file for file in placed.values() if file.mode & 0o222]
+
+
+def test_both_sides_agree_where_things_are() -> None:
+    assert (str(surroundings.FOLDER), surroundings.SERVER_SOCKET) == (layout.FOLDER, layout.SERVER_SOCKET)
+    assert apps.LAUNCHER == layout.KERNEL_LAUNCHER
+
+
+def test_an_address_to_show_first_is_handed_on(records: Records) -> None:
+    assert planned(records, urlpath="lab").variables["GUIX_SESSION_URLPATH"] == "lab"
 
 
 def test_shells_get_the_profiles_variables_word_for_word(records: Records) -> None:

@@ -101,4 +101,4 @@ def test_a_link_gives_no_options(spawner: GuixSpawner) -> None:
 
 def test_the_package_has_the_scripts_that_sessions_run() -> None:
     folder = Path(guixspawner.__file__).parent / "session"
-    assert {path.name for path in folder.iterdir()} == {"start.sh", "project.sh", "shell.sh", "kernel.sh"}
+    assert {path.name for path in folder.iterdir()} == {"project.sh", "shell.sh", "kernel.sh"}

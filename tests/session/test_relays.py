@@ -1,0 +1,97 @@
+"""Ports of the session's own loopback that lead to sockets."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guix_session.relays import Relay, start
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[str]:
+    """A socket that gives back all it gets, in capitals, once the other side has said all."""
+    path = str(tmp_path / "echo.sock")
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            content = b""
+            while part := connection.recv(65536):
+                content += part
+            connection.sendall(content.upper())
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=[connection], daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        threading.Thread(target=serve, args=[listener], daemon=True).start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, content: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+def test_bytes_go_both_ways_and_so_does_the_end(echo: str) -> None:
+    port = free_port()
+    start([Relay(port, echo)])
+    assert ask(port, b"ada") == b"ADA"
+    # More than any buffer on the way holds.
+    assert ask(port, b"x" * 5_000_000) == b"X" * 5_000_000
+
+
+def test_many_at_once(echo: str) -> None:
+    port = free_port()
+    start([Relay(port, echo)])
+    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+    assert ask(port, b"ada") == b"ADA"
+    for connection in waiting:
+        connection.close()
+    assert ask(port, b"again") == b"AGAIN"
+
+
+def test_a_socket_that_is_not_there_yet(tmp_path: Path) -> None:
+    port = free_port()
+    start([Relay(port, str(tmp_path / "nothing"))])
+    with pytest.raises(ConnectionResetError):
+        ask(port, b"ada")
+
+
+def test_only_the_loopback_listens(echo: str) -> None:
+    port = free_port()
+    start([Relay(port, echo)])
+    others = {
+        line.split()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()
+        if line.split()[1].endswith(f":{port:04X}")
+    }
+    assert others == {f"0100007F:{port:04X}"}
+
+
+def test_a_port_that_is_taken_is_told(echo: str) -> None:
+    port = free_port()
+    start([Relay(port, echo)])
+    with pytest.raises(OSError, match="address"):
+        start([Relay(port, echo)])
