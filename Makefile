@@ -4,7 +4,7 @@ BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PYTEST := $(BIN)/pytest
 
-.PHONY: run test unit lint docs lock update-server-layer development clean-state
+.PHONY: run test unit bench lint docs lock update-server-layer development clean-state
 
 # A hub on this machine alone, to try it: PORT, STATE and PRIVATE_HOSTS choose where; Ctrl-C ends it.
 run:
@@ -21,6 +21,10 @@ test: development
 # The tests that need neither Guix nor a hub: seconds.
 unit: development
 	$(PYTEST) -m "not guix and not hub and not browser" $(TESTS)
+
+# How long starts take and what sessions cost, beside other ways; BENCH names one. A line of JSON for each.
+bench: development
+	@$(SUDO) $(BIN)/python tools/with_guix.py $(BIN)/python -m bench $(BENCH)
 
 lint: development
 	$(BIN)/ruff format --check .

@@ -7,11 +7,15 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import container_setup
+from bench import container_setup, hub_restart, many_sessions, session_memory, spawn
 from bench.frame import Result, say
 
 BENCHMARKS: Mapping[str, Callable[[], Result]] = {
     "container-setup": container_setup.measure,
+    "session-memory": session_memory.measure,
+    "spawn": spawn.measure,
+    "many-sessions": many_sessions.measure,
+    "hub-restart": hub_restart.measure,
 }
 """By the names that ``make bench`` takes as BENCH."""
 

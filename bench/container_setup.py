@@ -3,40 +3,91 @@
 The command is `date`, which says when it ran to the nanosecond; that it has to be loaded is the same in every way.
 """
 
+import asyncio
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bench.frame import OURS, Bar, Figures, Result, interleave
-from bench.profile import Profile, large_profile
+from bench.profile import Profile, large_profile, server_profile
+from guix_environment import processes
+from guix_environment.container import ContainerPlan, Network, TemporaryFolder
+from guix_environment.system_call_filter import compiled
+from guixspawner.launch import ColdLauncher, Launcher
+from guixspawner.warm_start import WarmStart
+from tests.containers import ACCOUNT
 
 ROUNDS = 20
 MILLISECONDS = 30.0
 TIMES_FASTER = 40.0
 
 GUIX_SHELL, EACH_ITEM, WHOLE_STORE = "guix shell", "bubblewrap, item by item", "bubblewrap, whole store"
+FORKED = "ours, forked"
+"""From the process that is ready for warm starts."""
 
 
 def measure() -> Result:
     """Measure all ways with one closure."""
-    with large_profile() as profile:
-        values = interleave(_ways(profile), ROUNDS)
+    with (
+        large_profile() as profile,
+        server_profile() as server,
+        asyncio.Runner() as loop,
+        tempfile.TemporaryDirectory() as here,
+    ):
+        ready = WarmStart(folder=f"{here}/warm", shared=10 * ROUNDS, idle=60.0).launcher(server.profile)
+        ours = {OURS: ColdLauncher(), FORKED: ready}
+        ways = {name: partial(_in_container, loop, launcher, _plan(profile)) for name, launcher in ours.items()}
+        # The first asks for the process; the next ones find it.
+        ways[FORKED]()
+        time.sleep(5)
+        values = interleave(ways | _others(profile), ROUNDS)
         figures = {name: Figures.of(found) for name, found in values.items()}
-        ours, guix = figures[OURS].median, figures[GUIX_SHELL].median
+        cold, guix = figures[OURS].median, figures[GUIX_SHELL].median
         return Result(
             "container-setup",
             "milliseconds",
             figures.pop(OURS),
             figures,
             [
-                Bar("milliseconds", ours, at_most=MILLISECONDS),
-                Bar("times faster than guix shell", guix / ours, at_least=TIMES_FASTER),
+                Bar("milliseconds", cold, at_most=MILLISECONDS),
+                Bar("times faster than guix shell", guix / cold, at_least=TIMES_FASTER),
             ],
             {"store_items": len(profile.closure)},
         )
 
 
-def _ways(profile: Profile) -> dict[str, Callable[[], float]]:
+def _plan(profile: Profile) -> ContainerPlan:
+    """Return the container of a session, with nothing of a person's."""
+    return ContainerPlan(
+        store_items=profile.closure,
+        command=tuple(_date(profile)),
+        directory="/",
+        variables={},
+        host_name="bench",
+        temporary_folders=(TemporaryFolder("/tmp", 0o1777),),
+        filter=compiled(),
+    )
+
+
+def _in_container(loop: asyncio.Runner, launcher: Launcher, plan: ContainerPlan) -> float:
+    """Return the milliseconds between the request for PLAN's container and what the `date` in it prints."""
+    return loop.run(_run(launcher, plan))
+
+
+async def _run(launcher: Launcher, plan: ContainerPlan) -> float:
+    with tempfile.TemporaryFile() as log:
+        began = time.time_ns()
+        waiting = await launcher.prepare(ACCOUNT, Network.OWN, log.fileno())
+        await waiting.run(plan)
+        while processes.is_running(waiting.first):  # noqa: ASYNC110 - nothing tells of the end of who is not our child
+            await asyncio.sleep(0.001)
+        log.seek(0)
+        return (int(log.read()) - began) / 1e6
+
+
+def _others(profile: Profile) -> dict[str, Callable[[], float]]:
     return {
         GUIX_SHELL: lambda: _until_it_runs(_guix_shell(profile)),
         EACH_ITEM: lambda: _until_it_runs(_bubblewrap(profile, profile.closure)),

@@ -17,6 +17,8 @@ COLD, WARM, GUIX_SHELL, LOCAL = "ours, cold", OURS, "guix shell", "LocalProcessS
 _COMMON = """
 c.Spawner.start_timeout = c.Spawner.http_timeout = 120
 c.JupyterHub.concurrent_spawn_limit = 0
+# The answer to a request for a start comes when it is over, so nobody has to ask again and again.
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120}
 """
 _COLD = "c.WarmStart.enabled = False"
 _WARM = "c.WarmStart.shared = {shared}"

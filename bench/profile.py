@@ -1,5 +1,6 @@
 """A profile of the real Guix whose closure is as large as that of a big environment."""
 
+import asyncio
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,13 @@ from getpass import getuser
 from pathlib import Path
 from shutil import rmtree
 
+import jupyterhub
+
+from bench.frame import say
+from guix_build_service.server_definitions import definitions_folder
+from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
 from guix_environment.identifiers import StorePath
+from guix_environment.records import ServerRecord
 
 PARTS = 300
 """Items beside those of the programs. Stand-ins for packages refer to few others, so these are made for the number."""
@@ -65,6 +72,24 @@ def large_profile() -> Iterator[Profile]:
         rmtree(roots, ignore_errors=True)
 
 
+@contextmanager
+def server_profile() -> Iterator[ServerRecord]:
+    """Yield the server profile of this hub's series; built where it is not there yet."""
+    folder = Path(tempfile.mkdtemp(prefix="guixspawner-bench-"))
+    roots = Path("/var/guix/profiles/per-user") / getuser() / folder.name
+    series = jupyterhub.__version__.partition(".")[0]
+    wanted = ServerProfileSettings(definitions_folder(), series, folder / "records", roots, folder / "logs")
+    try:
+        yield asyncio.run(ensure_server_profile(wanted))
+    finally:
+        rmtree(folder, ignore_errors=True)
+        rmtree(roots, ignore_errors=True)
+
+
 def output(*command: str | Path) -> str:
     """Return what COMMAND prints; raise when it fails, after showing what it said."""
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True).stdout
+    ended = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, text=True)
+    if ended.returncode:
+        say(ended.stderr)
+        ended.check_returncode()
+    return ended.stdout

@@ -1,6 +1,7 @@
 """How long a start takes: from the request at the hub's API until JupyterLab answers at the proxy."""
 
 import time
+from functools import partial
 
 from bench.frame import OURS, Bar, Figures, Result, interleave
 from bench.ground import COLD, GUIX_SHELL, LOCAL, WARM, Way, hubs
@@ -15,7 +16,7 @@ SETTLING = 2.0
 def measure() -> Result:
     """Start the session of one person, who was there before, again and again in each way."""
     with hubs(COLD, WARM, LOCAL, GUIX_SHELL) as ways:
-        values = interleave({name: lambda way=way: _once(way) for name, way in ways.items()}, ROUNDS)
+        values = interleave({name: partial(_once, way) for name, way in ways.items()}, ROUNDS)
     figures = {name: Figures.of(found) for name, found in values.items()}
     local, cold, warm = (figures[name].median for name in (LOCAL, COLD, WARM))
     return Result(
