@@ -8,7 +8,9 @@ import math
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
+from pathlib import Path
 from urllib.parse import quote
 
 from guix_environment import session_layout as layout
@@ -125,11 +127,9 @@ def plan_session(
     return ContainerPlan(
         store_items=tuple(dict.fromkeys((*server.closure, *choice.version.closure))),
         command=(
-            *(f"{tools}/tini", "--", f"{tools}/bash", f"{layout.SCRIPTS}/start.sh"),
-            f"{tools}/jupyterhub-singleuser",
-            f"--ServerApp.sock={layout.SERVER_SOCKET}",
-            # Whoever comes as far as its folder, which the hub guards, may connect.
-            "--ServerApp.sock_mode=0666",
+            # The server layer's own Python, deaf to the variables and folders that other Pythons are set up with.
+            *(f"{tools}/tini", "--", f"{server.profile}/lib/server-layer/bin/python3", "-I"),
+            f"{layout.PYTHON}/guix_session/__main__.py",
             *around.server_options,
         ),
         directory=home,
@@ -157,7 +157,8 @@ def plan_session(
             PlacedFile("/etc/nsswitch.conf", _NAMES),
             PlacedFile("/etc/profile", _PROFILE),
             PlacedFile(layout.SHELL_VARIABLES, _shell_variables(tools, choice.version)),
-            *(_script(name) for name in ("start.sh", "shell.sh", "kernel.sh", "project.sh")),
+            *(_script(name) for name in ("shell.sh", "kernel.sh", "project.sh")),
+            *_companion(),
         ),
         links=(
             Link("/bin/sh", f"{tools}/bash"),
@@ -173,6 +174,17 @@ def plan_session(
 def _script(name: str) -> PlacedFile:
     content = resources.files("guixspawner").joinpath("session", name).read_bytes()
     return PlacedFile(f"{layout.SCRIPTS}/{name}", content, mode=0o555)
+
+
+@cache
+def _companion() -> tuple[PlacedFile, ...]:
+    """Return the files of `guix_session`, which the server runs; neither package knows what the other does."""
+    package = Path(str(resources.files("guix_session")))
+    return tuple(
+        PlacedFile(f"{layout.PYTHON}/guix_session/{path.relative_to(package)}", path.read_bytes())
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    )
 
 
 def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limits, around: Surroundings) -> dict[str, str]:
@@ -215,6 +227,9 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         "JUPYTERLAB_WORKSPACES_DIR": f"{home}/.jupyter/lab/workspaces-{choice.environment.id}",
         "JUPYTERHUB_ROOT_DIR": home,
         "GUIX_SESSION_TOOLS": tools,
+        "GUIX_SESSION_ENVIRONMENT": choice.environment.name,
+        "GUIX_SESSION_PROFILE": choice.version.profile,
+        "GUIX_SESSION_URLPATH": choice.options.urlpath,
         "GUIX_PROJECT_SOURCE": layout.REPOSITORY,
         "GUIX_PROJECT_NAME": name,
         "GUIX_PROJECT_OTHER_NAME": f"{name}-{repository.digest[:6]}",
