@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from jupyterhub.traitlets import ByteSpecification
 from traitlets import Bool, CaselessStrEnum, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
 from traitlets.config import Config
 
@@ -21,6 +22,7 @@ from guixspawner import configure
 from guixspawner.accounts import SessionAccounts
 from guixspawner.folders import SessionFolders
 from guixspawner.life import SessionLife
+from guixspawner.limits import SessionLimits
 from guixspawner.spawner import GuixSpawner
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -34,9 +36,8 @@ the account that the hub runs as."""
 
 _SPAWNER = """\
 In the hub's process: `c.GuixSpawner.grace = 60`. All of [JupyterHub's own
-Spawner](https://jupyterhub.readthedocs.io/en/stable/reference/api/spawner.html) is there too. Its `mem_limit` bounds
-each of a session's folders in memory, and it and `cpu_limit` are told to the session's programs; the kernel does not
-enforce either of them on processes yet."""
+Spawner](https://jupyterhub.readthedocs.io/en/stable/reference/api/spawner.html) is there too. Its `mem_limit`,
+`cpu_limit`, `mem_guarantee` and `cpu_guarantee` are in force as [Limits](../howto/limits.md) tells."""
 
 _ACCOUNTS = """\
 Whom sessions run as: `c.SessionAccounts.accounts = "unix"`. [Accounts](../howto/accounts.md) tells which to choose."""
@@ -46,6 +47,10 @@ What people see of the machine beside their homes; [Shared folders](../howto/sha
 
 _LIFE = """\
 When sessions end by themselves; [Idle sessions](../howto/idle-sessions.md) tells what counts as use."""
+
+_LIMITS = """\
+What bounds a session, beside the hub's own `mem_limit` and `cpu_limit`, and by what that is enforced;
+[Limits](../howto/limits.md) tells what happens then."""
 
 _SERVICE = """\
 In the service's own process, which the hub starts. Words of its command configure it, one for each member of a list;
@@ -65,6 +70,9 @@ status is that of the HTTP answer."""
 _ERRORS_ELSEWHERE = """\
 A build that failed keeps its error as its own `error`, and is itself shown with status 200. The refusals of the web
 alone, such as `not-logged-in`, are in [the API](api.md)."""
+
+_SECTIONS = ("GuixSpawner", "SessionLife", "SessionLimits")
+"""Of what `configure` sets, that which is in the reference."""
 
 _STATE = "STATE"
 """How a page calls the folder that `configure` is given."""
@@ -131,6 +139,7 @@ def configuration_page() -> str:
         _traits_section(SessionAccounts, given, _ACCOUNTS),
         _traits_section(SessionFolders, given, _FOLDERS),
         _traits_section(SessionLife, given, _LIFE),
+        _traits_section(SessionLimits, given, _LIMITS),
         _traits_section(BuildService, given, _SERVICE),
     ]
     return "\n\n".join(parts) + "\n"
@@ -141,7 +150,7 @@ def configured_values() -> Mapping[tuple[str, str], str]:
     c = Config()
     with tempfile.TemporaryDirectory() as folder:
         configure.configure(c, state_folder=Path(folder) / _STATE, port=8000)
-    given = {(section, name): str(value) for section in ("GuixSpawner", "SessionLife") for name, value in c[section].items()}
+    given = {(section, name): str(value) for section in _SECTIONS for name, value in c[section].items()}
     for word in c.JupyterHub.services[-1]["command"]:
         if match := re.fullmatch(r"--(\w+)\.(\w+)=(.+)", word):
             given[match[1], match[2]] = match[3]
@@ -199,6 +208,8 @@ def kind(trait: TraitType[object, object]) -> str:
     match trait:
         case Bool():
             return "true or false"
+        case ByteSpecification():
+            return "bytes, as a number or as `20G`"
         case CaselessStrEnum():
             return "one of " + ", ".join(f"`{value}`" for value in trait.values or ())
         case Unicode():
@@ -218,6 +229,8 @@ def _default(place: tuple[str, str], trait: TraitType[object, object]) -> str:
     if place in _WORKED_OUT:
         return _WORKED_OUT[place]
     value = trait.default()
+    if value is None:
+        return "none"
     if value == "":
         if place not in _UNSET:
             raise Unexplained(f"What {'.'.join(place)} is when it is empty has no words in docs/generate.py.")

@@ -36,7 +36,7 @@ class SessionLimits(LoggingConfigurable):
         [_AUTO, *(kind.value for kind in BackendKind)],
         default_value=_AUTO,
         help="""
-        By what limits are enforced. `auto` tries them, best first, when the first session starts, and takes the first that
+        By what limits are enforced. `auto` tries them, best first, when the hub starts, and takes the first that
         holds a process to a limit on memory, processor and processes.
 
         `systemd` makes a scope for each session; `cgroup-v2` divides a part of the control groups that was handed to the
