@@ -127,6 +127,8 @@ class SessionNetwork(LoggingConfigurable):
 
         HUB_VARIABLES are what the hub would tell it, and API is the address of the hub's API.  Raises `SessionFailure`.
         """
+        if self.kind is Network.HOST:
+            self._say_once("Sessions share the machine's network: they reach whatever listens on its loopback.")
         await self.gateway(api).ensure()
         sockets = self.sockets(key)
         await asyncio.to_thread(sockets.make, account)
@@ -216,10 +218,13 @@ class SessionNetwork(LoggingConfigurable):
         try:
             return find(self.slirp4netns, root=os.geteuid() == 0)
         except SessionFailure as error:
-            if error.message not in _SAID:
-                _SAID.add(error.message)
-                self.log.warning("%s %s", error.message, error.hint)
+            self._say_once(f"{error.message} {error.hint}")
             return None
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in _SAID:
+            _SAID.add(sentence)
+            self.log.warning("%s", sentence)
 
     @property
     def _resolv_conf(self) -> bytes | None:

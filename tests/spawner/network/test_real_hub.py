@@ -1,0 +1,182 @@
+"""How a real hub and proxy reach real sessions, and what those reach of the machine."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import jupyterhub
+import pytest
+
+from guix_environment import processes
+from guix_environment.processes import ProcessIdentity
+from tests.spawner.conftest import ENVIRONMENT
+from tests.spawner.network.conftest import kill
+from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
+from tests.spawner.test_hub import first_process
+
+pytestmark = [pytest.mark.guix, pytest.mark.hub]
+
+GIVEN = {"environment": ENVIRONMENT}
+KNOWS_SOCKETS = jupyterhub.version_info[0] >= 6
+
+
+@pytest.fixture(scope="module")
+def records() -> Iterator[Path]:
+    with built_records() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hub(records: Path) -> Iterator[RealHub]:
+    with running_hub(records, 'everything.append("proxy")') as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ada(hub: RealHub) -> str:
+    status, text = hub.spawn("ada", GIVEN)
+    assert status == 201, text + hub.session_log("ada")
+    return "ada"
+
+
+def gateway(hub: RealHub) -> ProcessIdentity:
+    """Return the gateway of HUB's installation."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"{hub.state}/run/gateway".encode() in words:
+                found = processes.identify(int(folder.name))
+                assert found
+                return found
+    raise AssertionError("no gateway runs")
+
+
+def leads_to(hub: RealHub, user: str) -> str:
+    """Return where the proxy last was told to lead what is for USER."""
+    lines = [line for line in hub.log.read_text().splitlines() if f"Route added /user/{user} -> " in line]
+    return lines[-1].rpartition(" -> ")[2].split("\x1b")[0].strip()
+
+
+async def test_a_session_is_reached_over_its_socket_where_hub_and_proxy_can(hub: RealHub, ada: str) -> None:
+    assert await hub.run_code(ada, "print(1 + 1)") == "2"
+    target = leads_to(hub, ada)
+    if KNOWS_SOCKETS:
+        assert target.startswith("http+unix://")
+        assert target.endswith("server.sock"), "no port, which the hub adds, and which would be a part of the path"
+    else:
+        assert target.startswith("http://127.0.0.1:")
+
+
+async def test_the_hub_finds_the_route_as_it_asked_for_it(hub: RealHub, ada: str) -> None:
+    """Else it would set it again at every look, twice a minute."""
+    before = hub.log.read_text().count(f"Route added /user/{ada} ")
+    assert hub.request("POST", "/hub/api/proxy")[0] == 200
+    assert hub.log.read_text().count(f"Route added /user/{ada} ") == before
+    assert "Updating route for" not in hub.log.read_text()
+
+
+async def test_its_server_reaches_the_hubs_api(hub: RealHub, ada: str) -> None:
+    assert "Failed to connect to my Hub" not in hub.session_log(ada)
+    assert "Error notifying Hub" not in hub.session_log(ada)
+    wait_for(lambda: f"POST /hub/api/users/{ada}/activity" in hub.log.read_text())
+
+
+async def test_its_programs_reach_the_api_and_nothing_else_of_the_hub(hub: RealHub, ada: str) -> None:
+    asking = """
+import socket
+def ask(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("/run/guix-environment/gateway/hub.sock")
+    s.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    return s.recv(100).split()[1].decode()
+print(ask("/hub/api/"), ask("/hub/login"), ask("/hub/api/../login"), ask("/user/ada/api"))
+"""
+    assert await hub.run_code(ada, asking) == "200 404 404 404"
+
+
+async def test_the_machines_loopback_is_out_of_reach(hub: RealHub, ada: str) -> None:
+    ports = json.loads((hub.state / "hub/ports.json").read_text())
+    with closing(socket.create_server(("0.0.0.0", 0))) as other:
+        wanted = [*ports.values(), hub.port, other.getsockname()[1]]
+        code = f"""
+import socket
+found = []
+for port in {wanted}:
+    with socket.socket() as s:
+        s.settimeout(3)
+        if s.connect_ex(("127.0.0.1", port)) == 0 and port != {ports["hub"] if not KNOWS_SOCKETS else 0}:
+            found.append(port)
+print(found)
+"""
+        assert await hub.run_code(ada, code) == "[]"
+
+
+async def test_the_folders_of_sockets_cannot_be_written(hub: RealHub, ada: str) -> None:
+    code = """
+import os
+for path in ("/run/guix-environment/gateway/x", "/run/guix-environment/sockets/x"):
+    try:
+        open(path, "w")
+        print("written", path)
+    except OSError as error:
+        print(error.errno)
+"""
+    assert (await hub.run_code(ada, code)).split() == ["30", "13" if os.geteuid() == 0 else "30"]
+
+
+async def test_the_gateway_comes_back_and_outlives_the_hub(hub: RealHub, ada: str) -> None:
+    first = gateway(hub)
+    hub.kill()
+    assert processes.is_running(first)
+    hub.start()
+    wait_for(lambda: hub.model(ada).get("ready"))
+    assert gateway(hub) == first
+    assert await hub.run_code(ada, "print('still here')") == "still here"
+    await kill(first)
+    hub.end()
+    hub.start()
+    wait_for(lambda: hub.model(ada).get("ready"))
+    assert gateway(hub) != first
+    assert await hub.run_code(ada, "print('again')") == "again"
+
+
+async def test_a_session_that_has_ended_leaves_no_sockets(hub: RealHub) -> None:
+    assert hub.spawn("bob", GIVEN)[0] == 201
+    assert first_process(hub, "bob")
+    assert (hub.state / "run/s/bob.default").is_dir()
+    hub.stop("bob")
+    wait_for(lambda: not (hub.state / "run/s/bob.default").exists())
+
+
+async def test_a_port_of_the_gateways_leads_to_a_session_with_any_hub(records: Path) -> None:
+    with running_hub(records, 'c.SessionNetwork.reach = "relay"') as hub:
+        assert hub.spawn("eve", GIVEN)[0] == 201
+        target = leads_to(hub, "eve")
+        assert target.startswith("http://127.0.0.1:")
+        first = gateway(hub)
+        hub.kill()
+        hub.start()
+        wait_for(lambda: hub.model("eve").get("ready"))
+        assert await hub.run_code("eve", "print('reached')") == "reached"
+        assert leads_to(hub, "eve") == target, "the same port as before"
+        await kill(first)
+        hub.end()
+        hub.start()
+        wait_for(lambda: hub.model("eve").get("ready"))
+        assert await hub.run_code("eve", "print('reached again')") == "reached again"
+        assert leads_to(hub, "eve") == target
+
+
+async def test_the_machines_network_is_possible_and_called_what_it_is(records: Path) -> None:
+    with running_hub(records, 'c.SessionNetwork.network = "host"') as hub:
+        assert hub.spawn("ole", GIVEN)[0] == 201
+        port = json.loads((hub.state / "hub/ports.json").read_text())["hub"]
+        code = f"import socket; print(socket.socket().connect_ex(('127.0.0.1', {port})))"
+        assert await hub.run_code("ole", code) == "0"
+        assert "Sessions share the machine's network" in hub.log.read_text()
