@@ -23,6 +23,7 @@ from guixspawner.accounts import SessionAccounts
 from guixspawner.folders import SessionFolders
 from guixspawner.life import SessionLife
 from guixspawner.limits import SessionLimits
+from guixspawner.network.settings import SessionNetwork
 from guixspawner.spawner import GuixSpawner
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -52,6 +53,10 @@ _LIMITS = """\
 What bounds a session, beside the hub's own `mem_limit` and `cpu_limit`, and by what that is enforced;
 [Limits](../howto/limits.md) tells what happens then."""
 
+_NETWORK = """\
+In the hub's process: `c.SessionNetwork.outbound = "none"`. [Decide what sessions reach](../howto/network.md) tells what is
+what."""
+
 _SERVICE = """\
 In the service's own process, which the hub starts. Words of its command configure it, one for each member of a list;
 after the call of `configure`, one more is given by
@@ -71,7 +76,7 @@ _ERRORS_ELSEWHERE = """\
 A build that failed keeps its error as its own `error`, and is itself shown with status 200. The refusals of the web
 alone, such as `not-logged-in`, are in [the API](api.md)."""
 
-_SECTIONS = ("GuixSpawner", "SessionLife", "SessionLimits")
+_SECTIONS = ("GuixSpawner", "SessionLife", "SessionLimits", "SessionNetwork")
 """Of what `configure` sets, that which is in the reference."""
 
 _STATE = "STATE"
@@ -89,6 +94,7 @@ _UNSET = {
     ("BuildService", "config_file"): "none",
     ("BuildService", "sessions_folder"): "none",
     ("GuixSpawner", "records_folder"): "none; must be set",
+    ("SessionNetwork", "folder"): "none; must be set",
     ("GuixSpawner", "homes_folder"): "none; must be set",
     ("GuixSpawner", "sessions_folder"): "none; must be set",
     ("GuixSpawner", "leases_folder"): "none; must be set",
@@ -140,6 +146,7 @@ def configuration_page() -> str:
         _traits_section(SessionFolders, given, _FOLDERS),
         _traits_section(SessionLife, given, _LIFE),
         _traits_section(SessionLimits, given, _LIMITS),
+        _traits_section(SessionNetwork, given, _NETWORK),
         _traits_section(BuildService, given, _SERVICE),
     ]
     return "\n\n".join(parts) + "\n"
