@@ -112,8 +112,14 @@ def _bokeh(profile: Path, folder: Path, _: Path) -> App | None:
     for file in ("app.py", "main.py") if program else ():
         if _imports(folder / file, "bokeh"):
             # Whoever asks has come through the server, which has asked who they are.
-            options = ("--unix-socket={unix_socket}", "--allow-websocket-origin=*", "--use-xheaders")
-            return App("bokeh", "Bokeh", _command(folder, program, "serve", *options, file), unix_socket=True)
+            options = (
+                "--unix-socket={unix_socket}",
+                "--prefix={base_url}bokeh",
+                "--allow-websocket-origin=*",
+                "--use-xheaders",
+            )
+            command = _command(folder, program, "serve", *options, file)
+            return App("bokeh", "Bokeh", command, unix_socket=True, keeps_prefix=True)
     return None
 
 
