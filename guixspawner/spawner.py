@@ -363,9 +363,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _sweep(self) -> None:
         """Clear away what sessions left that ended while there was no hub."""
-        places = Places(Path(self.sessions_folder), Roots(Path(self.leases_folder)))
+        sockets = (self._network.sockets("any").folder.parent,) if self._network.folder else ()
+        places = Places(Path(self.sessions_folder), Roots(Path(self.leases_folder)), sockets)
         held = [key for key in map(session_key, await self._limits.leftovers()) if key]
-        known = {spawner.session_key: spawner.process for spawner in self._beginning.members}
+        # No start is under way yet: a session whose process the database does not have is one of an interrupted start.
+        known = {spawner.session_key: spawner.process for spawner in self._beginning.members if spawner.process}
         verdict = await sweep(
             places, known, further=held, clear=lambda key: self._clear(places.files(key)), grace=self.grace
         )

@@ -27,8 +27,8 @@ class SessionKey:
         return f"{self.person}.{self.server}"
 
 
-Known = Mapping[SessionKey, ProcessIdentity | None]
-"""The sessions of the hub's database."""
+Known = Mapping[SessionKey, ProcessIdentity]
+"""The sessions of the hub's database, each with its first process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ async def sweep(
 ) -> Verdict:
     """End the sessions that the hub does not know, and clear away what is left of those that are gone.
 
-    KNOWN are those of the hub's database, each with its first process if the database says so.  FURTHER are those that other
+    KNOWN are those of the hub's database, each with its first process.  FURTHER are those that other
     places know of, such as control groups.  CLEAR removes everything of one session outside of its container.  GRACE are the
     seconds that a session gets to end by itself.
 

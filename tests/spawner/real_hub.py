@@ -122,13 +122,16 @@ def _write_environment(records: Records, profile: StorePath, source: Path) -> No
 class RealHub:
     """A hub that can be ended, killed and started again over the same state."""
 
-    def __init__(self, records: Path, more: str = "", options: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, records: Path, more: str = "", options: Mapping[str, object] | None = None, older: Path | None = None
+    ) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="guixspawner-hub-"))
         self.state.chmod(0o755)
         shutil.copytree(records, self.state / "records", symlinks=True)
         self.port = free_port()
         self.more = more
         self.options = dict(options or {})
+        self.older = older
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = self.state / "hub.log"
         (self.state / "configuration.py").write_text(CONFIGURATION)
@@ -137,6 +140,8 @@ class RealHub:
         programs = str(Path(sys.executable).parent)
         variables = {"STATE": str(self.state), "PORT": str(self.port), "TOKEN": TOKEN, "MORE": self.more}
         variables["OPTIONS"] = json.dumps(self.options)
+        if self.older:
+            variables["PYTHONPATH"] = str(self.older)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub", "--config", self.state / "configuration.py"],
@@ -263,9 +268,11 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 
 
 @contextmanager
-def running_hub(records: Path, more: str = "", options: Mapping[str, object] | None = None) -> Iterator[RealHub]:
+def running_hub(
+    records: Path, more: str = "", options: Mapping[str, object] | None = None, older: Path | None = None
+) -> Iterator[RealHub]:
     """Yield a running hub; what it and its sessions logged goes to standard output, for tests that fail."""
-    hub = RealHub(records, more, options)
+    hub = RealHub(records, more, options, older)
     hub.start()
     try:
         yield hub

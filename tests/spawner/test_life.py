@@ -211,7 +211,7 @@ def traces(places: Places, key: SessionKey, process: ProcessIdentity | None) -> 
         files.remember(process)
 
 
-async def swept(places: Places, known: dict[SessionKey, ProcessIdentity | None], **further: object) -> list[SessionKey]:
+async def swept(places: Places, known: dict[SessionKey, ProcessIdentity], **further: object) -> list[SessionKey]:
     cleared = []
 
     async def clear(key: SessionKey) -> None:
@@ -252,7 +252,7 @@ async def test_after_a_restart_of_the_machine_everything_is_cleared_and_nobody_i
     # Another program that the new start of the machine gave the session's number, at the same moment after its start.
     traces(places, ADA, sleeping)
     monkeypatch.setattr(processes, "_boot", lambda: "another")
-    assert await swept(places, {ADA: None}) == [ADA]
+    assert await swept(places, {}) == [ADA]
     assert processes.is_running(sleeping)
     assert not places.leases.held()
 
