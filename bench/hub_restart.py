@@ -9,6 +9,7 @@ from bench.frame import Bar, Figures, Result, say
 from bench.ground import WARM, Way, hubs
 
 PEOPLE = [f"person-{number:02}" for number in range(50)]
+AT_ONCE = 10
 RESTARTS = 20
 VISITORS = 5
 """Threads that ask one session after the other for an answer, without a pause."""
@@ -28,7 +29,7 @@ def measure() -> Result:
     with hubs(WARM, shared=len(PEOPLE)) as ways:
         way = ways[WARM]
         way.add_people(PEOPLE)
-        with ThreadPoolExecutor(len(PEOPLE)) as people:
+        with ThreadPoolExecutor(AT_ONCE) as people:
             list(people.map(way.start, PEOPLE))
         before = {name: way.first_process(name) for name in PEOPLE}
         visits, seconds, lost_sessions = Visits(), [], 0
@@ -43,7 +44,7 @@ def measure() -> Result:
         visits.over.set()
         for visitor in visitors:
             visitor.join()
-        with ThreadPoolExecutor(len(PEOPLE)) as people:
+        with ThreadPoolExecutor(AT_ONCE) as people:
             list(people.map(way.stop, PEOPLE))
     return Result(
         "hub-restart",

@@ -176,10 +176,11 @@ class WarmLauncher:
         with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as files:
             listener.bind(f"/proc/self/fd/{folder}/{self._socket_name}")
             listener.listen(_QUEUE)
+            path = f"{self.settings.folder}/{self._socket_name}"
             log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder)
             files.callback(os.close, log)
             starting = await processes.start(
-                [self._python, "-I", parent.__file__, str(listener.fileno()), *self._limits, parent.DETACH],
+                [self._python, "-I", parent.__file__, str(listener.fileno()), path, *self._limits, parent.DETACH],
                 environment={"LANG": "C.UTF-8", "PATH": f"{self.profile}/bin"},
                 output=log,
                 directory=Path("/"),

@@ -1,8 +1,8 @@
 """The parent of warm starts: it has loaded the server's modules once, and forks for each container.
 
-``python3 -I guix_environment/launcher/parent.py LISTENER IDLE SHARED [detach]``, on the server layer's Python: LISTENER is
-the number of an open Unix socket, IDLE the seconds after which it ends when nobody needs it, and SHARED how many containers
-are forked before it starts itself anew.
+``python3 -I guix_environment/launcher/parent.py LISTENER PATH IDLE SHARED [detach]``, on the server layer's Python: LISTENER
+is the number of an open Unix socket, and PATH where that is; IDLE the seconds after which it ends when nobody needs it, and
+SHARED how many containers are forked before it starts itself anew.
 
 It is the hub's account's, holds no secret, runs one thread, and does nothing but fork.  Each request brings two open files,
 the channel to the hub and the container's log; the child forked for it goes on as the launcher's program does
@@ -25,13 +25,16 @@ REQUEST = b"s"
 END = b"e"
 """Asks for the end: another parent has taken over."""
 
+LOOK = 30.0
+"""Seconds between one look and the next whether it can still be reached."""
+
 DETACH = "detach"
 """The last word of the command line where it is to go on as nobody's child."""
 
 _ROOT = __file__.rpartition("/guix_environment/")[0]
 
 
-def main(listener: int, idle: float, shared: int) -> None:
+def main(listener: int, path: str, idle: float, shared: int) -> None:
     """Serve requests on LISTENER until nobody needs this process; return, after the server ended, in its process alone."""
     sys.path.insert(0, _ROOT)
     from guix_environment.launcher import in_process, placed, program
@@ -43,7 +46,7 @@ def main(listener: int, idle: float, shared: int) -> None:
     gc.collect()
     # Pages that no collection writes to stay shared with the children.
     gc.freeze()
-    found = _wait_for_request(listener, idle, shared)
+    found = _wait_for_request(listener, path, idle, shared)
     if found is None:
         os.set_inheritable(listener, True)
         # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
@@ -62,17 +65,21 @@ class Request:
         self.channel, self.log = channel, log
 
 
-def _wait_for_request(listener: int, idle: float, shared: int) -> Request | None:
+def _wait_for_request(listener: int, path: str, idle: float, shared: int) -> Request | None:
     """Return in a child that was forked for a request, with that and the standard files open and nothing else.
 
-    Returns None in the parent itself once it has forked SHARED times, and ends after IDLE seconds without a request.
+    Returns None in the parent itself once it has forked SHARED times.  Ends after IDLE seconds without a request, and when
+    there is no way to it any more, as PATH has gone.
     """
     # Nobody waits for the children: each hands over to another process within milliseconds.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     started = 0
     while started < shared:
-        if not select.select([listener], [], [], idle)[0]:
-            os._exit(0)
+        waited = 0.0
+        while not select.select([listener], [], [], min(idle, LOOK))[0]:
+            waited += min(idle, LOOK)
+            if waited >= idle or not os.path.exists(path):
+                os._exit(0)
         request = _accept(listener)
         if request is None:
             continue
@@ -103,11 +110,18 @@ def _accept(listener: int) -> Request | None:
             return None
     if word == END:
         os._exit(0)
-    if word == REQUEST and len(found) == 2:
+    if word == REQUEST and len(found) == 2 and _is_wanted(found[0]):
         return Request(*found)
     for descriptor in found:
         os.close(descriptor)
     return None
+
+
+def _is_wanted(channel: int) -> bool:
+    """Tell whether the hub still holds the other end of CHANNEL: while this process was not ready, it may have gone on."""
+    waiting = select.poll()
+    waiting.register(channel, 0)
+    return not waiting.poll(0)
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
@@ -137,4 +151,4 @@ def _keep_only(request: Request) -> None:
 if __name__ == "__main__":
     if sys.argv[-1] == DETACH and os.fork():
         os._exit(0)
-    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))

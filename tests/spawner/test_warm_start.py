@@ -413,3 +413,22 @@ async def test_that_a_command_of_another_form_runs_as_ever(settings: WarmStart, 
     # Read once, when modules are loaded.
     told = await printed(launcher, probing(server, "import os; print(os.environ['GATEWAY_X'])", GATEWAY_X="told"))
     assert told == "told\n"
+
+
+def test_that_a_request_that_was_given_up_is_not_served(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/socket")
+        listener.listen(2)
+        for wanted in (False, True):
+            ours, theirs = socket.socketpair()
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(f"{tmp_path}/socket")
+                descriptors = array.array("i", [theirs.fileno(), theirs.fileno()])
+                connection.sendmsg([parent.REQUEST], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            theirs.close()
+            ours.send(b"divide")
+            if not wanted:
+                ours.close()
+            found = parent._accept(listener.fileno())
+            assert (found is not None) is wanted
+            ours.close()
