@@ -15,6 +15,9 @@ from guix_environment.launcher import messages
 
 STORE = "/gnu/store"
 
+SECRETS = "GUIX_SESSION_SECRETS"
+"""The variable that tells a command where its secrets are."""
+
 INSIDE = 1000
 """The number of a container's one account and of its group, as seen from within."""
 
@@ -84,9 +87,12 @@ class ContainerPlan:
     """What it runs as its first process; absolute paths, and visible to everybody on the machine."""
     directory: str
     variables: Mapping[str, str]
-    """The whole environment of the command."""
+    """The environment of the command."""
     host_name: str
     network: Network = Network.OWN
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are in no process's environment, for others to read: they are in a pipe, whose descriptor's number the
+    command finds in the variable `SECRETS`, each as ``NAME=VALUE`` with a zero byte behind it."""
     mounts: tuple[Mount, ...] = ()
     temporary_folders: tuple[TemporaryFolder, ...] = ()
     files: tuple[PlacedFile, ...] = ()
@@ -117,12 +123,12 @@ def order(plan: ContainerPlan) -> bytes:
     Raises `InvalidInput` for a part that cannot be handed over.
     """
     words = [[_bytes(word) for word in operation] for operation in operations(plan)]
-    variables = [word for pair in sorted(plan.variables.items()) for word in map(_bytes, pair)]
     settings = (f"{INSIDE}", f"{INSIDE}", plan.host_name, plan.directory, plan.network.value)
     return messages.message(
         messages.join((*map(_bytes, settings), plan.filter)),
         messages.join(map(_bytes, plan.command)),
-        messages.join(variables),
+        _pairs(plan.variables),
+        _pairs(plan.secrets),
         *map(messages.join, words),
     )
 
@@ -132,8 +138,13 @@ def plain_order(command: Sequence[str], variables: Mapping[str, str], uid: int, 
     return messages.message(
         messages.join((_bytes(f"{uid}"), _bytes(f"{gid}"), b"", b"/", _OUTSIDE, b"")),
         messages.join(map(_bytes, command)),
-        messages.join(word for pair in sorted(variables.items()) for word in map(_bytes, pair)),
+        _pairs(variables),
+        _pairs({}),
     )
+
+
+def _pairs(variables: Mapping[str, str]) -> bytes:
+    return messages.join(word for pair in sorted(variables.items()) for word in map(_bytes, pair))
 
 
 def operations(plan: ContainerPlan) -> Iterator[tuple[str | bytes, ...]]:

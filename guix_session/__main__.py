@@ -5,6 +5,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parents[1]))
-    from guix_session.start import main
+    from guix_session.start import main, take_secrets
 
+    take_secrets()
     main()

@@ -3,6 +3,7 @@
 `preload` may have been called before, in a process that this one was forked from.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ def main() -> None:
 
     Nothing that goes wrong with the working copy keeps it from starting.
     """
+    keep_from_others()
     prepare_runtime_folder(os.environ)
     session = Session.read(os.environ)
     # The copy is made while modules are loaded: it takes as long, and waits for the disk.
@@ -35,6 +37,27 @@ def main() -> None:
     surroundings.leave_out(os.environ)
     enter(Path(os.environ["HOME"]), folder)
     serve(session)
+
+
+def take_secrets() -> None:
+    """Take the variables that were handed over in a pipe, so that they are in the environment of no program but this one.
+
+    Does nothing in a process that has them already.
+    """
+    number = os.environ.pop("GUIX_SESSION_SECRETS", "")
+    if number:
+        with os.fdopen(int(number), "rb") as pipe:
+            for variable in filter(None, pipe.read().split(b"\0")):
+                name, _, value = variable.partition(b"=")
+                os.environb[name] = value
+
+
+def keep_from_others() -> None:
+    """Have no other program of the session read this one's memory or environment, although it is the same account's.
+
+    prctl(2), PR_SET_DUMPABLE; what is started from here can be read again (execve(2)).
+    """
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def prepare_runtime_folder(variables: Mapping[str, str]) -> None:

@@ -27,6 +27,8 @@ from guixspawner.options import SessionOptions
 
 RUNTIME = f"/run/user/{INSIDE}"
 
+_TOKENS = ("JPY_API_TOKEN", "JUPYTERHUB_API_TOKEN")
+"""What lets a program act as the server."""
 _FROM_THE_HUB = frozenset({"JPY_API_TOKEN", "LANG", "LC_ALL", "MEM_LIMIT", "MEM_GUARANTEE", "CPU_LIMIT", "CPU_GUARANTEE"})
 _SERVER_ALONE = ("JPY_API_TOKEN", "JUPYTERHUB_API_TOKEN", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
 """What kernels and terminals do not get of the server's environment."""
@@ -124,6 +126,9 @@ def plan_session(
     tools = f"{server.profile}/bin"
     host_name = slug(project_name(choice.environment.repository).lower())
     environment, version = choice.environment.id, choice.version.id
+    variables = _variables(server, choice, person, limit, around)
+    # What an administrator adds may well be a password.
+    secret = {*_TOKENS, *around.configured}
     return ContainerPlan(
         store_items=tuple(dict.fromkeys((*server.closure, *choice.version.closure))),
         command=(
@@ -133,7 +138,8 @@ def plan_session(
             *around.server_options,
         ),
         directory=home,
-        variables=_variables(server, choice, person, limit, around),
+        variables={name: value for name, value in variables.items() if name not in secret},
+        secrets={name: value for name, value in variables.items() if name in secret},
         host_name=host_name,
         mounts=(
             Mount(str(person.home), home, writable=True),
@@ -145,9 +151,9 @@ def plan_session(
             *around.folders,
         ),
         temporary_folders=(
-            TemporaryFolder("/tmp", 0o1777, limit.memory),  # noqa: S108 - the container's own
-            TemporaryFolder("/var/tmp", 0o1777, limit.memory),  # noqa: S108 - the container's own
-            TemporaryFolder(RUNTIME, 0o700, limit.memory),
+            TemporaryFolder("/tmp", 0o1777, limit.share(0.5)),  # noqa: S108 - the container's own
+            TemporaryFolder("/var/tmp", 0o1777, limit.share(0.5)),  # noqa: S108 - the container's own
+            TemporaryFolder(RUNTIME, 0o700, limit.share(0.1)),
         ),
         files=(
             PlacedFile("/etc/passwd", f"{person.account_name}:x:{INSIDE}:{INSIDE}::{home}:{tools}/bash\n".encode()),
@@ -166,7 +172,7 @@ def plan_session(
             Link("/etc/ssl", f"{server.profile}/etc/ssl"),
         ),
         network=around.inside.network,
-        shared_memory=limit.memory,
+        shared_memory=limit.share(0.5),
         filter=compiled(around.allowed_system_calls),
     )
 

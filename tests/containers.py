@@ -36,6 +36,24 @@ def processes_with(mark: str) -> list[Path]:
     return [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in _content(path)]
 
 
+def processes_writing_to(descriptor: int) -> list[Path]:
+    """Return the processes other than this one that have our open file DESCRIPTOR as their standard output."""
+    wanted = os.fstat(descriptor)
+    return [
+        path.parents[1]
+        for path in Path("/proc").glob("[0-9]*/fd/1")
+        if _is(path, wanted) and path.parts[2] != str(os.getpid())
+    ]
+
+
+def _is(path: Path, wanted: os.stat_result) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()

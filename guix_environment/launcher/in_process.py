@@ -72,7 +72,7 @@ def become(order: program.Order, channel: int) -> None:
 
 def _server_words(order: program.Order) -> list[bytes]:
     """Return script and arguments of a command that is ``INIT -- PYTHON -I SCRIPT …`` with this Python, else nothing."""
-    if any(name.startswith(_READ_WHEN_LOADED) for name in order.variables) or len(order.command) < 5:
+    if any(name.startswith(_READ_WHEN_LOADED) for name in order.variables | order.secrets) or len(order.command) < 5:
         return []
     _, dashes, interpreter, isolated, *words = order.command
     ours, theirs = (os.path.realpath(os.path.dirname(path)) for path in (os.fsencode(sys.executable), interpreter))
@@ -89,7 +89,7 @@ def _start_afresh(order: program.Order, words: list[bytes]) -> None:
     # What is there beside what the parent was given, this Python sets at every start.
     own = {name: value for name, value in os.environb.items() if name not in _GIVEN}
     os.environb.clear()
-    os.environb.update(own | order.variables)
+    os.environb.update(own | order.variables | order.secrets)
     time.tzset()
     sys.argv[:] = [os.fsdecode(word) for word in words]
     _set_title(order.command[2:])

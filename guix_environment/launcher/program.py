@@ -44,9 +44,8 @@ class Order:
         self.is_outside = network == b"outside"
         self.filter = seccomp
         self.command = messages.split(words[1])
-        variables = messages.split(words[2])
-        self.variables = dict(zip(variables[::2], variables[1::2], strict=True))
-        self.operations = [messages.split(word) for word in words[3:]]
+        self.variables, self.secrets = _pairs(words[2]), _pairs(words[3])
+        self.operations = [messages.split(word) for word in words[4:]]
 
 
 def main(channel: int) -> NoReturn:
@@ -60,10 +59,11 @@ def become(order: Order, channel: int) -> NoReturn:
     """Make the container of ORDER around this process, and become its command; tell CHANNEL what keeps it from that."""
     try:
         arrange(order)
+        handed_over = hand_over(order.secrets)
     except OSError as error:
         fail(channel, b"container", error)
     try:
-        os.execve(order.command[0], order.command, order.variables)  # noqa: S606 - no shell is what is wanted
+        os.execve(order.command[0], order.command, order.variables | handed_over)  # noqa: S606 - no shell is what is wanted
     except OSError as error:
         fail(channel, b"command", error)
 
@@ -139,10 +139,32 @@ def give_up_rights(order: Order) -> None:
         system.filter_system_calls(order.filter)
 
 
+def hand_over(secrets: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Put SECRETS into a pipe that the command inherits, and return the variable that says where.
+
+    Once they are read they are nowhere but in the memory of who read them.  Raises `OSError`, as for more than a pipe takes.
+    """
+    if not secrets:
+        return {}
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    content = b"".join(name + b"=" + value + b"\0" for name, value in secrets.items())
+    if os.write(writing, content) != len(content):
+        raise OSError("handing over secrets: they are too long")
+    os.close(writing)
+    os.set_inheritable(reading, True)
+    return {b"GUIX_SESSION_SECRETS": b"%d" % reading}
+
+
 def fail(channel: int, step: bytes, error: Exception) -> NoReturn:
     """Tell the hub of ERROR at STEP and end."""
     os.write(channel, messages.message(b"failed", step, str(error).encode(errors="replace")))
     os._exit(1)
+
+
+def _pairs(joined: bytes) -> dict[bytes, bytes]:
+    words = messages.split(joined)
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def _write(path: str, text: str) -> None:

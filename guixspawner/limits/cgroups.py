@@ -21,7 +21,7 @@ PERIOD = 100_000
 PATIENCE = 10.0
 """Seconds that processes get to be gone after the kernel ended them."""
 
-CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 """What of version 1 a session is put under."""
 
 _NO_LIMIT = 1 << 60

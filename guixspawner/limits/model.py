@@ -36,6 +36,10 @@ class Limits:
     cpu_guarantee: float | None = None
     """Cores."""
 
+    def share(self, part: float) -> int | None:
+        """Return that PART of the memory, for what is kept in memory; None for as much as there is."""
+        return None if self.memory is None else int(self.memory * part)
+
 
 @dataclass(frozen=True, slots=True)
 class Enforced:

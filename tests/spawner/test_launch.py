@@ -26,7 +26,7 @@ from guixspawner.checks import (
     first_closed_folder,
 )
 from guixspawner.launch import ColdLauncher, listens
-from tests.containers import ACCOUNT, printed_in, processes_with, started
+from tests.containers import ACCOUNT, printed_in, processes_with, processes_writing_to, started
 from tests.spawner.conftest import PROFILE
 
 OWN = Account(os.geteuid(), os.getegid())
@@ -266,6 +266,21 @@ async def test_a_folder_behind_a_closed_one_is_opened_by_the_hub_and_only_when_p
         assert "Permission denied" in str(refused.value.details["reason"])
 
 
+async def test_secrets_are_in_no_environment() -> None:
+    script = (
+        "cat <&$GUIX_SESSION_SECRETS | tr '\\0' ';'; echo; cat /proc/*/environ | grep -c hidden; cat <&$GUIX_SESSION_SECRETS"
+    )
+    secrets = {"NAME": "hidden\nvalue", "OTHER": "hidden = too"}
+    printed = await printed_in(replace(plan("/bin/bash", "-c", script), secrets=secrets))
+    assert printed == "NAME=hidden\nvalue;OTHER=hidden = too;\n0\n"
+
+
+async def test_secrets_that_do_not_fit_are_told() -> None:
+    with tempfile.TemporaryFile() as log, pytest.raises(ContainerFailure) as failure:
+        await started(replace(plan("/bin/true"), secrets={"NAME": "x" * 2**20}), log.fileno())
+    assert "too long" in str(failure.value.details["reason"])
+
+
 async def test_a_hub_that_ends_leaves_no_process_that_waits() -> None:
     with tempfile.TemporaryFile() as log:
         waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
@@ -303,8 +318,8 @@ async def test_a_launch_that_is_given_up_leaves_nothing(moment: float) -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-    while processes_with("guix_environment/launcher"):
-        await asyncio.sleep(0.01)
+        while processes_writing_to(log.fileno()):
+            await asyncio.sleep(0.01)
 
 
 async def test_many_at_once_do_not_disturb_each_other() -> None:

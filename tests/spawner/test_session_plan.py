@@ -15,9 +15,10 @@ from guix_environment.processes import Account
 from guix_environment.records import Records, Visibility
 from guix_session import apps, surroundings
 from guixspawner.accounts import Person
+from guixspawner.limits import Limits
 from guixspawner.network.inside import Inside, mounts
 from guixspawner.options import parse_options
-from guixspawner.session import Applicant, Limits, Surroundings, choose, limits, plan_session, project_name
+from guixspawner.session import Applicant, Surroundings, choose, limits, plan_session, project_name
 from tests.spawner.conftest import BASH, ENVIRONMENT, OLD_VERSION, PROFILE, SERVER, VERSION, environment
 
 ADA = Person("ada", "ada", Path("/srv/homes/ada"), Account(70000, 70000))
@@ -72,7 +73,9 @@ def test_what_of_the_machine_the_container_sees(records: Records) -> None:
 
 
 def test_the_whole_environment_of_the_server(records: Records) -> None:
-    variables = planned(records, Limits(2**30, 1.5)).variables
+    plan = planned(records, Limits(2**30, 1.5))
+    assert plan.secrets == {"JUPYTERHUB_API_TOKEN": "secret", "PROXY": "chosen by the administrator"}
+    variables = plan.variables
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS"), "2")
     assert variables == threads | {
         "PATH": f"{SERVER}/bin",
@@ -81,11 +84,9 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
         "TZ": ":/etc/localtime",
         "SSL_CERT_DIR": "/etc/ssl/certs",
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-        "JUPYTERHUB_API_TOKEN": "secret",
         "JUPYTERHUB_SERVICE_URL": SERVER_ADDRESS,
         "JUPYTERHUB_ROOT_DIR": "/home/ada",
         "JUPYTERLAB_WORKSPACES_DIR": f"/home/ada/.jupyter/lab/workspaces-{ENVIRONMENT}",
-        "PROXY": "chosen by the administrator",
         "MEM_LIMIT": str(2**30),
         "CPU_LIMIT": "1.5",
         "HOME": "/home/ada",

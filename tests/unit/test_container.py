@@ -25,7 +25,8 @@ PLAN = ContainerPlan(
     store_items=(BASH,),
     command=(f"{BASH}/bin/bash", "-c", "exit"),
     directory="/home/ada",
-    variables={"HOME": "/home/ada", "API_TOKEN": "secret"},
+    variables={"HOME": "/home/ada"},
+    secrets={"API_TOKEN": "secret"},
     host_name="analysis",
     mounts=(
         Mount("/srv/homes/ada", "/home/ada", writable=True),
@@ -88,7 +89,8 @@ def test_what_the_launcher_understands_of_an_order_is_what_was_planned() -> None
     assert (understood.uid, understood.gid, understood.has_network) == (1000, 1000, True)
     assert (understood.host_name, understood.directory, understood.filter) == (b"analysis", b"/home/ada", b"program")
     assert understood.command == [f"{BASH}/bin/bash".encode(), b"-c", b"exit"]
-    assert understood.variables == {b"HOME": b"/home/ada", b"API_TOKEN": b"secret"}
+    assert understood.variables == {b"HOME": b"/home/ada"}
+    assert understood.secrets == {b"API_TOKEN": b"secret"}
     assert len(understood.operations) == len(GOLDEN.strip().splitlines())
     assert understood.operations[0] == [b"proc", b"/proc", b""]
 

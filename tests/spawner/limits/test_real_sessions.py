@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from guix_environment import processes
 from guix_environment.processes import from_record
 from guixspawner.limits import BackendKind, cgroups
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub
+from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub, wait_for
 
 pytestmark = [
     pytest.mark.guix,
@@ -207,6 +208,15 @@ def test_a_hub_that_was_killed_finds_its_sessions_held(hub: RealHub, ada: str) -
     assert groups == groups_of(hub, ada)
     hub.stop(ada)
     assert not [group for group in groups if group.exists()]
+
+
+def test_a_hub_clears_away_the_groups_of_sessions_that_ended_without_it(hub: RealHub) -> None:
+    assert hub.spawn("carol", GIVEN)[0] == 201
+    groups, process = groups_of(hub, "carol"), first_process(hub, "carol")
+    hub.kill()
+    processes.send_signal(process, signal.SIGKILL)
+    hub.start()
+    wait_for(lambda: not [group for group in groups if group.exists()])
 
 
 @pytest.fixture(scope="module")

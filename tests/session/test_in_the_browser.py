@@ -1,0 +1,158 @@
+"""What people see of their session in JupyterLab: on a real hub, in a real session, in a real browser."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from guix_environment.records import Records
+from tests.spawner.conftest import ENVIRONMENT, VERSION
+from tests.spawner.real_hub import RealHub, built_records, output, running_hub
+
+pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
+
+GIVEN = {"environment": ENVIRONMENT}
+PATIENCE = 120_000
+NOTEBOOK: dict[str, Any] = {"cells": [], "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[RealHub]:
+    with built_records() as records, running_hub(records, options={"idle_timeout": 100}) as hub:
+        assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-component-update"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, hub: RealHub) -> Iterator[Page]:
+    """A browser in which ada has logged in."""
+    context = browser.new_context(base_url=hub.address)
+    page = context.new_page()
+    page.goto("/hub/login?next=/hub/home")
+    page.fill("#username_input", "ada")
+    page.fill("#password_input", "x")
+    page.click("#login_submit")
+    page.wait_for_url("**/hub/home")
+    yield page
+    context.close()
+
+
+def copy(hub: RealHub) -> Path:
+    return hub.state / "homes/ada/analysis"
+
+
+def write(hub: RealHub, name: str, content: str) -> None:
+    """Write a file of ada's into the working copy."""
+    file = copy(hub) / name
+    file.write_text(content)
+    owner = copy(hub).stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
+
+
+def open_lab(page: Page, path: str = "") -> None:
+    page.goto(f"/user/ada/lab/workspaces/{os.urandom(4).hex()}{path}")
+    expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("specification", "kernel"),
+    [
+        ({"name": "conda-env-x-py", "display_name": "Python [conda env:x]", "language": "python"}, "Python 3"),
+        ({"name": "python3", "display_name": "Python 3", "language": "python"}, "Python 3"),
+        ({"name": "ir", "display_name": "R", "language": "R"}, "R"),
+        ({"name": "conda-env-r-r", "display_name": "R [conda env:r]", "language": "R"}, "R"),
+    ],
+)
+def test_a_notebooks_kernel_is_there_without_a_question(
+    page: Page, hub: RealHub, specification: dict[str, str], kernel: str
+) -> None:
+    write(hub, "named.ipynb", json.dumps({**NOTEBOOK, "metadata": {"kernelspec": specification}}))
+    open_lab(page, "/tree/analysis/named.ipynb")
+    expect(page.locator("#jp-main-statusbar")).to_contain_text(f"{kernel}", timeout=PATIENCE)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PATIENCE)
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+
+
+def test_a_language_that_is_not_there_is_asked_about(page: Page, hub: RealHub) -> None:
+    named = {"name": "julia-1.8", "display_name": "Julia", "language": "julia"}
+    write(hub, "julia.ipynb", json.dumps({**NOTEBOOK, "metadata": {"kernelspec": named}}))
+    open_lab(page, "/tree/analysis/julia.ipynb")
+    expect(page.locator(".jp-Dialog")).to_contain_text("Select Kernel", timeout=PATIENCE)
+
+
+def test_what_the_session_is_can_be_read(page: Page, hub: RealHub) -> None:
+    open_lab(page)
+    page.get_by_role("button", name="An analysis").click(timeout=PATIENCE)
+    dialog = page.locator(".jp-Dialog")
+    record = Records(hub.state / "records").read_version(ENVIRONMENT, VERSION)
+    for words in ("An analysis", "https://git.example/somebody/analysis", record.commit[:12], "~/analysis", "Memory"):
+        expect(dialog).to_contain_text(words)
+    page.get_by_role("button", name="Close").click()
+
+
+def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(page: Page, hub: RealHub) -> None:
+    """With 100 seconds without work until the end, the warning comes after 80."""
+    open_lab(page)
+    warning = page.locator(".Toastify__toast", has_text="Nothing has happened in this session")
+    expect(warning).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Keep working").click()
+    expect(warning).to_have_count(0, timeout=PATIENCE)
+    assert hub.model("ada").get("ready")
+
+
+def test_nobody_else_may_ask(hub: RealHub) -> None:
+    """A stranger's page sends cookies and no word of Jupyter's against forgery; a stranger sends nothing."""
+    for name in ("state", "update"):
+        assert hub.request("GET", f"/user/ada/guix-session/{name}", headers={})[0] == 403
+    for name in ("activity", "update"):
+        assert hub.request("POST", f"/user/ada/guix-session/{name}", {}, headers={})[0] == 403
+        assert (
+            hub.request("POST", f"/user/ada/guix-session/{name}", {}, headers={"Cookie": "jupyterhub-user-ada=x"})[0] == 403
+        )
+    assert hub.request("GET", "/user/ada/guix-session/state")[0] == 200
+
+
+def test_a_newer_version_is_offered_and_put_in_place(page: Page, hub: RealHub) -> None:
+    records = Records(hub.state / "records")
+    record = records.read_version(ENVIRONMENT, VERSION)
+    source, bare = hub.state / "source", records.repository(ENVIRONMENT)
+    output("git", "clone", "--quiet", bare, source)
+    (source / "added.txt").write_text("of the newer version")
+    output("git", "-C", source, "add", ".")
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    output("git", "-C", source, *who, "commit", "--quiet", "--message=two")
+    output("git", "-C", source, "push", "--quiet", "origin", "HEAD:trunk")
+    commit = output("git", "-C", source, "rev-parse", "HEAD").strip()
+    records.write_version(ENVIRONMENT, type(record)(**{**_fields(record), "commit": commit}))
+    for path in (bare, *bare.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+    write(hub, "mine.txt", "mine")
+    hub.stop("ada")
+    assert hub.spawn("ada", GIVEN)[0] == 201
+
+    open_lab(page)
+    offer = page.locator(".Toastify__toast", has_text="A newer version of analysis is there")
+    expect(offer).to_be_visible(timeout=PATIENCE)
+    offer.get_by_role("button", name="Update").click()
+    expect(page.locator(".Toastify__toast", has_text=f"now at the version {commit[:7]}")).to_be_visible(timeout=PATIENCE)
+    assert (copy(hub) / "added.txt").read_text() == "of the newer version"
+    assert (copy(hub) / "mine.txt").read_text() == "mine"
+    assert (copy(hub) / "added.txt").stat().st_uid == copy(hub).stat().st_uid
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in type(record).__slots__}
