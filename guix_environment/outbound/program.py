@@ -33,7 +33,9 @@ _TUN = "/dev/net/tun"
 _OPEN = stat.S_IROTH | stat.S_IWOTH
 _PROGRAMS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/gnu/store", "/nix/store")
 _RESOLVING = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
-"""Where the links lead that ``/etc/resolv.conf`` is on many machines."""
+"""Where the links lead that ``/etc/resolv.conf`` is on many machines: folders, as the file in them is replaced."""
+
+_RESOLV_CONF = "/etc/resolv.conf"
 
 _NETWORK = "/network"
 """Where the program finds the session's network namespace."""
@@ -148,6 +150,10 @@ def _operations(network: int, program: str) -> Iterator[tuple[str, ...]]:
     yield "bind", "/etc", "/etc", "ro", ""
     for folder in _RESOLVING:
         yield "bind", folder, folder, "ro", "optional"
+    if os.path.islink(_RESOLV_CONF):
+        elsewhere = os.path.normpath(os.path.join("/etc", os.readlink(_RESOLV_CONF)))
+        if not elsewhere.startswith(("/etc/", *(f"{folder}/" for folder in _RESOLVING))):
+            yield "bind", elsewhere, elsewhere, "ro", "optional"
     yield "tmpfs", os.path.dirname(_TUN), "mode=755"
     yield "device", _TUN
     yield "sealed", f"/proc/self/fd/{network}", _NETWORK, "rw", ""

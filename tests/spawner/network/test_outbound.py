@@ -12,7 +12,7 @@ import pytest
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder
 from guix_environment.errors import SessionFailure
-from guix_environment.outbound import netlink
+from guix_environment.outbound import netlink, program
 from guix_environment.processes import ProcessIdentity
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher
@@ -278,6 +278,18 @@ def test_the_command() -> None:
         "tap0",
     )
     assert outbound.RESOLVER.encode() in WayOut("x").resolv_conf
+
+
+def test_names_are_resolved_wherever_the_machine_keeps_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "resolv.conf"
+    monkeypatch.setattr(program, "_RESOLV_CONF", str(link))
+    seen = set(program._operations(0, "/usr/bin/slirp4netns"))
+    link.symlink_to("/run/systemd/resolve/stub-resolv.conf")
+    assert set(program._operations(0, "/usr/bin/slirp4netns")) == seen, "a folder that is shown in any case"
+    link.unlink()
+    link.symlink_to("../mnt/wsl/resolv.conf")
+    (more,) = set(program._operations(0, "/usr/bin/slirp4netns")) - seen
+    assert more == ("bind", "/mnt/wsl/resolv.conf", "/mnt/wsl/resolv.conf", "ro", "optional")
 
 
 def test_a_route_in_the_kernels_words() -> None:
