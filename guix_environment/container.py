@@ -133,13 +133,18 @@ def order(plan: ContainerPlan) -> bytes:
     )
 
 
-def plain_order(command: Sequence[str], variables: Mapping[str, str], uid: int, gid: int) -> bytes:
-    """Return the order that turns a process in the machine's namespaces into COMMAND, as the account UID, GID."""
+def plain_order(
+    command: Sequence[str], variables: Mapping[str, str], secrets: Mapping[str, str], uid: int, gid: int
+) -> bytes:
+    """Return the order that turns a process in the machine's namespaces into COMMAND, as the account UID, GID.
+
+    VARIABLES and SECRETS are as in `ContainerPlan`.
+    """
     return messages.message(
         messages.join((_bytes(f"{uid}"), _bytes(f"{gid}"), b"", b"/", _OUTSIDE, b"")),
         messages.join(map(_bytes, command)),
         _pairs(variables),
-        _pairs({}),
+        _pairs(secrets),
     )
 
 

@@ -8,13 +8,14 @@ does not know.
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, Network, plain_division, plain_order
+from guix_environment.container import SECRETS, ContainerPlan, Network, PlacedFile, plain_division, plain_order
 from guix_environment.errors import ContainerFailure
 from guix_environment.identifiers import StorePath
 from guix_environment.processes import Account, ProcessIdentity
@@ -42,6 +43,7 @@ def words(guix: str, profile: StorePath, user: str, plan: ContainerPlan, files: 
         *(guix, "shell", "--container", "--no-cwd", f"--profile={profile}", f"--user={user}"),
         *(["--network"] if plan.network is Network.HOST else []),
         *(f"--preserve=^{name}$" for name in sorted(plan.variables.keys() - _SET_BY_GUIX)),
+        *([f"--preserve=^{SECRETS}$"] if plan.secrets else []),
         *_shared(plan, files),
         *("--", *plan.command),
     )
@@ -90,17 +92,23 @@ class WaitingForGuix(Waiting):
         """Have Guix make PLAN, and return the container's first process once its command runs; see `Waiting.run`."""
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="guix-session-"))
         try:
+            plan = await asyncio.to_thread(_as_guix_takes_it, plan)
             command = words(
                 shutil.which(self.shell.guix) or self.shell.guix,
                 self.shell.profile,
                 self.shell.user,
-                await asyncio.to_thread(_without_what_is_missing, plan),
+                plan,
                 await asyncio.to_thread(_placed, plan, folder),
             )
             # Guix's own home would be the one that only the container has.
             variables = {**plan.variables, **self.shell.variables, "HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
-            await self.become(plain_order(command, variables, self.account.uid, self.account.gid))
+            await self.become(plain_order(command, variables, plan.secrets, self.account.uid, self.account.gid))
             return await self._container(plan.command[0])
+        except BaseException:
+            # Guix's end would not be its container's.
+            for process in (*processes.children(self.first), self.first):
+                processes.send_signal(process, signal.SIGKILL)
+            raise
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
 
@@ -131,6 +139,12 @@ def _placed(plan: ContainerPlan, folder: Path) -> dict[str, str]:
     return places
 
 
-def _without_what_is_missing(plan: ContainerPlan) -> ContainerPlan:
-    """Return PLAN without the optional mounts that the machine has nothing for: Guix refuses what it cannot find."""
-    return replace(plan, mounts=tuple(mount for mount in plan.mounts if not mount.optional or Path(mount.source).exists()))
+def _as_guix_takes_it(plan: ContainerPlan) -> ContainerPlan:
+    """Return PLAN without the optional mounts that the machine has nothing for, and with the content of those of files.
+
+    A file's place is often a link, such as the one of the time zone, which Guix would make in the container as it is.
+    """
+    there = [mount for mount in plan.mounts if not mount.optional or Path(mount.source).exists()]
+    files = [mount for mount in there if Path(mount.source).is_file() and not mount.writable]
+    copies = (PlacedFile(mount.target, Path(mount.source).read_bytes()) for mount in files)
+    return replace(plan, mounts=tuple(mount for mount in there if mount not in files), files=(*plan.files, *copies))

@@ -1,7 +1,6 @@
 """The hub's spawner: when what is done, and in which order; how is in the other modules."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,39 +8,28 @@ from typing import Any
 
 from jupyterhub.spawner import Spawner
 from traitlets import Any as AnyTrait
-from traitlets import Float, List, TraitError, Unicode, default
+from traitlets import CaselessStrEnum, Float, List, Unicode, default
 
 from guix_environment import processes
-from guix_environment.container import ContainerPlan, Mount
-from guix_environment.errors import GuixSpawnerError, NotFound, SessionFailure
+from guix_environment.errors import GuixSpawnerError, SessionFailure
 from guix_environment.processes import ProcessIdentity
-from guix_environment.records import Records, ServerRecord
+from guix_environment.records import Records
 from guix_environment.roots import Roots
 from guix_environment.session_names import server_slug, slug
-from guixspawner import launch, session
-from guixspawner.accounts import Person, SessionAccounts
-from guixspawner.checks import (
-    check_containers,
-    check_environment_items,
-    check_folders,
-    check_server_items,
-)
+from guixspawner import session
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
-from guixspawner.folders import SessionFolders
 from guixspawner.form import render_form
 from guixspawner.life import SessionLife
 from guixspawner.life.beginning import Beginning
 from guixspawner.life.log_size import bound
 from guixspawner.life.sweep import Places, SessionKey, session_key, sweep
-from guixspawner.limits import Limits, SessionLimits, with_limits
-from guixspawner.network.inside import Inside
+from guixspawner.limits import Limits, SessionLimits
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.offers import offers_for
 from guixspawner.options import options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
 from guixspawner.session_files import SessionFiles
-from guixspawner.threads import uninterrupted
-from guixspawner.warm_start import WarmStart
+from guixspawner.start import Installation, SessionStart, Wanted
 
 _BEGINNINGS: "dict[tuple[str, str], Beginning[GuixSpawner]]" = {}
 """The beginning of each hub in this process, by its folders; there is more than one in tests alone."""
@@ -96,6 +84,18 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """,
     ).tag(config=True)
 
+    launcher = CaselessStrEnum(
+        ["own", "guix"],
+        default_value="own",
+        help="""
+        What makes sessions' containers.
+
+        `own`: this installation's launcher, in milliseconds and with nothing left in memory. `guix`: the real
+        `guix shell --container`, for comparison; it takes seconds, holds some 270 MB beside each session, has no filter for
+        system calls, and works for accounts that the machine knows.
+        """,
+    ).tag(config=True)
+
     service_url = Unicode(help="The address of the build service's pages, with a slash at its end.").tag(config=True)
 
     @default("service_url")
@@ -112,7 +112,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     """The environment that was started last, as people know it; for the hub's pages."""
 
     def __init__(self, *arguments: object, **keywords: object) -> None:
-        self._launcher: launch.Launcher = launch.ColdLauncher()
         self._starting = False
         self._stopping = False
         self._watchers = StartProgress()
@@ -249,48 +248,47 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.title = choice.title
         limits = self._limits_of(choice)
         self._limits.promise(str(self.session_key), limits)
-        server = await asyncio.to_thread(self._server_profile)
-        self._launcher = WarmStart(parent=self).launcher(server.profile)
-        person = await SessionAccounts(parent=self).person(self.user.name, Path(self.homes_folder))
         await self._end_leftover(grace=self.grace)
-        await uninterrupted(self._files.hold, {"server": server.profile, "environment": choice.version.profile})
-        await asyncio.to_thread(check_server_items, server.closure)
-        await asyncio.to_thread(check_environment_items, choice.environment.name, choice.version.closure)
-        folders = await self._shared_folders()
-        self._watchers.add(30, f"Starting the container of {choice.title}")
-        variables = {**self.get_env(), **SessionLife(parent=self).variables()}
-        inside = await self._network.prepare(str(self.session_key), person.account, variables, self._api)
-        plan = self._plan(choice, server, person, limits, folders, variables, inside)
-        address = await self._launch(plan, person, limits)
+        address = await SessionStart(
+            self._installation, self._wanted(choice, limits), self._files, self._watchers, self._begun
+        ).run()
         if address:
             self._watchers.add(95, "JupyterLab is there")
             return address
         if self._stopping:
-            raise SessionFailure("The session was stopped while it started.")
-        await self._check_ground(person)
+            raise _stopped()
         raise SessionFailure(
             f"The session of {choice.title} ended while it started.",
             hint="Try again; if it happens again, tell whoever runs this installation.",
         )
 
-    def _plan(
-        self,
-        choice: session.Choice,
-        server: ServerRecord,
-        person: Person,
-        limits: Limits,
-        folders: tuple[Mount, ...],
-        variables: Mapping[str, str],
-        inside: Inside,
-    ) -> ContainerPlan:
-        around = session.Surroundings(
-            variables,
-            frozenset(self.environment),
-            inside,
-            server_options=SessionLife(parent=self).server_options(),
-            folders=folders,
+    @property
+    def _installation(self) -> Installation:
+        return Installation(
+            self,
+            self._records,
+            Path(self.homes_folder),
+            self._api,
+            self.user.settings["proxy"],
+            with_guix=self.launcher == "guix",
         )
-        return session.plan_session(self._records, server, choice, person, limits, around)
+
+    def _wanted(self, choice: session.Choice, limits: Limits) -> Wanted:
+        return Wanted(
+            self.session_key,
+            self.user.name,
+            self._applicant,
+            choice,
+            limits,
+            variables=self.get_env(),
+            configured=frozenset(self.environment),
+            allowed_system_calls=frozenset(self.allowed_system_calls),
+        )
+
+    def _begun(self, process: ProcessIdentity) -> None:
+        self.process = process
+        if self._stopping:
+            raise _stopped()
 
     def _limits_of(self, choice: session.Choice) -> Limits:
         return self._limits.complete(
@@ -298,50 +296,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             memory_guarantee=self.mem_guarantee,
             cpu_guarantee=self.cpu_guarantee,
         )
-
-    async def _shared_folders(self) -> tuple[Mount, ...]:
-        try:
-            folders = SessionFolders(parent=self)
-        except TraitError as error:
-            raise SessionFailure(
-                "This installation's list of shared folders is not right.",
-                hint="Whoever runs it can look at c.SessionFolders.folders; the hub's log says what is wrong.",
-                details={"reason": str(error)},
-            ) from error
-        mounts, missing = await asyncio.to_thread(folders.for_session, self.user.name, self._applicant.groups)
-        for sentence in missing:
-            self.log.warning("%s", sentence)
-        return mounts
-
-    async def _launch(self, plan: ContainerPlan, person: Person, limits: Limits) -> str | None:
-        """Start PLAN and wait for its server; return the address by which it is reached, or None when it did not come up."""
-        log = self._files.open_log()
-        try:
-            waiting = await self._launcher.prepare(person.account, plan.network, log)
-            try:
-                self.process = waiting.first
-                await uninterrupted(self._files.remember, waiting.first)
-                enforced = await self._limits.hold(str(self.session_key), waiting.first, limits, person.home, person.account)
-                await self._network.attach(waiting.first, self._api)
-                await waiting.run(with_limits(plan, enforced, self._network.label))
-            finally:
-                waiting.give_up()
-        except SessionFailure:
-            await self._check_ground(person)
-            raise
-        finally:
-            os.close(log)
-        if self._stopping:
-            return None
-        self._watchers.add(60, "Starting JupyterLab")
-        proxy = self.user.settings["proxy"]
-        return await self._network.opened(str(self.session_key), waiting.first, proxy, self._api)
-
-    async def _check_ground(self, person: Person) -> None:
-        """Raise what explains a start that failed, if it is the machine or the installation."""
-        folders = Path(self.records_folder), Path(self.homes_folder)
-        await asyncio.to_thread(check_folders, person.account, *folders)
-        await check_containers(self._launcher, person.account, self._network.kind)
 
     async def _end(self, *, grace: float) -> None:
         if self.process:
@@ -441,14 +395,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def _choose(self, given: object) -> session.Choice:
         return await asyncio.to_thread(session.choose, self._records, parse_options(given), self._applicant)
 
-    def _server_profile(self) -> ServerRecord:
-        try:
-            return self._records.read_server()
-        except NotFound:
-            raise SessionFailure(
-                "JupyterLab has not been built on this machine yet.",
-                hint="Whoever runs this installation can do so with: guix-build-service server-layer",
-            ) from None
+
+def _stopped() -> SessionFailure:
+    return SessionFailure("The session was stopped while it started.")
 
 
 def _read_form(fields: Mapping[str, Sequence[object]]) -> dict[str, object]:

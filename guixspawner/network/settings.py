@@ -122,16 +122,20 @@ class SessionNetwork(LoggingConfigurable):
         """Return the sockets of the session KEY."""
         return SessionSockets.of(self._sockets, key)
 
-    async def prepare(self, key: str, account: Account, hub_variables: Mapping[str, str], api: str) -> Inside:
+    async def prepare(
+        self, key: str, account: Account, hub_variables: Mapping[str, str], api: str, *, by_path: bool = False
+    ) -> Inside:
         """Make ready what the session KEY of ACCOUNT needs, and return what goes into its container.
 
-        HUB_VARIABLES are what the hub would tell it, and API is the address of the hub's API.  Raises `SessionFailure`.
+        HUB_VARIABLES are what the hub would tell it, and API is the address of the hub's API.  With BY_PATH, the account's
+        group comes to its folder by its path, as whoever makes the container needs who has not the hub's rights.
+        Raises `SessionFailure`.
         """
         if self.kind is Network.HOST:
             self._say_once("Sessions share the machine's network: they reach whatever listens on its loopback.")
         await self.gateway(api).ensure()
         sockets = self.sockets(key)
-        await asyncio.to_thread(sockets.make, account)
+        await asyncio.to_thread(sockets.make, account, by_path=by_path)
         machine = await asyncio.to_thread(Path("/etc/hosts").read_bytes)
         return Inside(
             self.kind,

@@ -30,7 +30,7 @@ class SessionSockets:
     """The folder of one session's sockets.  Every call blocks for a few system calls."""
 
     folder: Path
-    """The hub's alone: nobody else gets to what is in it."""
+    """The hub's alone: nobody else gets to what is in it, unless it was made for that."""
 
     @classmethod
     def of(cls, sockets: Path, key: str) -> "SessionSockets":
@@ -47,14 +47,20 @@ class SessionSockets:
         """The server's socket under a name that is the hub's, once it was published."""
         return self.folder / SERVER
 
-    def make(self, account: Account) -> None:
-        """Make the folders anew, the inner one ACCOUNT's.  Raises `SessionFailure`."""
+    def make(self, account: Account, *, by_path: bool = False) -> None:
+        """Make the folders anew, the inner one ACCOUNT's, and with BY_PATH one to which its group can come.
+
+        Raises `SessionFailure`.
+        """
         try:
             self.remove()
             self.folder.mkdir(mode=0o700, parents=True)
             self.inner.mkdir(mode=0o700)
             if os.geteuid() == 0:
                 os.chown(self.inner, account.uid, account.gid)
+                if by_path:
+                    os.chown(self.folder, -1, account.gid)
+                    self.folder.chmod(0o710)
             elif account.uid != os.geteuid():
                 # A number that only the kernel may give away; nobody else comes as far as this folder.
                 self.inner.chmod(0o777)

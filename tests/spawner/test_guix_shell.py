@@ -90,7 +90,8 @@ class TestWords:
         store_items=(PROFILE,),
         command=(f"{PROFILE}/bin/tini", "--", "server"),
         directory="/home/ada",
-        variables={"TOKEN": "secret", "HOME": "/home/ada"},
+        variables={"GREETING": "hello", "HOME": "/home/ada"},
+        secrets={"TOKEN": "secret"},
         host_name="analysis",
         mounts=(Mount("/srv/ada", "/home/ada", writable=True), Mount("/srv/version", "/run/version")),
         links=(Link("/bin/sh", f"{PROFILE}/bin/bash"), Link("/usr/bin/env", f"{PROFILE}/bin/env")),
@@ -100,13 +101,16 @@ class TestWords:
     def test_the_command_of_a_plan(self) -> None:
         assert words("guix", PROFILE, "ada", self.PLAN, {"/etc/profile": "/tmp/1"}) == (
             *("guix", "shell", "--container", "--no-cwd", f"--profile={PROFILE}", "--user=ada"),
-            *("--preserve=^TOKEN$", f"--expose={PROFILE}"),
+            *("--preserve=^GREETING$", "--preserve=^GUIX_SESSION_SECRETS$", f"--expose={PROFILE}"),
             *("--share=/srv/ada=/home/ada", "--expose=/srv/version=/run/version", "--expose=/tmp/1=/etc/profile"),
             *(f"--expose={PROFILE}/bin/env=/usr/bin/env", "--", f"{PROFILE}/bin/tini", "--", "server"),
         )
 
     def test_no_value_is_on_the_command_line(self) -> None:
-        assert "secret" not in " ".join(words("guix", PROFILE, "ada", self.PLAN, {}))
+        command = " ".join(words("guix", PROFILE, "ada", self.PLAN, {}))
+        assert "hello" not in command
+        assert "secret" not in command
+        assert "TOKEN" not in command
 
     def test_the_machines_network_is_asked_for_by_name(self) -> None:
         plan = dataclasses.replace(self.PLAN, network=Network.HOST)
@@ -241,7 +245,7 @@ async def test_what_guix_cannot_make_is_told(plan: ContainerPlan, account: Accou
         assert not processes.is_running(waiting.first)
 
 
-async def test_guix_never_runs_as_root(plan: ContainerPlan) -> None:
+async def test_guix_never_runs_as_root() -> None:
     with tempfile.TemporaryFile() as log, pytest.raises(ContainerFailure) as refused:
-        await shell(PROFILE).prepare(Account(0, 0), plan.network, log.fileno())
+        await shell(PROFILE).prepare(Account(0, 0), Network.OWN, log.fileno())
     assert refused.value.details["reason"] == "no session runs as root"

@@ -15,7 +15,6 @@ from guix_environment.processes import ProcessIdentity
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.network.conftest import kill
 from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
-from tests.spawner.test_hub import first_process
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 
