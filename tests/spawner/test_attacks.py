@@ -6,24 +6,24 @@ and so has the machine.
 
 import json
 import os
-import re
 import secrets
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from guix_environment.processes import ProcessIdentity, children, is_running
+from guix_environment.processes import is_running
 from guix_environment.system_call_filter import ABSENT, REFUSED
 from tests.spawner.conftest import ENVIRONMENT
+from tests.spawner.memory import token_of
 from tests.spawner.real_hub import RealHub, built_records, running_hub
 from tests.spawner.test_hub import first_process
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 
 GIVEN = {"environment": ENVIRONMENT, "memory": "1G"}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sessions under other numbers, and sees into them")
 CANARY = f"canary-{secrets.token_hex(8)}"
 
 
@@ -211,8 +211,9 @@ async def test_of_the_hub_only_its_api_is_reached(hub: RealHub) -> None:
         assert outcome == "closed" or outcome.startswith("4"), (line, outcome)
 
 
+@as_root
 async def test_its_token_does_nothing_but_its_own(hub: RealHub) -> None:
-    token = first_token(hub, "mallory")
+    token = token_of(first_process(hub, "mallory"))
     for method, path in (
         ("GET", "/hub/api/users"),
         ("GET", "/hub/api/users/victim"),
@@ -224,34 +225,6 @@ async def test_its_token_does_nothing_but_its_own(hub: RealHub) -> None:
     ):
         status, _ = hub.request(method, path, headers={"Authorization": f"token {token}"})
         assert status in {403, 404}, (path, status)
-
-
-def first_token(hub: RealHub, user: str) -> str:
-    """Return the token of a person's server, which is in its memory alone, as root reads it from outside."""
-    for process in descendants(first_process(hub, user)):
-        for start, end in readable(process.pid):
-            with Path(f"/proc/{process.pid}/mem").open("rb") as memory:
-                memory.seek(start)
-                try:
-                    found = re.search(rb"JUPYTERHUB_API_TOKEN=([0-9a-f]{32})", memory.read(end - start))
-                except OSError:
-                    continue
-            if found:
-                return found[1].decode()
-    raise AssertionError("the server has no token")
-
-
-def descendants(process: ProcessIdentity) -> list[ProcessIdentity]:
-    below = [one for child in children(process) for one in descendants(child)]
-    return [process, *below]
-
-
-def readable(pid: int) -> list[tuple[int, int]]:
-    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    return [
-        (int(a, 16), int(b, 16))
-        for a, b in (line.split()[0].split("-") for line in lines if line.split()[1].startswith("rw"))
-    ]
 
 
 @pytest.mark.parametrize(
@@ -312,8 +285,9 @@ print(written)
     assert (await attack(hub, written)).startswith("PermissionError")
 
 
+@as_root
 async def test_the_servers_memory_and_secrets_are_closed_to_its_own_kernels(hub: RealHub) -> None:
-    token = hub.request("GET", "/hub/api/")[1] and first_token(hub, "mallory")
+    token = token_of(first_process(hub, "mallory"))
     code = f"""
 import os
 opened, seen = [], False
@@ -372,7 +346,7 @@ os.unlink('/home/mallory/id')
     assert await attack(hub, code) == "1000 ['1']"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sessions under other numbers")
+@as_root
 async def test_what_it_makes_is_its_persons_outside(hub: RealHub) -> None:
     await attack(hub, "open('/home/mallory/mine.txt', 'w').write('x')")
     made = (hub.state / "homes/mallory/mine.txt").stat()
