@@ -1,7 +1,8 @@
 """The modules that a server needs, loaded without doing anything yet.
 
 That takes most of a start.  It can be done in a process that starts many sessions, once, for all of them: nothing here reads
-the home, opens a file for longer than reading it, starts a thread, or keeps what must differ between sessions.
+the home, opens a file for longer than reading it, or starts a thread.  What modules keep of the environment as it was when
+they were loaded, `renew` and `guix_session.settings.server_settings` put right for the session.
 """
 
 import importlib
@@ -45,6 +46,11 @@ def preload() -> None:
             importlib.import_module(name)
     finally:
         sys.meta_path.remove(finder)
+
+
+def renew() -> None:
+    """Have what read the environment as it was loaded read it anew, in a process that is a session now."""
+    importlib.reload(sys.modules["send2trash.plat_other"])
 
 
 class _LoadedWhenUsed(MetaPathFinder):

@@ -23,9 +23,22 @@ def apps_of(session: Session) -> list[App]:
 
 def server_settings(session: Session) -> dict[str, object]:
     """Return Jupyter's configuration for SESSION.  What a person sets in their home goes before it."""
-    apps = apps_of(session)
+    from jupyter_core.paths import jupyter_config_dir
+
+    apps, lab = apps_of(session), Path(jupyter_config_dir(), "lab")
     return {
-        "LabApp": {"extra_labextensions_path": [str(LABEXTENSIONS)]},
+        # Told, as modules ask the environment when they are loaded, and that may have been before this was a session.
+        "LabApp": {
+            "extra_labextensions_path": [str(LABEXTENSIONS)],
+            "user_settings_dir": os.environ.get("JUPYTERLAB_SETTINGS_DIR") or str(lab / "user-settings"),
+            "workspaces_dir": os.environ.get("JUPYTERLAB_WORKSPACES_DIR") or str(lab / "workspaces"),
+        },
+        "HubOAuth": {
+            # Cookies belong to addresses below it: with another one, other people's servers would be sent them.
+            "base_url": os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/"),
+            "api_url": os.environ.get("JUPYTERHUB_API_URL", ""),
+        },
+        "Session": {"username": os.environ.get("USER", "username")},
         "ServerProxy": {"servers": {app.name: proxied(app) for app in apps}},
     }
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from guix_session import relays, surroundings
-from guix_session.imports import EXTENSIONS, preload
+from guix_session.imports import EXTENSIONS, preload, renew
 from guix_session.processes import Answer
 from guix_session.surroundings import FOLDER, SERVER_SOCKET, Session
 
@@ -32,6 +32,7 @@ def main() -> None:
     answer = Answer([f"{tools(os.environ)}/bash", "-c", PREPARE_PROJECT], without_secrets(os.environ))
     relays.start(session.relays)
     preload()
+    renew()
     folder = os.fsdecode(answer.wait())
     session = replace(session, project=replace(session.project, folder=folder))
     surroundings.leave_out(os.environ)
