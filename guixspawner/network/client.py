@@ -48,13 +48,18 @@ class GatewayClient:
             await self._until_right()
             await self._introduce()
 
+    async def open(self, key: str) -> None:
+        """Have the gateway listen for the session KEY, whose folders are there and which has not begun."""
+        await self.ensure()
+        await self.ask({"do": "open", "key": key})
+
     async def relay(self, key: str, port: int = 0) -> int:
         """Return the port of the machine's loopback that leads to the session KEY, PORT itself where that is free."""
         await self.ensure()
         return int(str((await self.ask({"do": "relay", "key": key, "port": port}))["port"]))
 
     async def forget(self, key: str) -> None:
-        """Have no port lead to the session KEY any longer; nothing happens where no gateway runs."""
+        """Have nothing of the gateway lead to or from the session KEY any longer; nothing happens where no gateway runs."""
         try:
             await self.ask({"do": "forget", "key": key})
         except SessionFailure:
@@ -112,9 +117,6 @@ class GatewayClient:
     def _prepare(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        public = Path(self._settings.public)
-        public.mkdir(mode=0o755, parents=True, exist_ok=True)
-        public.chmod(0o755)
         self._settings.write(self._folder)
         log = self._folder / LOG
         if log.exists() and log.stat().st_size > LARGEST_LOG:

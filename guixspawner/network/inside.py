@@ -30,11 +30,11 @@ class Inside:
     """The content of ``/etc/hosts``, to which the session's own name is added."""
 
 
-def mounts(sockets: Path, public: Path) -> tuple[Mount, ...]:
-    """Return the folder SOCKETS that the session's server listens in, and the folder PUBLIC of every session's ways out."""
+def mounts(sockets: Path, gateway: Path) -> tuple[Mount, ...]:
+    """Return the folder SOCKETS that the session's server listens in, and the folder GATEWAY that the gateway listens in."""
     return (
         Mount(str(sockets), layout.SOCKETS, writable=True, sealed=True),
-        Mount(str(public), layout.GATEWAY, sealed=True),
+        Mount(str(gateway), layout.GATEWAY, sealed=True),
     )
 
 

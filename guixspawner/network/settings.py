@@ -133,13 +133,13 @@ class SessionNetwork(LoggingConfigurable):
         """
         if self.kind is Network.HOST:
             self._say_once("Sessions share the machine's network: they reach whatever listens on its loopback.")
-        await self.gateway(api).ensure()
         sockets = self.sockets(key)
         await asyncio.to_thread(sockets.make, account, by_path=by_path)
+        await self.gateway(api).open(key)
         machine = await asyncio.to_thread(Path("/etc/hosts").read_bytes)
         return Inside(
             self.kind,
-            inside.mounts(sockets.inner, self._public),
+            inside.mounts(sockets.inner, sockets.gateway),
             inside.variables(
                 hub_variables, self.kind, over_sockets=_knows_sockets(), filtered=self.label == Outbound.FILTER
             ),
@@ -206,7 +206,6 @@ class SessionNetwork(LoggingConfigurable):
         """Return the hub's side of the gateway, which forwards the hub's API at the address API."""
         settings = GatewaySettings(
             sockets=str(self._sockets),
-            public=str(self._public),
             api=api.rstrip("/") + "/",
             allowed=tuple(self.allowed_hosts),
             refused=tuple(self.refused_networks),
@@ -255,10 +254,6 @@ class SessionNetwork(LoggingConfigurable):
     @property
     def _sockets(self) -> Path:
         return Path(self.folder) / "s"
-
-    @property
-    def _public(self) -> Path:
-        return Path(self.folder) / "public"
 
 
 def _knows_sockets() -> bool:

@@ -24,6 +24,9 @@ SERVER = "server.sock"
 INNER = "inner"
 """The person's folder below the session's own."""
 
+GATEWAY = "gateway"
+"""The folder beside it in which the gateway listens for this session alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSockets:
@@ -43,6 +46,11 @@ class SessionSockets:
         return self.folder / INNER
 
     @property
+    def gateway(self) -> Path:
+        """The folder of the gateway's sockets for this session, which the session sees."""
+        return self.folder / GATEWAY
+
+    @property
     def public(self) -> Path:
         """The server's socket under a name that is the hub's, once it was published."""
         return self.folder / SERVER
@@ -56,6 +64,8 @@ class SessionSockets:
             self.remove()
             self.folder.mkdir(mode=0o700, parents=True)
             self.inner.mkdir(mode=0o700)
+            self.gateway.mkdir(mode=0o755)
+            self.gateway.chmod(0o755)
             if os.geteuid() == 0:
                 os.chown(self.inner, account.uid, account.gid)
                 if by_path:

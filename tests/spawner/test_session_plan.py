@@ -39,7 +39,7 @@ HUB = {
 SERVER_ADDRESS = "http+unix://%2Frun%2Fguix-environment%2Fsockets%2Fserver.sock/user/ada/"
 INSIDE = Inside(
     Network.OWN,
-    mounts(Path("/srv/run/s/ada.default/inner"), Path("/srv/run/public")),
+    mounts(Path("/srv/run/s/ada.default/inner"), Path("/srv/run/s/ada.default/gateway")),
     {"JUPYTERHUB_SERVICE_URL": SERVER_ADDRESS},
     resolv_conf=b"nameserver 198.18.0.3\n",
     hosts=b"127.0.0.1 localhost\n",
@@ -67,7 +67,7 @@ def test_what_of_the_machine_the_container_sees(records: Records) -> None:
         (str(records.version_folder(ENVIRONMENT, VERSION)), layout.VERSION, False),
         (str(records.repository(ENVIRONMENT)), layout.REPOSITORY, False),
         ("/srv/run/s/ada.default/inner", layout.SOCKETS, True),
-        ("/srv/run/public", layout.GATEWAY, False),
+        ("/srv/run/s/ada.default/gateway", layout.GATEWAY, False),
         ("/etc/localtime", "/etc/localtime", False),
     }
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from guix_environment.addresses import Address, Network, is_public, within
 from guix_environment.errors import GuixSpawnerError, InvalidInput, Refused
 from guixspawner.network.gateway.allowed import Destination, is_allowed, split
-from guixspawner.network.gateway.streams import Connection, joined, peer
+from guixspawner.network.gateway.streams import Connection, joined
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers together."""
@@ -25,7 +25,9 @@ HEAD_SECONDS = 20.0
 CONNECT_SECONDS = 15.0
 
 MOST_CONNECTIONS = 256
-"""Of one account at a time."""
+"""Of one session at a time; more are told so, and still more are closed."""
+
+_MOST_TOLD = 64
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host's name and port to its addresses; raises `OSError` where there are none."""
@@ -109,16 +111,19 @@ class Filter:
         self._destinations = destinations
         self._refused = refused
         self._resolver = resolver
-        self._connections: Counter[int] = Counter()
+        self._connections: Counter[str] = Counter()
 
-    async def serve(self, session: Connection) -> None:
-        """Answer one connection of a SESSION to its end, and close it."""
-        account = peer(session[1])
-        self._connections[account] += 1
+    async def serve(self, key: str, session: Connection) -> None:
+        """Answer one connection of the SESSION with KEY to its end, and close it."""
+        self._connections[key] += 1
+        beyond = self._connections[key] - MOST_CONNECTIONS
         try:
-            await self._serve(session, crowded=self._connections[account] > MOST_CONNECTIONS)
+            if beyond <= _MOST_TOLD:
+                await self._serve(session, crowded=beyond > 0)
         finally:
-            self._connections[account] -= 1
+            self._connections[key] -= 1
+            if not self._connections[key]:
+                del self._connections[key]
             session[1].close()
 
     async def _serve(self, session: Connection, *, crowded: bool) -> None:

@@ -8,16 +8,16 @@ the machine's loopback stay out of reach.
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable
 from urllib.parse import unquote, urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import IOStream
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
 
-LARGEST_BODY = 4 * 1024 * 1024
+LARGEST_BODY = 256 * 1024
 """Bytes of a request; what servers send the hub is a few hundred."""
 
 LARGEST_HEAD = 32 * 1024
@@ -28,6 +28,15 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 
 SECONDS = 60.0
 """For which a session may take to send a request, and the hub to answer it."""
+
+MOST_CONNECTIONS = 64
+"""Of one session at a time; more are closed.  Servers need a few."""
+
+MOST_REQUESTS = 64
+"""Of one session that were not answered yet, whether or not it still waits for the answers; more are refused."""
+
+AT_THE_HUB = 8
+"""Of them, as many are put to the hub at a time, so that whatever one session asks, the others are answered between."""
 
 SENT = ("Accept", "Authorization", "Content-Type", "User-Agent")
 """Headers that go to the hub.  No cookies: those are browsers'.  None that tell of a proxy: the hub believes them."""
@@ -71,12 +80,13 @@ class HubApi:
         address = urlsplit(api)
         self.origin = f"{address.scheme}://{address.netloc}"
         self.prefix = address.path
-        self._client = AsyncHTTPClient(force_instance=True, max_clients=100, max_body_size=LARGEST_ANSWER)
+        # Bounded for each session; one bound for all of them would let one session keep the others waiting.
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=1_000_000, max_body_size=LARGEST_ANSWER)
 
     def server(self) -> HTTPServer:
-        """Return an HTTP server without sockets yet."""
-        application = Application([(r".*", _Forward, {"hub": self})], log_function=_log)
-        return HTTPServer(
+        """Return an HTTP server for one session, without sockets yet."""
+        application = Application([(r".*", _Forward, {"hub": self, "turns": _Turns()})], log_function=_log)
+        return _SessionServer(
             application,
             xheaders=False,
             max_body_size=LARGEST_BODY,
@@ -105,11 +115,39 @@ class HubApi:
         self._client.close()
 
 
+class _SessionServer(HTTPServer):
+    """Takes a bounded number of connections at a time."""
+
+    _taken = 0
+
+    def handle_stream(self, stream: IOStream, address: tuple[object, ...]) -> None:
+        """Serve a new connection, or close it."""
+        if self._taken >= MOST_CONNECTIONS:
+            stream.close()
+            return
+        self._taken += 1
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Count that a connection has ended."""
+        self._taken -= 1
+        super().on_close(server_conn)
+
+
+class _Turns:
+    """How many requests of one session are under way."""
+
+    def __init__(self) -> None:
+        self.unanswered = 0
+        self.at_the_hub = asyncio.Semaphore(AT_THE_HUB)
+
+
 class _Forward(RequestHandler):
     SUPPORTED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-    def initialize(self, hub: HubApi) -> None:
+    def initialize(self, hub: HubApi, turns: _Turns) -> None:
         self._hub = hub
+        self._turns = turns
 
     def check_xsrf_cookie(self) -> None:
         """Leave that to the hub: there are no cookies here."""
@@ -127,15 +165,19 @@ class _Forward(RequestHandler):
             self._refuse(404, "Only the hub's API is reached from here.")
         elif "Upgrade" in self.request.headers:
             self._refuse(400, "Connections are not upgraded here.")
+        elif self._turns.unanswered >= MOST_REQUESTS:
+            self._refuse(503, "This session asks too much of the hub at a time.")
         else:
-            await self._forward(path)
+            self._turns.unanswered += 1
+            try:
+                await self._forward(path)
+            finally:
+                self._turns.unanswered -= 1
 
     async def _forward(self, path: str) -> None:
-        asked: Awaitable[HTTPResponse] = self._hub.ask(
-            self.request.method or "GET", path, self.request.headers, self.request.body
-        )
         try:
-            answer = await asked
+            async with self._turns.at_the_hub:
+                answer = await self._hub.ask(self.request.method or "GET", path, self.request.headers, self.request.body)
         except HTTPTimeoutError:
             self._refuse(504, "The hub took too long to answer.")
             return

@@ -16,19 +16,18 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
-
 from guix_environment import processes
 from guix_environment.files import read_json, write_json
 from guix_environment.processes import ProcessIdentity
 from guixspawner.network.gateway import messages
 from guixspawner.network.gateway.allowed import Destination
-from guixspawner.network.gateway.filter import LARGEST_HEAD, Filter
+from guixspawner.network.gateway.doors import Doors, bound
+from guixspawner.network.gateway.filter import Filter
 from guixspawner.network.gateway.held import Held
-from guixspawner.network.gateway.hub_api import HubApi, drained
+from guixspawner.network.gateway.hub_api import HubApi
 from guixspawner.network.gateway.messages import Message
 from guixspawner.network.gateway.relays import Relays
-from guixspawner.network.gateway.settings import CONTROL, FILTER, HUB, LOCK, STATE, GatewaySettings
+from guixspawner.network.gateway.settings import CONTROL, LOCK, STATE, GatewaySettings
 from guixspawner.network.sockets import SessionSockets
 
 _KEY = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
@@ -49,18 +48,15 @@ class Gateway:
         """Serve the installation that has its gateway in FOLDER, as SETTINGS say."""
         self._folder = folder
         self._settings = settings
-        self._public = Path(settings.public)
         self._sockets = Path(settings.sockets)
         self._tasks: set[asyncio.Task[None]] = set()
         self._relays = Relays(self._sockets, self._own)
         self._held = Held()
         self._hub: ProcessIdentity | None = None
         self._api = HubApi(settings.api)
-        self._http: HTTPServer = self._api.server()
-        self._http_socket: socket.socket | None = None
         destinations = [Destination.parse(text) for text in settings.allowed]
-        self._filter = Filter(destinations, tuple(ipaddress.ip_network(text) for text in settings.refused))
-        self._filter_server: asyncio.Server | None = None
+        filtering = Filter(destinations, tuple(ipaddress.ip_network(text) for text in settings.refused))
+        self._doors = Doors(self._sockets, self._api, filtering, self._own)
         self._control: socket.socket | None = None
         self._lock = -1
         self._ending = asyncio.Event()
@@ -114,11 +110,11 @@ class Gateway:
 
     async def _listen(self, taken: list[tuple[Message, int]]) -> None:
         """Listen on everything, as far as possible on what was TAKEN over."""
-        found = {HUB: -1, FILTER: -1}
+        doors: dict[str, dict[str, socket.socket]] = {}
         for what, file in taken:
             match what.get("kind"):
-                case "socket":
-                    found[str(what["name"])] = file
+                case "door":
+                    doors.setdefault(str(what["key"]), {})[str(what["name"])] = socket.socket(fileno=file)
                 case "relay":
                     await self._relays.take(str(what["key"]), socket.socket(fileno=file))
                 case "held":
@@ -127,15 +123,10 @@ class Gateway:
                     os.close(file)
         if not taken:
             await self._restore()
-        self._http_socket = _at(self._public / HUB, found[HUB])
-        self._http.add_socket(self._http_socket)
-        filtering = _at(self._public / FILTER, found[FILTER])
-        self._filter_server = await asyncio.start_unix_server(
-            lambda reader, writer: self._own(asyncio.ensure_future(self._filter.serve((reader, writer)))),
-            sock=filtering,
-            limit=LARGEST_HEAD,
-        )
-        self._control = _bound(self._folder / CONTROL, messages.new_socket(), 0o600)
+        for key, sockets in doors.items():
+            await self._doors.take(key, sockets)
+        await self._doors.open_missing()
+        self._control = bound(self._folder / CONTROL, messages.new_socket(), 0o600)
         self._remember()
 
     async def _restore(self) -> None:
@@ -157,15 +148,12 @@ class Gateway:
         if self._control:
             self._control.close()
         self._relays.close()
-        if self._filter_server:
-            self._filter_server.close()
         self._held.close()
         if not self._handed_over:
-            for name in (HUB, FILTER):
-                (self._public / name).unlink(missing_ok=True)
+            self._doors.remove()
             (self._folder / CONTROL).unlink(missing_ok=True)
             self._cut_off()
-        await drained(self._http)
+        await self._doors.drained()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._api.close()
 
@@ -209,6 +197,7 @@ class Gateway:
         handlers: dict[object, Callable[[Message, list[int]], Awaitable[Mapping[str, object]]]] = {
             "status": self._status,
             "hub": self._meet_hub,
+            "open": self._open,
             "relay": self._relay,
             "forget": self._forget,
             "hold": self._hold,
@@ -228,6 +217,10 @@ class Gateway:
         self._remember()
         return {}
 
+    async def _open(self, request: Message, _files: list[int]) -> Mapping[str, object]:
+        await self._doors.open(_key(request))
+        return {}
+
     async def _relay(self, request: Message, _files: list[int]) -> Mapping[str, object]:
         known = dict(self._relays.ports)
         port = await self._relays.lead(_key(request), int(str(request.get("port") or 0)))
@@ -236,6 +229,7 @@ class Gateway:
         return {"port": port}
 
     async def _forget(self, request: Message, _files: list[int]) -> Mapping[str, object]:
+        self._doors.close(_key(request))
         self._relays.forget(_key(request))
         self._remember()
         return {}
@@ -249,19 +243,17 @@ class Gateway:
 
     async def _hand_over(self, connection: socket.socket) -> None:
         """Give a successor everything that is open, and end."""
-        assert self._http_socket
-        assert self._filter_server
         relays = self._relays.listeners
         items: list[tuple[Message, int]] = [
-            ({"kind": "socket", "name": HUB}, self._http_socket.fileno()),
-            ({"kind": "socket", "name": FILTER}, self._filter_server.sockets[0].fileno()),
+            ({"kind": "door", "key": key, "name": name}, listening.fileno())
+            for key, name, listening in self._doors.listeners
         ]
         for key, listening in relays.items():
             items.append(({"kind": "relay", "key": key}, listening.fileno()))
         for process, file in self._held:
             what: Message = {"kind": "held", "pid": process.pid, "started": process.started}
             items.append((what, file))
-        for start in range(0, len(items), messages.MOST_FILES):
+        for start in range(0, max(len(items), 1), messages.MOST_FILES):
             part = items[start : start + messages.MOST_FILES]
             more = start + messages.MOST_FILES < len(items)
             if not more:
@@ -286,8 +278,10 @@ class Gateway:
         self._ending.set()
 
     def _forget_ended(self) -> None:
-        ended = [key for key in self._relays.ports if not SessionSockets.of(self._sockets, key).folder.is_dir()]
+        known = {*self._relays.ports, *self._doors.keys}
+        ended = [key for key in known if not SessionSockets.of(self._sockets, key).folder.is_dir()]
         for key in ended:
+            self._doors.close(key)
             self._relays.forget(key)
         if ended:
             self._remember()
@@ -300,25 +294,6 @@ class Gateway:
         except OSError:
             return False
         return any(SessionSockets(folder).listens() for folder in folders)
-
-
-def _at(path: Path, file: int) -> socket.socket:
-    """Return the listening socket FILE, or a new one where that is none, which everybody reaches at PATH."""
-    if file >= 0:
-        return socket.socket(fileno=file)
-    # Whether somebody comes that far is up to the folder.
-    return _bound(path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK), 0o666)
-
-
-def _bound(path: Path, listening: socket.socket, mode: int) -> socket.socket:
-    """Return LISTENING, which now listens at PATH in the place of whatever was there."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
-    listening.bind(str(unfinished))
-    unfinished.chmod(mode)
-    listening.listen(128)
-    unfinished.replace(path)
-    return listening
 
 
 def _identity(value: object) -> ProcessIdentity:

@@ -17,7 +17,7 @@ STATE = "state.json"
 
 HUB = "hub.sock"
 FILTER = "filter.sock"
-"""What is in the folder that sessions see."""
+"""What is in the folder of each session that it sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,6 @@ class GatewaySettings:
 
     sockets: str
     """The folder of all sessions' sockets."""
-    public: str
-    """The folder that sessions see."""
     api: str
     """The address of the hub's API, ``http://127.0.0.1:8081/hub/api/``."""
     allowed: tuple[str, ...] = ()
@@ -55,8 +53,7 @@ class GatewaySettings:
         """Return the settings of the gateway of FOLDER.  Raises `OSError` or `ValueError`."""
         values = read_json(folder / FILE)
         allowed, refused = (_texts(values[name]) for name in ("allowed", "refused"))
-        sockets, public, api = (str(values[name]) for name in ("sockets", "public", "api"))
-        return cls(sockets, public, api, allowed, refused, float(str(values["linger"])))
+        return cls(str(values["sockets"]), str(values["api"]), allowed, refused, float(str(values["linger"])))
 
 
 def _texts(value: object) -> tuple[str, ...]:

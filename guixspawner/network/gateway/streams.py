@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 
 BLOCK = 256 * 1024
 
@@ -32,10 +31,3 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     with contextlib.suppress(OSError):
         if writer.can_write_eof():
             writer.write_eof()
-
-
-def peer(writer: asyncio.StreamWriter) -> int:
-    """Return the number of the account at the other end of the Unix socket that WRITER writes to (unix(7))."""
-    found: socket.socket = writer.get_extra_info("socket")
-    credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[4:8], "little")

@@ -1,6 +1,7 @@
 """A gateway of the tests' own, between a session that is none and a hub that is none."""
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
@@ -14,8 +15,10 @@ from tornado.web import Application, RequestHandler
 
 from guix_environment import processes
 from guix_environment.errors import SessionFailure
+from guix_environment.processes import Account
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
+from guixspawner.network.sockets import SessionSockets
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.under_way = self.most_under_way = 0
         hub = self
 
         class Any(RequestHandler):
@@ -41,8 +45,11 @@ class FakeHub:
                 hub.asked.append(
                     (self.request.method or "", self.request.uri or "", dict(self.request.headers), self.request.body)
                 )
+                hub.under_way += 1
+                hub.most_under_way = max(hub.most_under_way, hub.under_way)
                 if "slow" in (self.request.uri or ""):
                     await asyncio.sleep(1)
+                hub.under_way -= 1
                 self.set_header("X-JupyterHub-Version", "6.1.1")
                 self.set_header("Set-Cookie", "session=secret")
                 self.finish("pong")
@@ -64,7 +71,7 @@ async def hub() -> AsyncIterator[FakeHub]:
 
 @pytest.fixture
 def settings(folder: Path, hub: FakeHub) -> GatewaySettings:
-    return GatewaySettings(f"{folder}/s", f"{folder}/public", f"http://127.0.0.1:{hub.port}/base/hub/api/")
+    return GatewaySettings(f"{folder}/s", f"http://127.0.0.1:{hub.port}/base/hub/api/")
 
 
 @pytest.fixture
@@ -79,6 +86,14 @@ async def client(folder: Path, settings: GatewaySettings) -> AsyncIterator[Gatew
         assert process
         await processes.end(process)
     print((folder / "gateway" / "log").read_text())
+
+
+async def door(client: GatewayClient, settings: GatewaySettings, key: str) -> Path:
+    """Return the folder of the sockets by which the session KEY, whose folders are made, comes to the gateway."""
+    sockets = SessionSockets.of(Path(settings.sockets), key)
+    sockets.make(Account(os.geteuid(), os.getegid()))
+    await client.open(key)
+    return sockets.gateway
 
 
 async def gateway_of(client: GatewayClient) -> processes.ProcessIdentity:

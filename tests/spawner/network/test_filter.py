@@ -77,7 +77,7 @@ async def proxy(folder: Path) -> AsyncIterator[Path]:
     found = Filter(allowed, (ipaddress.ip_network("198.41.0.0/24"),), resolver)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await found.serve((reader, writer))
+        await found.serve("ada.default", (reader, writer))
 
     path = folder / "filter.sock"
     server = await asyncio.start_unix_server(serve, path, limit=filtering.LARGEST_HEAD)
@@ -168,7 +168,7 @@ async def test_an_endless_head_is_cut(proxy: Path, outside: Outside) -> None:
 
 
 @pytest.mark.usefixtures("outside")
-async def test_one_account_cannot_take_all_connections(proxy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_session_cannot_take_all_connections(proxy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filtering, "MOST_CONNECTIONS", 2)
     opened = [await asyncio.open_unix_connection(str(proxy)) for _ in range(2)]
     await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from guix_environment.processes import Account
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
 from guixspawner.network.sockets import SessionSockets
-from tests.spawner.network.conftest import gateway_of, kill
+from tests.spawner.network.conftest import door, gateway_of, kill
 
 KEY = "ada.default"
 OWN = Account(os.geteuid(), os.getegid())
@@ -127,7 +127,6 @@ async def test_it_is_nobodys_child_and_only_its_account_gets_in(client: GatewayC
     assert os.getsid(gateway.pid) == gateway.pid
     assert stat.S_IMODE((folder / "gateway").stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "gateway" / "control.sock").stat().st_mode) == 0o600
-    assert stat.S_IMODE((folder / "public").stat().st_mode) == 0o755
 
 
 async def test_it_is_told_nothing_on_its_command_line_or_in_its_environment(client: GatewayClient) -> None:
@@ -239,12 +238,14 @@ async def until_closed(reading: int) -> None:
             return
 
 
-async def test_it_ends_in_an_orderly_way_when_asked(client: GatewayClient, folder: Path) -> None:
+async def test_it_ends_in_an_orderly_way_when_asked(client: GatewayClient, settings: GatewaySettings) -> None:
     gateway = await gateway_of(client)
+    folder = await door(client, settings, KEY)
+    assert {entry.name for entry in folder.iterdir()} == {"hub.sock", "filter.sock"}
     processes.send_signal(gateway, signal.SIGTERM)
     while processes.is_running(gateway):
         await asyncio.sleep(0.01)
-    assert list((folder / "public").iterdir()) == []
+    assert list(folder.iterdir()) == []
     with pytest.raises(SessionFailure):
         await client.ask({"do": "status"})
 

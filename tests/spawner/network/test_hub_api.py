@@ -5,16 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.hub_api import path_below
-from tests.spawner.network.conftest import FakeHub
+from guixspawner.network.gateway.settings import GatewaySettings
+from tests.spawner.network.conftest import FakeHub, door
 
 PREFIX = "/base/hub/api/"
 
-pytestmark = pytest.mark.usefixtures("client")
+pytestmark = pytest.mark.usefixtures("own_door")
+
+
+@pytest.fixture
+async def own_door(client: GatewayClient, settings: GatewaySettings) -> Path:
+    return await door(client, settings, "ada.default")
 
 
 async def said(folder: Path, request: bytes) -> bytes:
-    reader, writer = await asyncio.open_unix_connection(str(folder / "public" / "hub.sock"))
+    reader, writer = await asyncio.open_unix_connection(str(folder / "s/ada.default/gateway/hub.sock"))
     writer.write(request)
     try:
         return await reader.read()

@@ -48,9 +48,9 @@ def test_on_the_machines_network_the_hub_is_where_it_says() -> None:
 
 
 def test_what_it_sees_of_the_installation() -> None:
-    assert inside.mounts(Path("/s/ada.default/inner"), Path("/s/public")) == (
+    assert inside.mounts(Path("/s/ada.default/inner"), Path("/s/ada.default/gateway")) == (
         Mount("/s/ada.default/inner", "/run/guix-environment/sockets", writable=True, sealed=True),
-        Mount("/s/public", "/run/guix-environment/gateway", sealed=True),
+        Mount("/s/ada.default/gateway", "/run/guix-environment/gateway", sealed=True),
     )
 
 
