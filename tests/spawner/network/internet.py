@@ -5,6 +5,7 @@ internet is a process that answers on every address that it is given.
 """
 
 import ctypes
+import json
 import os
 import socket
 import subprocess
@@ -20,26 +21,50 @@ MACHINE = "93.184.216.2"
 ANOTHER_OF_THE_MACHINES = "172.17.0.1"
 METADATA = ("169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 PRIVATE = "10.9.9.9"
+MACHINE_6 = "2a00:1450:4001:800::7"
+OUTSIDE_6 = "2a00:1450:4001:800::34"
+METADATA_6 = "fd00:ec2::254"
+
+NAMES = {
+    "metadata.example": "169.254.169.254",
+    "alibaba.example": "100.100.100.200",
+    "private.example": PRIVATE,
+    "loopback.example": "127.0.0.1",
+    "mapped.example": "::ffff:169.254.169.254",
+    "aws.example": METADATA_6,
+    "translated.example": "64:ff9b::a9fe:a9fe",
+}
+"""Where names lead; every other one leads to `OUTSIDE`."""
 
 _ANSWERING = """
-import socket, sys, threading
+import json, socket, sys, threading
 
 def answer_names(server):
+    names = json.loads(sys.argv[3])
     while True:
         question, asker = server.recvfrom(1000)
         end = question.index(b"\\0", 12) + 5
-        record = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4" + socket.inet_aton(sys.argv[1])
-        server.sendto(question[:2] + b"\\x81\\x80\\0\\1\\0\\1\\0\\0\\0\\0" + question[12:end] + record, asker)
+        labels, rest = [], question[12:]
+        while rest[0]:
+            labels.append(rest[1 : rest[0] + 1].decode())
+            rest = rest[rest[0] + 1 :]
+        address = names.get(".".join(labels), sys.argv[1])
+        family, kind = (socket.AF_INET6, 28) if ":" in address else (socket.AF_INET, 1)
+        packed = socket.inet_pton(family, address)
+        record = b"\\xc0\\x0c" + bytes([0, kind]) + b"\\0\\1\\0\\0\\0\\x3c" + bytes([0, len(packed)]) + packed
+        asked = question[end - 3] == kind
+        head = question[:2] + b"\\x81\\x80\\0\\1" + bytes([0, asked]) + b"\\0\\0\\0\\0"
+        server.sendto(head + question[12:end] + (record if asked else b""), asker)
 
 names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 names.setsockopt(socket.IPPROTO_IP, 8, 1)
 names.bind((sys.argv[2], 53))
 threading.Thread(target=answer_names, args=(names,), daemon=True).start()
-listening = socket.create_server(("0.0.0.0", 80))
+listening = socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True)
 print("ready", flush=True)
 while True:
     connection, _ = listening.accept()
-    connection.sendall(("reached " + connection.getsockname()[0]).encode())
+    connection.sendall(("reached " + connection.getsockname()[0].removeprefix("::ffff:")).encode())
     connection.close()
 """
 
@@ -69,7 +94,11 @@ def machine_in_a_network() -> Iterator[int]:
     for address in addresses:
         _ip("address", "add", address, "dev", "inet0")
     _ip("link", "set", "inet0", "up")
-    world = subprocess.Popen([sys.executable, "-c", _ANSWERING, OUTSIDE, resolver()], stdout=subprocess.PIPE)
+    for address in (f"{OUTSIDE_6}/64", f"{METADATA_6}/128"):
+        _ip("address", "add", address, "dev", "inet0", "nodad")
+    world = subprocess.Popen(
+        [sys.executable, "-c", _ANSWERING, OUTSIDE, resolver(), json.dumps(NAMES)], stdout=subprocess.PIPE
+    )
     try:
         assert world.stdout
         assert world.stdout.readline() == b"ready\n"
@@ -85,6 +114,8 @@ def machine_in_a_network() -> Iterator[int]:
         _ip("address", "add", f"{ANOTHER_OF_THE_MACHINES}/32", "dev", "mach0")
         _ip("link", "set", "mach0", "up")
         _ip("route", "add", "default", "via", OUTSIDE)
+        _ip("address", "add", f"{MACHINE_6}/64", "dev", "mach0", "nodad")
+        _ip("route", "add", "default", "via", OUTSIDE_6)
         yield world.pid
     finally:
         assert libc.setns(before, _CLONE_NEWNET) == 0
@@ -97,5 +128,6 @@ def machine_in_a_network() -> Iterator[int]:
 @contextmanager
 def listening(address: str) -> Iterator[int]:
     """Yield a port of the machine's at ADDRESS on which somebody listens."""
-    with socket.create_server((address, 0)) as server:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server:
         yield int(server.getsockname()[1])

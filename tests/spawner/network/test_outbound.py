@@ -1,8 +1,10 @@
 """The way out of a real session, to an internet of the tests' own."""
 
 import asyncio
+import dataclasses
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,12 +22,16 @@ from guixspawner.network import outbound
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.outbound import WayOut, command, connect, find
 from tests.containers import ACCOUNT
-from tests.spawner.network.conftest import gateway_of, kill
+from tests.spawner.network.conftest import door, gateway_of, kill
 from tests.spawner.network.internet import (
     ANOTHER_OF_THE_MACHINES,
     MACHINE,
+    MACHINE_6,
     METADATA,
+    METADATA_6,
+    NAMES,
     OUTSIDE,
+    OUTSIDE_6,
     PRIVATE,
     listening,
     machine_in_a_network,
@@ -146,6 +152,63 @@ async def test_link_local_and_metadata_addresses_are_not(session: Session) -> No
         # EHOSTUNREACH of the session's own kernel: nothing was sent.
         assert await session.reaches(address) == "OSError 113", address
     assert await session.reaches("203.0.113.7") == "OSError 113", "what the administrator refuses"
+
+
+@real
+async def test_other_spellings_of_an_address_lead_nowhere_either(session: Session) -> None:
+    assert await session.reaches(f"::ffff:{OUTSIDE}") == f"reached {OUTSIDE}", "the same address"
+    for address in METADATA:
+        assert await session.reaches(f"::ffff:{address}") == "OSError 113", address
+    for name in ("0xa9fea9fe", "2852039166", "169.254.43518", "0251.0376.0251.0376"):
+        assert await session.reaches(name) == "OSError 113", name
+
+
+@real
+async def test_names_that_lead_to_them_lead_nowhere(session: Session) -> None:
+    for name in NAMES:
+        answer = await session.reaches(name)
+        assert answer == f"reached {PRIVATE}" if name == "private.example" else "Error" in answer, name
+
+
+@real
+async def test_the_other_internet_is_not_reached_at_all(session: Session) -> None:
+    """And with it none of its link-local, private and metadata addresses."""
+    for address in (METADATA_6, OUTSIDE_6):
+        with socket.create_connection((address, 80)) as machine:
+            assert machine.recv(100) == f"reached {address}".encode(), "the machine itself does"
+    with listening(MACHINE_6) as port, listening("::1") as loopback:
+        for address in (METADATA_6, OUTSIDE_6, "64:ff9b::a9fe:a9fe", "fe80::1%tap0", "fd00::2", "fd00::3", MACHINE_6):
+            for wanted in (80, port, loopback):
+                assert "Error" in await session.reaches(address, wanted), address
+
+
+@real
+@pytest.mark.usefixtures("internet")
+async def test_the_filter_lets_through_to_the_open_internet_alone(client: GatewayClient, folder: Path) -> None:
+    """With a gateway, a resolver and addresses that are real ones to it."""
+    allowed = ("93.184.216.34", "*.example", "[::1]", *METADATA, f"[{METADATA_6}]", "[::ffff:169.254.169.254]")
+    settings = dataclasses.replace(client._settings, allowed=allowed, refused=("203.0.113.0/24",))
+    newer = GatewayClient(folder / "gateway", settings)
+    proxy = await door(newer, settings, "ada.default") / "filter.sock"
+
+    async def answer(host: str, request: str = "CONNECT {host}:80 HTTP/1.1\r\n\r\n") -> bytes:
+        reader, writer = await asyncio.open_unix_connection(str(proxy))
+        writer.write(request.format(host=host).encode())
+        found = await reader.read()
+        writer.close()
+        return found
+
+    plain = "GET http://{host}/ HTTP/1.1\r\n\r\n"
+    try:
+        for host in (OUTSIDE, "anything.example"):
+            assert await answer(host) == f"HTTP/1.1 200 Connection established\r\n\r\nreached {OUTSIDE}".encode()
+            assert await answer(host, plain) == f"reached {OUTSIDE}".encode()
+        for host in (*NAMES, *METADATA, "[::1]", f"[{METADATA_6}]", "[::ffff:169.254.169.254]"):
+            assert b" 403 " in await answer(host), host
+            assert b" 403 " in await answer(host, plain), host
+        assert b" 403 " in await answer("unlisted.org")
+    finally:
+        await processes.end(await gateway_of(newer))
 
 
 @real
