@@ -2,13 +2,24 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
+
+from guix_build_service.manifest.modules import DEFAULT, Import
+from guix_build_service.manifest.syntax import Position
 
 SPECIFICATION = re.compile(
     r"[A-Za-z0-9+][A-Za-z0-9+._-]{0,127}(?:@[A-Za-z0-9][A-Za-z0-9+._~-]{0,63})?(?::[a-z0-9][a-z0-9-]{0,31})?"
 )
 """The form of a package's specification: ``name``, ``name@version``, ``name:output`` (`guix package`, "Invoking")."""
+
+VARIABLE = re.compile(r"[A-Za-z0-9%+*][A-Za-z0-9%+*<>=?!/._:-]{0,127}")
+"""The form of a variable's name, narrower than Scheme's."""
+
+
+_TRANSFORMATIONS = Import(("guix", "transformations"))
+_NEEDED = (Import(("guix", "profiles")), Import(("gnu", "packages")))
 
 
 class Kind(StrEnum):
@@ -20,44 +31,136 @@ class Kind(StrEnum):
     """All that is needed to build it."""
 
 
+class Named(StrEnum):
+    """By what a package is named."""
+
+    SPECIFICATION = "specification"
+    """By its name, and perhaps a version and an output."""
+    VARIABLE = "variable"
+    """By a variable of Guix's own modules that holds it."""
+    LIST = "list"
+    """With others, by a variable of Guix's own modules that holds a list of packages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a manifest."""
 
     specification: str
+    """The specification, or the variable's name."""
     kind: Kind = Kind.PACKAGE
+    named: Named = Named.SPECIFICATION
+    module: tuple[str, ...] = ()
+    """The module that a variable is taken from; empty for the modules that the manifest uses."""
+    output: str = ""
+    """The output, where the specification does not say it; empty for the package's own."""
+    transformations: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """What is changed about the package: options of Guix and their values, the first group first."""
+    part: int = 0
+    """Which of the manifests that were put together it is of; Guix drops repetitions within each."""
+    merged: bool = True
+    """Whether Guix drops repetitions of it."""
+    place: Position | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
-        """The package's name, without version and output."""
+        """The package's name, without version and output; for a variable its own, which is nearly always the same."""
         return re.split(r"[@:]", self.specification, maxsplit=1)[0]
+
+    @property
+    def shown(self) -> str:
+        """The package as people write it, with its output."""
+        return f"{self.specification}:{self.output}" if self.output else self.specification
+
+    def expression(self) -> str:
+        """Return the Scheme expression for the package itself, without its output."""
+        if self.named is Named.SPECIFICATION:
+            text = f'(specification->package "{self.specification}")'
+        else:
+            text = f"(@ ({' '.join(self.module)}) {self.specification})" if self.module else self.specification
+        for options in self.transformations:
+            pairs = " ".join(f"({name} . {quoted(value)})" for name, value in options)
+            text = f"((options->transformation '({pairs})) {text})"
+        return text
+
+    @property
+    def plain(self) -> bool:
+        """Whether a specification says everything."""
+        return self.named is Named.SPECIFICATION and not self.transformations and self.merged
 
 
 @dataclass(frozen=True, slots=True)
 class PackageList:
-    """The packages of an environment, each once, in the order of the manifest."""
+    """The packages of an environment, in the order of the manifest."""
 
     entries: tuple[Entry, ...]
     added: tuple[str, ...] = field(default=())
     """Those among the entries that the manifest does not name: kernels."""
+    imports: tuple[Import, ...] = field(default=())
+    """Where Guix looks up variables, the last that has one first."""
 
     def specifications(self) -> tuple[str, ...]:
         """Return the specifications of all packages, without those meant for development."""
-        return tuple(entry.specification for entry in self.entries if entry.kind is Kind.PACKAGE)
+        return tuple(entry.shown for entry in self.entries if entry.kind is Kind.PACKAGE)
 
     def named(self) -> "PackageList":
         """Return the packages that the manifest itself names."""
-        return PackageList(tuple(entry for entry in self.entries if entry.specification not in self.added))
+        return replace(
+            self, entries=tuple(entry for entry in self.entries if entry.specification not in self.added), added=()
+        )
 
     def manifest(self) -> str:
         """Return the manifest file that names exactly these packages: always the same text for the same list."""
-        packages = "\n        ".join(f'"{specification}"' for specification in self.specifications())
-        plain = f"(specifications->manifest\n  (list {packages}))"
-        development = [entry.specification for entry in self.entries if entry.kind is Kind.DEVELOPMENT]
-        if not development:
-            return plain + "\n"
-        others = "\n  ".join(f'(package->development-manifest (specification->package "{name}"))' for name in development)
-        return f"(concatenate-manifests (list\n  {plain}\n  {others}))\n"
+        groups = groupby(self.entries, key=lambda entry: (entry.part, entry.kind, entry.merged))
+        parts = [part for _, entries in groups for part in _parts(tuple(entries))] or [_parts(())[0]]
+        text = parts[0] if len(parts) == 1 else "(concatenate-manifests (list\n  {}))".format("\n  ".join(parts))
+        return "".join(f"{line}\n" for line in [*self._modules(), text])
+
+    def _modules(self) -> list[str]:
+        looked_up = any(entry.named is not Named.SPECIFICATION and not entry.module for entry in self.entries)
+        imports = self.imports if looked_up else DEFAULT
+        if any(entry.transformations for entry in self.entries) and _TRANSFORMATIONS not in imports:
+            imports = (*imports, _TRANSFORMATIONS)
+        usual = len(DEFAULT)
+        if imports[:usual] == DEFAULT:
+            return [f"(use-modules {' '.join(item.text() for item in imports[usual:])})"] if imports[usual:] else []
+        needed = tuple(item for item in _NEEDED if item not in imports)
+        return [f"(define-module (manifest) {' '.join(f'#:use-module {item.text()}' for item in (*needed, *imports))})"]
+
+
+def quoted(text: str) -> str:
+    """Return TEXT as Scheme writes a string."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _parts(entries: tuple[Entry, ...]) -> list[str]:
+    """Return the manifests for ENTRIES, which belong together."""
+    if all(entry.plain and entry.kind is Kind.PACKAGE for entry in entries):
+        packages = "\n        ".join(f'"{entry.specification}"' for entry in entries)
+        return [f"(specifications->manifest\n  (list {packages}))"]
+    if entries[0].kind is Kind.DEVELOPMENT:
+        return [f"(package->development-manifest {entry.expression()})" for entry in entries]
+    if entries[0].merged:
+        return [f"(packages->manifest\n  (append {' '.join(_lists(entries))}))"]
+    lines = [f"(package->manifest-entry {entry.expression()} {quoted(entry.output or 'out')})" for entry in entries]
+    return ["(manifest\n  (list {}))".format("\n        ".join(lines))]
+
+
+def _lists(entries: tuple[Entry, ...]) -> list[str]:
+    lists = []
+    for whole, group in groupby(entries, key=lambda entry: entry.named is Named.LIST):
+        if whole:
+            lists += [entry.expression() for entry in group]
+        else:
+            lists.append("(list {})".format("\n        ".join(_item(entry) for entry in group)))
+    return lists
+
+
+def _item(entry: Entry) -> str:
+    name, _, output = entry.specification.partition(":") if entry.named is Named.SPECIFICATION else ("", "", "")
+    if output:
+        return f"(list {replace(entry, specification=name).expression()} {quoted(output)})"
+    return f"(list {entry.expression()} {quoted(entry.output)})" if entry.output else entry.expression()
 
 
 def environment_key(packages: PackageList, guix: str, system: str, recipe: int) -> str:

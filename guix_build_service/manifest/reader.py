@@ -1,7 +1,8 @@
 """Read Scheme text as data, within limits, and never run any of it.
 
-The lexical syntax is that of Guile's reader (``module/ice-9/read.scm``) without its extensions: no ``#.``, no arrays, no
-bytevectors, no hash extensions.  What is not understood is refused with the place it stands at.
+The lexical syntax is that of Guile's reader (``module/ice-9/read.scm``) with Guix's marks of code for builders (``#~`` and
+its kin), and without what a reader runs or what manifests do not need: no ``#.``, no arrays, no bytevectors.  What is not
+understood is refused with the place it stands at.
 """
 
 import re
@@ -22,37 +23,61 @@ DEFAULT_HINT = "Correct that place; `guix shell --manifest=manifest.scm` on your
 
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _TOKEN = re.compile(r"[^\s()\[\]\"';`,]+")
+_PLAIN = re.compile(r'[^"\\]+')
 _OPENING = {"(": ")", "[": "]"}
-_ABBREVIATIONS = (("'", "quote"), ("`", "quasiquote"), (",@", "unquote-splicing"), (",", "unquote"))
+_ABBREVIATIONS = (
+    ("'", "quote"),
+    ("`", "quasiquote"),
+    (",@", "unquote-splicing"),
+    (",", "unquote"),
+    ("#~", "gexp"),
+    ("#$@", "ungexp-splicing"),
+    ("#$", "ungexp"),
+    ("#+@", "ungexp-native-splicing"),
+    ("#+", "ungexp-native"),
+    ("#'", "syntax"),
+    ("#`", "quasisyntax"),
+    ("#,@", "unsyntax-splicing"),
+    ("#,", "unsyntax"),
+)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
 _HEXADECIMAL = {"x": 2, "u": 4, "U": 6}
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:/\d+)?|[+-]?\.\d+")
-_ATOM = re.compile(r"#(?:t|f|true|false|nil|!default|!eof|!unspecified|\\.+|:.+)")
+_ATOM = re.compile(
+    r"#(?:t|f|true|false|nil|!default|!eof|!unspecified|!optional|!key|!rest|\\.+|:.+|[xXoObB][+-]?[0-9a-fA-F]+)"
+)
 _FOLD = re.compile(r"#!(?:no-)?(?:fold-case|curly-infix)|#!r6rs")
 
 
-def read_all(text: str, *, largest: int = LARGEST_TEXT, most: int = MOST_DATA) -> tuple[Datum, ...]:
-    """Return the data in TEXT, in order.
+def read_all(text: str, *, file: str = "", largest: int = LARGEST_TEXT, most: int = MOST_DATA) -> tuple[Datum, ...]:
+    """Return the data in TEXT, in order; FILE is what messages call it.
 
     Raises `ManifestUnreadable`, whose details hold ``line`` and ``column``; also for a TEXT of more than LARGEST bytes, or
     of MOST data.
     """
-    reader = _Reader(text, largest, most)
+    reader = _Reader(text, file, largest, most)
     found = []
     while (datum := reader.datum_or_end(0)) is not None:
+        if isinstance(datum, Symbol) and datum.name == ".":
+            raise unreadable(datum.position, "a dot stands outside of a list.")
         found.append(datum)
     return tuple(found)
 
 
 def unreadable(position: Position, reason: str, *, hint: str = DEFAULT_HINT) -> ManifestUnreadable:
     """Return the error that says REASON about the place POSITION of a manifest."""
-    details = {"line": position.line, "column": position.column}
-    return ManifestUnreadable(f"The manifest cannot be read at {position}: {reason}", hint=hint, details=details)
+    details: dict[str, object] = {"line": position.line, "column": position.column}
+    if position.file:
+        details["file"] = position.file
+    return ManifestUnreadable(
+        f"{position.file or 'The manifest'} cannot be read at {position}: {reason}", hint=hint, details=details
+    )
 
 
 class _Reader:
-    def __init__(self, text: str, largest: int, most: int) -> None:
+    def __init__(self, text: str, file: str, largest: int, most: int) -> None:
         self.text = text
+        self.file = file
         self.most = most
         self.offset = 0
         self.count = 0
@@ -62,7 +87,7 @@ class _Reader:
             raise unreadable(self.position(), f"it is larger than {largest // 1024} KiB.")
 
     def position(self) -> Position:
-        return Position(self.line, self.offset - self.line_start + 1)
+        return Position(self.line, self.offset - self.line_start + 1, self.file)
 
     def peek(self, length: int = 1) -> str:
         return self.text[self.offset : self.offset + length]
@@ -88,7 +113,8 @@ class _Reader:
             elif self.peek(2) == "#;":
                 start = self.position()
                 self.advance(2)
-                if self.datum_or_end(depth + 1) is None:
+                datum = self.datum_or_end(depth + 1)
+                if datum is None or (isinstance(datum, Symbol) and datum.name == "."):
                     raise unreadable(start, "the comment #; has nothing after it.")
             elif match := _FOLD.match(self.text, self.offset):
                 self.advance(match.end() - match.start())
@@ -141,20 +167,37 @@ class _Reader:
 
     def form(self, start: Position, depth: int) -> Form:
         closing = _OPENING[self.advance(1)]
-        items = []
+        items: list[Datum] = []
+        tail: Datum | None = None
         while (datum := self.datum_or_end(depth + 1)) is not None:
+            if isinstance(datum, Symbol) and datum.name == ".":
+                tail = self.tail(datum.position, depth, empty=not items)
+                break
             items.append(datum)
         if not self.peek():
             raise unreadable(start, f"this list is never closed: a {closing} is missing.")
         if self.peek() != closing:
             raise unreadable(self.position(), f"the list that starts at {start} ends with {self.peek()}, not {closing}.")
         self.advance(1)
-        return Form(tuple(items), start)
+        if isinstance(tail, Form):
+            # (a . (b c)) is the list (a b c).
+            return Form((*items, *tail.items), start, tail.tail)
+        return Form(tuple(items), start, tail)
+
+    def tail(self, dot: Position, depth: int, *, empty: bool) -> Datum:
+        """Return the one datum that stands between a dot and the end of the list."""
+        datum = None if empty else self.datum_or_end(depth + 1)
+        if datum is None or (isinstance(datum, Symbol) and datum.name == "."):
+            raise unreadable(dot, "a dot stands between something before it and one thing after it.")
+        extra = self.datum_or_end(depth + 1)
+        if extra is not None:
+            raise unreadable(extra.position, "after a dot a list has only one more part.")
+        return datum
 
     def abbreviation(self, start: Position, mark: str, name: str, depth: int) -> Form:
         self.advance(len(mark))
         datum = self.datum_or_end(depth + 1)
-        if datum is None:
+        if datum is None or (isinstance(datum, Symbol) and datum.name == "."):
             raise unreadable(start, f"there is nothing after {mark}")
         return Form((Symbol(name, start), datum), start)
 
@@ -168,7 +211,10 @@ class _Reader:
             if character == '"':
                 self.advance(1)
                 return "".join(parts)
-            parts.append(self.escape() if character == "\\" else self.advance(1))
+            if character == "\\":
+                parts.append(self.escape())
+            elif match := _PLAIN.match(self.text, self.offset):
+                parts.append(self.advance(match.end() - match.start()))
 
     def escape(self) -> str:
         start = self.position()
@@ -177,8 +223,6 @@ class _Reader:
         if kind in _ESCAPES:
             return _ESCAPES[kind]
         if kind == "\n":
-            if match := re.compile(r"[ \t]+").match(self.text, self.offset):
-                self.advance(match.end() - match.start())
             return ""
         if kind in _HEXADECIMAL:
             return self.hexadecimal(start, _HEXADECIMAL[kind])
@@ -202,8 +246,6 @@ class _Reader:
         if not match:
             raise unreadable(start, f"the character {self.peek()!r} is not expected here.")
         written = self.advance(match.end() - match.start())
-        if written == ".":
-            raise unreadable(start, "a pair with a dot is not read; write a list.")
         if _NUMBER.fullmatch(written) or _ATOM.fullmatch(written):
             return Atom(written, start)
         if written.startswith("#"):

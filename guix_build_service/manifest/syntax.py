@@ -9,6 +9,8 @@ class Position:
 
     line: int
     column: int
+    file: str = ""
+    """The file of the repository that has the text; empty where there is only one text."""
 
     def __str__(self) -> str:
         """Return the place as people say it."""
@@ -45,6 +47,8 @@ class Form:
 
     items: "tuple[Datum, ...]"
     position: Position
+    tail: "Datum | None" = None
+    """What stands after the dot of a list that ends with one, such as ``(a . b)``."""
 
     def head(self) -> str:
         """Return the name that the list starts with; empty when it starts with something else or is empty."""

@@ -44,6 +44,15 @@ class Lowered:
     """Where the profile will be."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One package as Guix lists it."""
+
+    name: str
+    version: str
+    output: str
+
+
 def identity(command: GuixCommand) -> str:
     """Return what tells this Guix from any other, newer or older: its program and when that was put there.
 
@@ -87,7 +96,7 @@ async def _lower(command: GuixCommand, job: Job, packages: PackageList, names_fo
 async def _ask_to_lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
     manifest = job.folder / "manifest.scm"
     await asyncio.to_thread(manifest.write_text, packages.manifest())
-    match await _ask(command, job, "lower.scm", str(manifest)):
+    match await _ask(command, job, "lower.scm", str(manifest), answer="profile"):
         case Form(items=(Symbol(name="ready"), Text(value=derivation), Text(value=profile))):
             return Lowered(StorePath(derivation), StorePath(profile))
         case Form(items=(Symbol(name="unknown"), *problems)):
@@ -124,18 +133,64 @@ async def package_names(command: GuixCommand, job: Job, folder: Path) -> Sequenc
     except (OSError, ValueError, KeyError, TypeError):
         pass
     answer = await _ask(command, job, "names.scm")
-    names = sorted({item.value for item in answer.items if isinstance(item, Text)} if isinstance(answer, Form) else ())
+    names = _names(answer)
     await asyncio.to_thread(write_json, file, {"names": names})
     return names
 
 
-async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str) -> Datum:
-    """Run SCRIPT with ARGUMENTS and the name of a file to answer in; what it says besides goes to the log."""
+def _names(answer: Datum) -> list[str]:
+    return sorted({item.value for item in answer.items if isinstance(item, Text)} if isinstance(answer, Form) else ())
+
+
+async def listed(command: GuixCommand, packages: PackageList, folder: Path) -> Sequence[Listed]:
+    """Return the packages that PACKAGES are in this Guix, as it lists them itself; FOLDER is for files in between.
+
+    Needs neither store nor daemon.  Raises as `lower` does.
+    """
+    manifest, file = folder / "manifest.scm", folder / "answer"
+    await asyncio.to_thread(manifest.write_text, packages.manifest())
+    done = await run(
+        command.script(_SCRIPTS / "lower.scm", manifest, file, "packages"),
+        environment=command.environment(),
+        timeout=QUESTION_SECONDS,
+        directory=folder,
+    )
+    if not done.succeeded:
+        raise BuildFailure("Guix could not say which packages these are.", hint=done.errors.decode(errors="replace")[-500:])
+    match await asyncio.to_thread(_read_answer, file):
+        case Form(items=(Symbol(name="packages"), *found)):
+            return [_listed(item) for item in found]
+        case Form(items=(Symbol(name="unknown"), *problems)):
+            await run(
+                command.script(_SCRIPTS / "names.scm", file),
+                environment=command.environment(),
+                timeout=QUESTION_SECONDS,
+                directory=folder,
+            )
+            names = _names(await asyncio.to_thread(_read_answer, file))
+            raise unknown([_problem(problem) for problem in problems], names)
+        case Form(items=(Symbol(name="unsupported"), Text(value=message))):
+            raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
+    raise _strange()
+
+
+def _listed(datum: Datum) -> Listed:
+    match datum:
+        case Form(items=(Text(value=name), Text(value=version), Text(value=output))):
+            return Listed(name, version, output)
+    raise _strange()
+
+
+async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, answer: str = "") -> Datum:
+    """Run SCRIPT with ARGUMENTS, the name of a file to answer in, and which ANSWER is asked for, where there are several.
+
+    What it says besides goes to the log.
+    """
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="answer-", dir=job.folder))
     file = folder / "answer"
     start = job.log.size()
     done = await run(
-        command.script(_SCRIPTS / script, *arguments, file),
+        command.script(_SCRIPTS / script, *arguments, file, *([answer] if answer else [])),
         environment=command.environment(job.marks),
         timeout=QUESTION_SECONDS,
         directory=folder,

@@ -19,7 +19,7 @@ class Problem:
 
     specification: str
     kind: str
-    """``name``, ``version`` or ``output``: what of it there is not."""
+    """What of it there is not: ``name``, ``version``, ``output``, or ``variable`` or ``module`` of Guix's own code."""
     alternatives: tuple[str, ...]
     """For a version or an output, those that there are."""
 
@@ -55,10 +55,14 @@ def unknown(problems: Sequence[Problem], names: Sequence[str], added: Sequence[s
     """Return the error that names all PROBLEMS and what to write instead.  Takes a while: call it in a thread."""
     sentences, described = [], []
     for number, problem in enumerate(problems):
-        if problem.kind == "name":
+        if problem.kind == "module":
+            near = []
+            sentences.append(f"the module {problem.specification} (there is none of that name)")
+        elif problem.kind in {"name", "variable"}:
             near = nearest(Entry(problem.specification).name, names) if number < MOST_EXPLAINED else []
             meant = f" (perhaps {_either(near)}?)" if near else ""
-            sentences.append(f"{problem.specification}{meant}")
+            what = "the variable " if problem.kind == "variable" else ""
+            sentences.append(f"{what}{problem.specification}{meant}")
         else:
             near = list(problem.alternatives)
             sentences.append(f"{problem.specification} (there is {problem.kind} {_either(near[:8])})")

@@ -1,11 +1,13 @@
 """Find the manifest of a commit and read it as data."""
 
+import asyncio
 from dataclasses import dataclass
 
 from guix_build_service.git import Git
-from guix_build_service.manifest.grammar import EXAMPLE, read_manifest
+from guix_build_service.manifest.grammar import EXAMPLE, NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.kernels import with_kernels
 from guix_build_service.manifest.reader import LARGEST_TEXT
+from guix_build_service.pipeline.guix import system
 from guix_build_service.pipeline.job import Job, ReadManifest
 from guix_environment.errors import ManifestMissing, ManifestUnreadable, RepositoryUnavailable
 from guix_environment.identifiers import Commit
@@ -30,14 +32,8 @@ class _File:
 async def read(job: Job, git: Git, commit: Commit) -> ReadManifest:
     """Return what COMMIT asks for, kernels included.  Raises `ManifestMissing`, `ManifestUnreadable`."""
     file = await _manifest(job, git, commit)
-    text = await _content(job, git, file)
-    try:
-        packages = read_manifest(text)
-    except ManifestUnreadable as error:
-        details = {**error.details, "file": file.path}
-        message = error.message.replace("The manifest", file.path, 1)
-        raise ManifestUnreadable(message, hint=error.hint, details=details) from error
-    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit))
+    reading = await _understood(job, git, commit, file)
+    return ReadManifest(with_kernels(reading.packages), file.path, await _notebook(job, git, commit))
 
 
 def places(subdirectory: str) -> tuple[str, ...]:
@@ -64,6 +60,25 @@ async def _manifest(job: Job, git: Git, commit: Commit) -> _File:
         return file
     where = f"the folder {job.subdirectory} of the repository" if job.subdirectory else "the repository"
     raise ManifestMissing(f"There is no manifest.scm in {where}.", hint=_HINT, details={"looked_for": list(wanted)})
+
+
+async def _understood(job: Job, git: Git, commit: Commit, file: _File) -> Reading:
+    """Return what FILE says, with the files of COMMIT that it loads, however often it must be begun for them."""
+    text = await _content(job, git, file)
+    files: dict[str, str | None] = {}
+    while True:
+        try:
+            return await asyncio.to_thread(read_manifest, text, file=file.path, files=files, system=system())
+        except NeighbourNeeded as needed:
+            files[needed.path] = await _neighbour(job, git, commit, needed.path)
+
+
+async def _neighbour(job: Job, git: Git, commit: Commit, path: str) -> str | None:
+    """Return the text of another file of COMMIT, or None where PATH is none: a folder, a link, or nothing."""
+    for file in await _list(job, git, commit, path):
+        if file.path == path and file.kind == "blob" and file.mode in _REGULAR:
+            return await _content(job, git, file)
+    return None
 
 
 async def _content(job: Job, git: Git, file: _File) -> str:

@@ -18,8 +18,11 @@ def plain(datum: Datum) -> object:
             return f":{name}"
         case Atom(text=text):
             return f"#{text}"
-        case Form(items=items):
+        case Form(items=items, tail=None):
             return [plain(item) for item in items]
+        case Form(items=items, tail=Text() | Symbol() | Atom() as tail):
+            return [*(plain(item) for item in items), ".", plain(tail)]
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -36,8 +39,11 @@ def plain(datum: Datum) -> object:
         ("#| one #| two |# still |# a", [":a"]),
         ("#!/usr/bin/guile\n!# a", [":a"]),
         (r'"tab\t quote\" backslash\\ A\x41 \u00e9"', ['tab\t quote" backslash\\ AA é']),
-        ('"one \\\n   line"', ["one line"]),
+        ('"one \\\n   line"', ["one    line"]),
         (r"#\( a", ["##\\(", ":a"]),
+        ("(a . b) (a b . (c . d)) (a . (b))", [[":a", ".", ":b"], [":a", ":b", ":c", ".", ":d"], [":a", ":b"]]),
+        ("(a . 'b)", [[":a", ":quote", ":b"]]),
+        ("#~(a #$b #$@c) #xff", [[":gexp", [":a", [":ungexp", ":b"], [":ungexp-splicing", ":c"]]], "##xff"]),
         ("specification->package+output", [":specification->package+output"]),
         ("(@ (gnu packages base) sed)", [[":@", [":gnu", ":packages", ":base"], ":sed"]]),
     ],
@@ -55,7 +61,12 @@ def test_text_becomes_data(text: str, data: list[object]) -> None:
         ("(a\n ]", 2, 2, "ends with ], not )"),
         (r'"\q"', 1, 2, "escape"),
         (r'"\ud800"', 1, 2, "stands for no character"),
-        ("(a . b)", 1, 4, "dot"),
+        ("(a . b c)", 1, 8, "only one more part"),
+        ("(a . )", 1, 4, "a dot stands between"),
+        ("( . a)", 1, 3, "a dot stands between"),
+        ("(a . . b)", 1, 4, "a dot stands between"),
+        ("a . b", 1, 3, "outside of a list"),
+        ("(a '.)", 1, 4, "nothing after"),
         ('#.(system* "id")', 1, 1, "not read"),
         ("#u8(1 2)", 1, 1, "not read"),
         ("\n\n  '", 3, 3, "nothing after"),

@@ -1,53 +1,158 @@
-;; Ask Guix what the packages of a manifest amount to, without building the profile.
+;; Ask Guix which packages those of a manifest are, and what they amount to, without building the profile.
 ;;
-;; Arguments: a manifest file that the build service wrote, and the file to write the answer to: one of
+;; Arguments: a manifest file that the build service wrote, the file to write the answer to, and what is asked: "profile", or
+;; "packages", which needs neither store nor daemon.  The answer is one of
 ;;   (ready DERIVATION PROFILE)
-;;   (unknown (SPECIFICATION KIND ALTERNATIVE ...) ...)      KIND: name, version or output
+;;   (packages (NAME VERSION OUTPUT) ...)
+;;   (unknown (SPECIFICATION KIND ALTERNATIVE ...) ...)      KIND: name, version, output, variable or module
 ;;   (conflict (NAME VERSION OUTPUT PROPAGATED-FROM ...) (NAME VERSION OUTPUT PROPAGATED-FROM ...))
 ;;   (unsupported MESSAGE)
-;; The manifest is read, not loaded: only its strings reach Guix.
-(use-modules (guix) (guix derivations) (guix diagnostics) (guix packages) (guix profiles) (guix store) (guix ui)
-             (guix utils) (gnu packages)
+;; The manifest is read, not loaded: only its strings, and the names of Guix's own variables, reach Guix.
+(use-modules (guix) (guix derivations) (guix diagnostics) (guix packages) (guix profiles) (guix store)
+             (guix transformations) (guix ui) (guix utils) (gnu packages)
              (ice-9 match) (srfi srfi-1) (srfi srfi-11) (srfi srfi-34))
 
 (define (answer file datum)
   (call-with-output-file file
     (lambda (port) (write datum port) (newline port))))
 
-(define (read-entries file)
-  "Return the specifications in FILE: a list of (package . SPECIFICATION) and (development . SPECIFICATION)."
-  (define plain
-    (match-lambda
-      (('specifications->manifest ('list specifications ...))
-       (map (lambda (specification) (cons 'package specification)) specifications))
-      (('package->development-manifest ('specification->package specification))
-       (list (cons 'development specification)))))
-  (match (call-with-input-file file read)
-    (('concatenate-manifests ('list parts ...)) (append-map plain parts))
-    (part (plain part))))
+;; What is wrong, the latest first: lists of a specification, a kind and alternatives.
+(define problems '())
 
-(define (problem specification)
-  "Return what is wrong with SPECIFICATION, or #f."
+(define (problem! specification kind . alternatives)
+  (set! problems (cons (cons* specification kind alternatives) problems))
+  #f)
+
+;;; Modules, in which variables are looked up.
+
+(define %usual '((guix profiles) (gnu)))
+
+(define imports
+  ;; The modules that the forms at the beginning of the manifest use.
+  (match-lambda
+    ((('define-module _ options ...) _ ...)
+     (let loop ((options options))
+       (match options
+         ((#:use-module specification rest ...) (cons specification (loop rest)))
+         (() '()))))
+    ((('use-modules specifications ...) _ ...) (append %usual specifications))
+    (_ %usual)))
+
+(define (interface specification)
+  "Return the interface of the module that SPECIFICATION names, or #f."
+  (let-values (((name options) (match specification
+                                 (((? pair? name) options ...) (values name options))
+                                 (name (values name '())))))
+    (or (and (search-path %load-path (string-append (string-join (map symbol->string name) "/") ".scm"))
+             (catch #t
+               (lambda () (apply resolve-interface name options))
+               (const #f)))
+        (problem! (object->string name) 'module))))
+
+(define (variable name specifications)
+  "Return what the variable NAME holds in the first of SPECIFICATIONS' modules that has it, the last first, or #f where none
+has it.  Where one of those modules is missing, return `elsewhere'."
+  (let* ((module     (make-module))
+         (interfaces (map interface specifications)))
+    (cond ((every identity interfaces)
+           (beautify-user-module! module)
+           (module-use-interfaces! module interfaces)
+           ;; Some, such as `pkg-config', are macros that stand for a package.
+           (catch #t
+             (lambda () (eval name module))
+             (const #f)))
+          (else 'elsewhere))))
+
+;;; Packages.
+
+(define (named specification)
+  "Return two values: the package that SPECIFICATION names, or #f, and its output."
   (let-values (((name version output) (package-specification->name+version+output specification)))
-    (match (find-packages-by-name name version)
+    (match (find-best-packages-by-name name version)
       (()
        (match (find-packages-by-name name)
-         (() (list specification 'name))
-         (packages (cons* specification 'version (delete-duplicates (map package-version packages))))))
-      ((package _ ...)
-       (if (member output (package-outputs package))
-           #f
-           (cons* specification 'output (package-outputs package)))))))
+         (() (values (problem! specification 'name) #f))
+         (packages
+          (values (apply problem! specification 'version (delete-duplicates (map package-version packages))) #f))))
+      (_
+       (values (specification->package (if version (string-append name "@" version) name)) output)))))
 
-(define entry->manifest
-  (match-lambda
-    (('package . specification) (specifications->manifest (list specification)))
-    (('development . specification) (package->development-manifest (specification->package specification)))))
+(define (package-of expression specifications)
+  "Return the package that EXPRESSION stands for, or #f; its variables are of SPECIFICATIONS' modules."
+  (define (checked name value)
+    (cond ((package? value) value)
+          ((eq? value 'elsewhere) #f)
+          (else (problem! (symbol->string name) 'variable))))
+  (match expression
+    (('specification->package specification)
+     (let-values (((package _) (named specification))) package))
+    (('@ module (? symbol? name)) (checked name (variable name (list module))))
+    ((? symbol? name) (checked name (variable name specifications)))
+    ((('options->transformation ('quote options)) inner)
+     (and=> (package-of inner specifications) (options->transformation options)))))
+
+(define (with-output package output shown)
+  "Return a list of PACKAGE and OUTPUT, or #f where it has none of that name."
+  (and package
+       (if (member output (package-outputs package))
+           (list package output)
+           (apply problem! shown 'output (package-outputs package)))))
+
+(define (specified specification)
+  (let-values (((package output) (named specification)))
+    (with-output package output specification)))
+
+(define (shown package output)
+  (string-append (if package (package-name package) "") ":" output))
+
+(define (item expression specifications)
+  (match expression
+    (('list inner output)
+     (let ((package (package-of inner specifications)))
+       (with-output package output (shown package output))))
+    (_ (package-of expression specifications))))
+
+(define (items expression specifications)
+  "Return the packages of EXPRESSION, a list of some or a variable that holds one."
+  (match expression
+    (('list expressions ...) (map (lambda (inner) (item inner specifications)) expressions))
+    (name
+     (let ((value (match name
+                    (('@ module (? symbol? name)) (variable name (list module)))
+                    ((? symbol? name) (variable name specifications)))))
+       (if (and (list? value) (every (match-lambda ((or (? package?) ((? package?) (? string?))) #t) (_ #f)) value))
+           value
+           (list (and (not (eq? value 'elsewhere)) (problem! (object->string name) 'variable))))))))
+
+;;; Manifests.
+
+(define (part expression specifications)
+  "Return a procedure that makes the manifest of EXPRESSION; what is wrong with its packages is known before."
+  (match expression
+    (('specifications->manifest ('list strings ...))
+     (let ((packages (map specified strings)))
+       (lambda () (packages->manifest packages))))
+    (('packages->manifest ('append lists ...))
+     (let ((packages (append-map (lambda (expression) (items expression specifications)) lists)))
+       (lambda () (packages->manifest packages))))
+    (('package->development-manifest inner)
+     (let ((package (package-of inner specifications)))
+       (lambda () (package->development-manifest package))))
+    (('manifest ('list ('package->manifest-entry inners outputs) ...))
+     (let ((packages (map (lambda (inner output) (item `(list ,inner ,output) specifications)) inners outputs)))
+       (lambda () (manifest (map (lambda (package) (apply package->manifest-entry package)) packages)))))))
+
+(define (parts expression)
+  (match expression
+    (('concatenate-manifests ('list parts ...)) parts)
+    (part (list part))))
 
 (define development?
   (match-lambda
-    (('development . _) #t)
+    (('package->development-manifest _) #t)
     (_ #f)))
+
+;;; Answers.
 
 (define (describe entry)
   "Return what people must know of ENTRY, the packages that propagate it from the nearest to the outermost."
@@ -57,27 +162,49 @@
                (cons (manifest-entry-name parent) (loop (force (manifest-entry-parent parent))))
                '()))))
 
-(define (lower entries)
+(define (listed manifest)
+  (cons 'packages
+        (map (lambda (entry)
+               (list (manifest-entry-name entry) (manifest-entry-version entry) (manifest-entry-output entry)))
+             (manifest-entries manifest))))
+
+(define (lowered manifest allow-collisions?)
   (with-store store
     (set-build-options store #:use-substitutes? #t)
-    (guard (c ((profile-collision-error? c)
-               (list 'conflict
-                     (describe (profile-collision-error-entry c))
-                     (describe (profile-collision-error-conflict c))))
-              ((formatted-message? c)
-               (list 'unsupported
-                     (apply format #f (formatted-message-string c) (formatted-message-arguments c)))))
-      (let ((derivation (run-with-store store
-                          (profile-derivation (concatenate-manifests (map entry->manifest entries))
-                                              ;; What a package is built with are often variants of what is
-                                              ;; asked for besides; `guix shell' lets them be together.
-                                              #:allow-collisions? (any development? entries)))))
-        (list 'ready (derivation-file-name derivation) (derivation->output-path derivation))))))
+    (let ((derivation (run-with-store store
+                        (profile-derivation manifest #:allow-collisions? allow-collisions?))))
+      (list 'ready (derivation-file-name derivation) (derivation->output-path derivation)))))
+
+(define (guarded thunk)
+  "Return what THUNK does, or what is wrong with the packages that it is about."
+  (guard (c ((profile-collision-error? c)
+             (list 'conflict
+                   (describe (profile-collision-error-entry c))
+                   (describe (profile-collision-error-conflict c))))
+            ((formatted-message? c)
+             (list 'unsupported
+                   (apply format #f (formatted-message-string c) (formatted-message-arguments c)))))
+    ;; What a transformation names and Guix does not have ends a command of Guix's, with a message on its standard error.
+    (catch 'quit
+      thunk
+      (lambda _ '(unsupported "a transformation names what Guix does not have; the log says more")))))
+
+(define (ask forms question)
+  (let* ((specifications (imports forms))
+         (makers (map (lambda (expression) (part expression specifications)) (parts (last forms)))))
+    (if (null? problems)
+        (let ((manifest (concatenate-manifests (map (lambda (make) (make)) makers))))
+          (if (string=? question "packages")
+              (listed manifest)
+              ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be
+              ;; together.
+              (lowered manifest (any development? (parts (last forms))))))
+        (cons 'unknown (delete-duplicates (reverse problems))))))
 
 (match (command-line)
-  ((_ manifest file)
-   (let* ((entries  (read-entries manifest))
-          (problems (filter-map (match-lambda ((_ . specification) (problem specification))) entries)))
-     (answer file (if (null? problems)
-                      (lower entries)
-                      (cons 'unknown problems))))))
+  ((_ manifest file question)
+   (let ((forms (call-with-input-file manifest
+                  (lambda (port)
+                    (let loop ((form (read port)))
+                      (if (eof-object? form) '() (cons form (loop (read port)))))))))
+     (answer file (guarded (lambda () (ask forms question)))))))
