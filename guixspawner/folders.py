@@ -20,7 +20,7 @@ _TARGET = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){1,8}")
 _SESSIONS_OWN = ("bin", "dev", "etc", "gnu", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
 """Below which everything is the session's own, or the kernel's."""
 
-_MACHINES_OWN = ("/", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/boot")
+_MACHINES_OWN = ("/dev", "/etc", "/proc", "/root", "/run", "/sys", "/boot")
 """What of the machine, and what below it, no session is shown."""
 
 _KEYS = {"source", "target", "writable", "people", "groups"}
@@ -49,14 +49,14 @@ class SharedFolder:
         target, writable = value["target"], value.get("writable", False)
         if not isinstance(writable, bool):
             raise InvalidInput(f"writable is true or false: {_shown(value)}")
-        source = Path(str(value["source"]))
-        if not source.is_absolute():
+        named = Path(str(value["source"]))
+        if not named.is_absolute():
             raise InvalidInput(f"The source of a shared folder begins with a slash: {_shown(value)}")
         try:
-            source = _without_links(source)
+            source = _without_links(named)
         except OSError as error:
             raise InvalidInput(f"This folder cannot be reached: {_shown(value)}") from error
-        if source == Path("/") or any(source.is_relative_to(own) for own in _MACHINES_OWN if own != "/"):
+        if _is_the_machines(named) or _is_the_machines(source):
             raise InvalidInput(f"This folder is the machine's own, and no session may see it: {_shown(value)}")
         return cls(source, checked_target(target), writable, _names(value, "people"), _names(value, "groups"))
 
@@ -64,6 +64,10 @@ class SharedFolder:
         """Tell whether PERSON, who is in GROUPS, has it; a folder for nobody in particular is for everybody."""
         everybody = not self.people and not self.groups
         return everybody or person in self.people or not self.groups.isdisjoint(groups)
+
+
+def _is_the_machines(source: Path) -> bool:
+    return source == Path("/") or any(source.is_relative_to(own) for own in _MACHINES_OWN)
 
 
 @lru_cache

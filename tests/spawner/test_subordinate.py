@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import guixspawner
 from guix_environment.processes import Account
 from guixspawner.accounts.subordinate import Mapped, Ranges, mapping_commands, parse_ranges
+from tests.spawner.private_etc import private_etc, run_python
 
 needs_uidmap = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("newuidmap") is None, reason="needs root, to be somebody else, and the package uidmap"
@@ -64,17 +62,6 @@ def test_the_commands_map_each_number_alone() -> None:
 HUB = 61990
 """The number of a hub's account, which only the private mount namespace of these tests knows."""
 
-WORLD = """
-set -eu
-mount --make-rprivate /
-for name in passwd group; do cp "/etc/$name" "$FOLDER/$name"; done
-echo "guix-hub-test:x:61990:61990::/nonexistent:/bin/false" >> "$FOLDER/passwd"
-echo "guix-hub-test:x:61990:" >> "$FOLDER/group"
-touch /etc/subuid /etc/subgid
-for name in passwd group subuid subgid; do mount --bind "$FOLDER/$name" "/etc/$name"; done
-exec setpriv --reuid 61990 --regid 61990 --clear-groups "$@"
-"""
-
 BEGINNING = """
 import asyncio, os, sys
 from pathlib import Path
@@ -99,30 +86,22 @@ def tell(name):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Path]:
-    """A folder of the hub's own with what its ``/etc`` says."""
-    world = Path("/tmp") / f"guix-subordinate-{os.getpid()}-{tmp_path.name}"
-    (world / "homes").mkdir(parents=True)
-    os.chown(world / "homes", HUB, HUB)
-    (world / "homes").chmod(0o711)
-    (world / "subuid").write_text("guix-hub-test:200000:3\n")
-    (world / "subgid").write_text("guix-hub-test:300000:3\n")
-    yield world
-    shutil.rmtree(world)
+def world() -> Iterator[Path]:
+    """A folder with what ``/etc`` says of the hub's account, and the hub's own folder of homes."""
+    with private_etc("subordinate") as world:
+        (world / "homes").mkdir(mode=0o711)
+        os.chown(world / "homes", HUB, HUB)
+        (world / "passwd.more").write_text(f"guix-hub-test:x:{HUB}:{HUB}::/nonexistent:/bin/false\n")
+        (world / "group.more").write_text(f"guix-hub-test:x:{HUB}:\n")
+        (world / "subuid.more").write_text("guix-hub-test:200000:3\n")
+        (world / "subgid.more").write_text("guix-hub-test:300000:3\n")
+        yield world
 
 
 def as_hub(world: Path, program: str) -> str:
     """Return what the Python PROGRAM prints, run by the hub's account in the world of the tests."""
-    (world / "program.py").write_text(BEGINNING + program)
-    variables = {
-        **os.environ,
-        "FOLDER": str(world),
-        "HOMES": str(world / "homes"),
-        "PYTHONPATH": str(Path(guixspawner.__file__).parents[1]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = ["unshare", "--mount", "sh", "-c", WORLD, "sh", sys.executable, str(world / "program.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env=variables)
+    become = ["setpriv", f"--reuid={HUB}", f"--regid={HUB}", "--clear-groups"]
+    done = run_python(world, BEGINNING + program, {"HOMES": str(world / "homes")}, become)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -166,7 +145,7 @@ def test_a_home_of_somebody_else_is_refused(world: Path, owner: int) -> None:
 
 @needs_uidmap
 def test_without_numbers_there_is_no_session(world: Path) -> None:
-    (world / "subgid").write_text("")
+    (world / "subgid.more").unlink()
     assert "no numbers that it could give" in as_hub(world, "tell('ada')")
 
 

@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from guix_environment import processes
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
 from guixspawner.accounts import SessionAccounts
 from guixspawner.accounts.settings import Kind, resolved
 from guixspawner.accounts.unix import account_name, command_for, home_of, may_run, ordinary_groups
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs sessions as others")
+from tests.spawner.private_etc import as_root, private_etc, run_python
 
 
 def entry(uid: int = 4242, gid: int = 4242, home: str = "/home/ada", name: str = "ada") -> pwd.struct_passwd:
@@ -136,31 +134,73 @@ def settings(**traits: object) -> SessionAccounts:
     return SessionAccounts(config=Config(SessionAccounts={"accounts": "unix", **traits}))
 
 
+PROGRAM = """
+import asyncio, os, subprocess
+from pathlib import Path
+from traitlets.config import Config
+from guix_environment import processes
+from guixspawner.accounts import SessionAccounts
+
+folder = Path(os.environ["FOLDER"])
+
+def person(name, **traits):
+    settings = SessionAccounts(config=Config(SessionAccounts={"accounts": "unix", **traits}))
+    return asyncio.run(settings.person(name, folder / "homes"))
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+run("groupadd", "--gid=61999", "lab-of-tests")
+run("groupadd", "--force", "docker")
+run("groupadd", "--gid=61998", "ada-of-tests")
+groups = ("--gid=61998", "--groups=lab-of-tests,docker")
+run("useradd", "--create-home", "--home-dir", folder / "ada", "--uid=61998", *groups, "ada-of-tests")
+"""
+"""Begins where there is an account of an ordinary group and a privileged one."""
+
+
 @pytest.fixture
-def account() -> Iterator[str]:
-    """An account of the tests' own, in an ordinary group and a privileged one."""
-    name, groups = f"test-guix-{os.getpid()}", (f"test-lab-{os.getpid()}", "sudo")
-    subprocess.run(["groupadd", "--gid", "61999", groups[0]], check=True)
-    subprocess.run(["useradd", "--create-home", "--uid", "61998", "--groups", ",".join(groups), name], check=True)
-    yield name
-    subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
-    subprocess.run(["groupdel", groups[0]], check=True)
+def world() -> Iterator[Path]:
+    with private_etc("accounts") as world:
+        yield world
+
+
+def printed(world: Path, program: str) -> list[str]:
+    done = run_python(world, PROGRAM + program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @as_root
-async def test_a_session_runs_as_the_persons_account_in_its_home(account: str, tmp_path: Path) -> None:
-    person = await settings().person(account, tmp_path / "homes")
-    assert (person.account_name, person.home, person.account.uid) == (account, Path("/home") / account, 61998)
-    assert person.account.groups == ()
-    assert not (tmp_path / "homes").exists()
+def test_a_session_runs_as_the_persons_account_in_its_home(world: Path) -> None:
+    program = """
+ada = person("ada-of-tests")
+print(ada.account_name, ada.home, ada.account.uid, ada.account.groups)
+"""
+    assert printed(world, program) == [f"ada-of-tests {world}/ada 61998 ()"]
+    assert not (world / "homes").exists()
 
 
 @as_root
-async def test_further_groups_are_only_the_ordinary_ones(account: str, tmp_path: Path) -> None:
-    person = await settings(supplementary_groups=True).person(account, tmp_path)
-    assert person.account.groups == (61999,)
-    done = await processes.run(["id", "--groups"], environment={}, timeout=20, account=person.account)
-    assert set(done.output.split()) == {str(person.account.gid).encode(), b"61999"}
+def test_further_groups_are_only_the_ordinary_ones(world: Path) -> None:
+    program = """
+account = person("ada-of-tests", supplementary_groups=True).account
+print(account.groups)
+print(asyncio.run(processes.run(["id", "--groups"], environment={}, timeout=20, account=account)).output.decode())
+"""
+    groups, shown, _ = printed(world, program)
+    assert groups == "(61999,)"
+    assert set(shown.split()) == {"61998", "61999"}
+
+
+@as_root
+def test_the_administrators_command_makes_a_missing_account(world: Path) -> None:
+    program = """
+command = ["useradd", "--create-home", "--home-dir", f"{folder}/new", "--uid", "61997", "{account}"]
+made = person("new", account_template="jupyter-{name}", account_command=command)
+print(made.account_name, made.account.uid, made == person("new", account_template="jupyter-{name}"))
+"""
+    assert printed(world, program) == ["jupyter-new 61997 True"]
 
 
 @as_root
@@ -169,20 +209,6 @@ async def test_without_an_account_there_is_no_session(tmp_path: Path) -> None:
         await settings().person("nobody-of-that-name", tmp_path)
     with pytest.raises(SessionFailure, match="own accounts"):
         await settings().person("root", tmp_path)
-
-
-@as_root
-async def test_the_administrators_command_makes_a_missing_account(tmp_path: Path) -> None:
-    name = f"guix-{os.getpid()}"
-    given = settings(
-        account_template="jupyter-{name}", account_command=["useradd", "--create-home", "--uid", "61997", "{account}"]
-    )
-    try:
-        person = await given.person(name, tmp_path)
-        assert (person.account_name, person.account.uid) == (f"jupyter-{name}", 61997)
-        assert await given.person(name, tmp_path) == person
-    finally:
-        subprocess.run(["userdel", "--remove", f"jupyter-{name}"], check=True, capture_output=True)
 
 
 @as_root
