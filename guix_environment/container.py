@@ -98,7 +98,10 @@ class ContainerPlan:
     files: tuple[PlacedFile, ...] = ()
     links: tuple[Link, ...] = ()
     shared_memory: int | None = field(default=None)
-    """Most bytes in ``/dev/shm``."""
+    """Most bytes in ``/dev/shm`` and the `sharing` folders together."""
+    sharing: tuple[str, ...] = ()
+    """Further folders that everybody may write to, in the same memory as ``/dev/shm``: filled one by one, several bounds of
+    their own would add up to all that the container may use."""
     filter: bytes = b""
     """A seccomp program for everything in it (`guix_environment.system_call_filter`), or nothing."""
 
@@ -161,8 +164,11 @@ def operations(plan: ContainerPlan) -> Iterator[tuple[str | bytes, ...]]:
     if plan.network is Network.OWN:
         # The kernel shows its devices to whoever owns the network, and to nobody else.
         yield "sysfs", "/sys", ""
-    yield from _devices(plan.shared_memory)
+    yield "memory", _options(0o755, plan.shared_memory)
+    yield from _devices()
     yield "items", STORE, *plan.store_items
+    for target in plan.sharing:
+        yield "part", target, "1777"
     for folder in plan.temporary_folders:
         yield "tmpfs", folder.target, _options(folder.mode, folder.size)
     for mount in plan.mounts:
@@ -175,7 +181,7 @@ def operations(plan: ContainerPlan) -> Iterator[tuple[str | bytes, ...]]:
     yield "close", "/"
 
 
-def _devices(shared_memory: int | None) -> Iterator[tuple[str, ...]]:
+def _devices() -> Iterator[tuple[str, ...]]:
     yield "tmpfs", "/dev", _options(0o755, None)
     for name in _DEVICES:
         yield "device", f"/dev/{name}"
@@ -183,7 +189,7 @@ def _devices(shared_memory: int | None) -> Iterator[tuple[str, ...]]:
         yield "link", f"/dev/{name}", points_to
     yield "devpts", "/dev/pts"
     yield "link", "/dev/ptmx", "pts/ptmx"
-    yield "tmpfs", "/dev/shm", _options(0o1777, shared_memory)  # noqa: S108 - the container's own
+    yield "part", "/dev/shm", "1777"  # noqa: S108 - the container's own
     yield "mqueue", "/dev/mqueue", ""
     yield "close", "/dev"
 

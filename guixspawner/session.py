@@ -151,8 +151,7 @@ def plan_session(
             *around.folders,
         ),
         temporary_folders=(
-            TemporaryFolder("/tmp", 0o1777, limit.share(0.5)),  # noqa: S108 - the container's own
-            TemporaryFolder("/var/tmp", 0o1777, limit.share(0.5)),  # noqa: S108 - the container's own
+            # Apart from the others, so that kernels start while those are full.
             TemporaryFolder(RUNTIME, 0o700, limit.share(0.1)),
         ),
         files=(
@@ -173,6 +172,7 @@ def plan_session(
         ),
         network=around.inside.network,
         shared_memory=limit.share(0.5),
+        sharing=("/tmp", "/var/tmp"),  # noqa: S108 - the container's own
         filter=compiled(around.allowed_system_calls),
     )
 

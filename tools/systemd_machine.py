@@ -1,38 +1,50 @@
 """Run tests on Debian 12 with systemd, in a machine that QEMU makes in software: what sessions' limits need and CI lacks.
 
-    sudo .venv/bin/python tools/systemd_machine.py                  the tests of limits
-    sudo .venv/bin/python tools/systemd_machine.py -k systemd       with words for pytest
+    sudo -E .venv/bin/python tools/with_guix.py .venv/bin/python tools/systemd_machine.py
 
-They run twice: as root, and as an account.  The first run makes the machine's disk in .cache/systemd-machine; later ones
-boot a copy of it that is forgotten afterwards.  The machine sees this checkout, read-only, at the place where it is.  Needs
-the Debian packages qemu-system-x86, mmdebstrap and e2fsprogs, and root.
+Words that are added are for pytest, such as ``-k systemd``.  The tests run for every kind of hub in `HUBS`.  Sessions
+are real ones: Guix builds their environment outside, and the machine sees its store, as it sees this checkout, read-only and
+at the place where it is.  The first run makes the machine's disk in .cache/systemd-machine; later ones boot a copy that
+is forgotten afterwards.  Needs the Debian packages qemu-system-x86, mmdebstrap and e2fsprogs, and root.
 """
 
+import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from tests.spawner.real_hub import built_records  # noqa: E402 - found only once the checkout is on the path
+
 FOLDER = CHECKOUT / ".cache" / "systemd-machine"
 
 PACKAGES = (
     *("systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "polkitd"),
     *("linux-image-amd64", "initramfs-tools", "kmod", "udev"),
-    *("python3", "e2fsprogs", "quota", "util-linux"),
+    *("python3", "git", "slirp4netns", "e2fsprogs", "xfsprogs", "util-linux"),
 )
+
+_SHARED = "trans=virtio,ro,cache=loose,msize=512000"
 
 _UNIT = f"""[Unit]
 Description=The tests
 After=multi-user.target dbus.socket
 [Service]
 Type=simple
-ExecStart=/bin/sh -c 'mkdir -p {CHECKOUT} /job && mount -t 9p -o trans=virtio,ro,cache=loose checkout {CHECKOUT} \
-&& mount -t 9p -o trans=virtio,ro job /job && sh /job/run >/dev/ttyS1 2>&1; echo "status $?" >/dev/ttyS1; poweroff -f'
+ExecStartPre=mkdir -p {CHECKOUT} /gnu/store /job
+ExecStartPre=mount -t 9p -o {_SHARED} checkout {CHECKOUT}
+ExecStartPre=mount -t 9p -o {_SHARED} store /gnu/store
+ExecStartPre=mount -t 9p -o {_SHARED} job /job
+ExecStart=/bin/sh -c 'sh /job/run >/dev/ttyS1 2>&1; echo "status $?" >/dev/ttyS1'
+ExecStopPost=poweroff -f
 [Install]
 WantedBy=multi-user.target
 """
@@ -49,20 +61,51 @@ chroot "$1" update-initramfs -u
 cp -L "$1"/vmlinuz "{folder}/vmlinuz" && cp -L "$1"/initrd.img "{folder}/initrd.img"
 """
 
-_RUN = """
-cd {checkout} || exit 1
-export LANG=C.UTF-8
-failed=0
-echo "The hub is root:"
-GUIX_LIMITS_EXPECTED="systemd cgroup-v2 quota" {pytest} tests/spawner/limits || failed=1
-# A unit that systemd hands over, as an administrator writes for a hub that is not root; and that account's systemd.
-echo "The hub has an account, to which systemd hands its unit's control groups over:"
-systemd-run --quiet --wait --pipe --property=User=hub --property=Delegate=yes --setenv=LANG=C.UTF-8 \\
-    --setenv=GUIX_LIMITS_EXPECTED="systemd cgroup-v2" --working-directory={checkout} \\
-    {pytest} tests/spawner/limits || failed=1
-exit $failed
-"""
-"""What runs inside, once for each kind of hub."""
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """One kind of hub, for which the tests run."""
+
+    called: str
+    """What it is, for whoever reads along."""
+    expected: str
+    """The back-ends and kinds of quota that it must have, so that their tests fail where they would be left out."""
+    backend: str
+    """By which of them real sessions are held."""
+    tests: str
+    account: str = ""
+    """As whom it runs, in a unit whose control groups systemd hands over to it; root, outside of any, when empty."""
+
+
+_LIMITS = "tests/spawner/limits"
+_REAL = f"{_LIMITS}/test_real_sessions.py"
+
+HUBS = (
+    Hub("The hub is root", "systemd cgroup-v2 quota", "systemd", _LIMITS),
+    Hub("The hub has an account, and that account's systemd", "systemd cgroup-v2", "systemd", _LIMITS, "hub"),
+    Hub("The hub has an account, and divides the control groups of its unit", "cgroup-v2", "cgroup-v2", _REAL, "hub"),
+)
+
+
+def program(hubs: Sequence[Hub], arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of what the machine runs: pytest with ARGUMENTS for each of HUBS."""
+    yield from (
+        f"cd {CHECKOUT} || exit 1",
+        "export LANG=C.UTF-8 GUIX_TEST_RECORDS=/job/records GUIX_TEST_PATIENCE=20",
+        "failed=0",
+    )
+    pytest = [".venv/bin/python", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--verbose", *arguments]
+    for hub in hubs:
+        told = {"GUIX_LIMITS_EXPECTED": hub.expected, "GUIX_LIMITS_BACKEND": hub.backend}
+        command = [*(f"{name}={value}" for name, value in told.items()), *pytest, hub.tests]
+        unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--same-dir", f"--property=User={hub.account}"]
+        unit += [
+            "--property=Delegate=yes",
+            *(f"--setenv={name}" for name in ("LANG", "GUIX_TEST_RECORDS", "GUIX_TEST_PATIENCE")),
+        ]
+        yield f"echo {shlex.quote(f'{hub.called}:')}"
+        yield f"{shlex.join([*(unit if hub.account else ()), 'env', *command])} || failed=1"
+    yield "exit $failed"
 
 
 def make_disk(folder: Path) -> None:
@@ -82,12 +125,13 @@ def boot(folder: Path, job: Path) -> int:
     """Boot the disk in FOLDER, have it run the file ``run`` of JOB, print what that prints, and return its exit status."""
     share = "local,security_model=none,readonly=on"
     command = [
-        *("qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", "2048", "-display", "none", "-no-reboot", "-nic", "none"),
+        *("qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", "3072", "-display", "none", "-no-reboot", "-nic", "none"),
         *("-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")),
         *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1"),
         *("-drive", f"file={folder / 'disk'},format=raw,if=virtio,snapshot=on"),
         *("-virtfs", f"{share},path={CHECKOUT},mount_tag=checkout,multidevs=remap"),
         *("-virtfs", f"{share},path={job},mount_tag=job"),
+        *("-virtfs", f"{share},path=/gnu/store,mount_tag=store"),
         *("-serial", f"file:{folder / 'boot.log'}", "-serial", "stdio"),
     ]
     status = 1
@@ -103,21 +147,31 @@ def boot(folder: Path, job: Path) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest with ARGUMENTS in the machine, which is made when there is none; return its exit status."""
-    missing = [name for name in ("qemu-system-x86_64", "mmdebstrap", "mkfs.ext4") if shutil.which(name) is None]
+    missing = [name for name in ("qemu-system-x86_64", "mmdebstrap", "mkfs.ext4", "guix") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         print(__doc__, file=sys.stderr)
         print(f"Missing: {', '.join(missing) or 'root'}.", file=sys.stderr)
         return 2
-    if not (FOLDER / "disk").exists():
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        unfinished = FOLDER.with_name(f"{FOLDER.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        make_disk(unfinished)
-        unfinished.rename(FOLDER)
-    pytest = [".venv/bin/python", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--verbose", *arguments]
-    with tempfile.TemporaryDirectory() as job:
-        (Path(job) / "run").write_text(_RUN.format(checkout=CHECKOUT, pytest=shlex.join(pytest)))
+    provide_disk()
+    with tempfile.TemporaryDirectory() as job, built_records() as records:
+        Path(job).chmod(0o755)
+        shutil.copytree(records, Path(job) / "records", symlinks=True)
+        (Path(job) / "run").write_text("\n".join(program(HUBS, arguments)))
         return boot(FOLDER, Path(job))
+
+
+def provide_disk() -> None:
+    """Make the disk in `FOLDER` unless there is one that is made of the same."""
+    made_of = hashlib.sha256(repr((PACKAGES, _UNIT, _INSTALL)).encode()).hexdigest()
+    mark = FOLDER / "made-of"
+    if mark.exists() and mark.read_text() == made_of:
+        return
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    unfinished = FOLDER.with_name(f"{FOLDER.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    make_disk(unfinished)
+    (unfinished / "made-of").write_text(made_of)
+    unfinished.rename(FOLDER)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ _STAGE = b"/tmp"
 
 _MACHINE = b"/machine"
 _ROOT = b"/root"
-"""Below the stage: where the machine's files are while the container's are made."""
+_MEMORY = b"/memory"
+"""Below the stage: where the machine's files are while the container's are made, and the memory that folders share."""
 
 _KINDS = {b"tmpfs": 0, b"proc": system.MS_NOEXEC, b"mqueue": system.MS_NOEXEC, b"sysfs": system.MS_NOEXEC | system.MS_RDONLY}
 """Kinds of file systems that the kernel makes, each with what is not allowed in it."""
@@ -78,6 +79,11 @@ def _perform(operation: Sequence[bytes]) -> None:
         _write_file(*words)
     elif kind == b"link":
         _make_link(*words)
+    elif kind == b"memory":
+        os.mkdir(_MEMORY)
+        system.mount(b"tmpfs", _MEMORY, b"tmpfs", system.MS_NOSUID | system.MS_NODEV, *words)
+    elif kind == b"part":
+        _show_part(*words)
     elif kind == b"devpts":
         target = _ROOT + words[0]
         _make_folder(target)
@@ -99,6 +105,16 @@ def _make_file_system(kind: bytes, target: bytes, options: bytes) -> None:
         # Where the machine hides parts of its own, as in a container, a whole one may not be made.
         if kind != b"sysfs":
             raise
+
+
+def _show_part(target: bytes, mode: bytes) -> None:
+    """Show an empty folder of the memory that folders share at TARGET."""
+    part = _MEMORY + b"/" + target.strip(b"/").replace(b"/", b"-")
+    os.mkdir(part)
+    os.chmod(part, int(mode, 8))
+    _make_folder(_ROOT + target)
+    # What is not allowed in the memory is not allowed in a part of it either.
+    system.mount(part, _ROOT + target, None, system.MS_BIND)
 
 
 def _bind_items(folder: bytes, *items: bytes) -> None:

@@ -38,6 +38,9 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 PACKAGES = ("python", "python-ipykernel", "python-pandas", "r-minimal", "r-irkernel")
 """What the environment of the tests asks for."""
 
+PATIENCE = float(os.environ.get("GUIX_TEST_PATIENCE", "1"))
+"""By how much longer than usual everything may take, as on a machine that is itself a program."""
+
 CONFIGURATION = """
 import json
 import os
@@ -57,7 +60,9 @@ c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {"root-like"}
 c.GuixSpawner.grace = 5
-c.GuixSpawner.start_timeout = 120
+patience = float(os.environ.get("GUIX_TEST_PATIENCE", "1"))
+c.GuixSpawner.start_timeout = int(120 * patience)
+c.GuixSpawner.http_timeout = int(30 * patience)
 exec(os.environ.get("MORE", ""))
 """
 
@@ -74,7 +79,13 @@ def output(*command: str | Path) -> str:
 
 @contextmanager
 def built_records() -> Iterator[Path]:
-    """Yield a folder of records with the server profile and an environment of everybody's, built by the real Guix."""
+    """Yield a folder of records with the server profile and an environment of everybody's, built by the real Guix.
+
+    Where there is its store and no Guix, GUIX_TEST_RECORDS names such a folder, from elsewhere.
+    """
+    if elsewhere := os.environ.get("GUIX_TEST_RECORDS"):
+        yield Path(elsewhere)
+        return
     folder = Path(tempfile.mkdtemp(prefix="guixspawner-records-"))
     folder.chmod(0o755)
     roots = Path("/var/guix/profiles/per-user") / getpass.getuser() / f"guix-build-service-spawner-tests-{os.getpid()}"
@@ -156,7 +167,7 @@ class RealHub:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(60 * PATIENCE)
 
     def kill(self) -> None:
         """End the hub without giving it a chance to do anything."""
@@ -172,7 +183,7 @@ class RealHub:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Authorization": f"token {TOKEN}"} if headers is None else dict(headers)
         try:
-            with urlopen(Request(self.address + path, data, sent, method=method), timeout=120) as answer:
+            with urlopen(Request(self.address + path, data, sent, method=method), timeout=120 * PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()
@@ -248,7 +259,7 @@ class RealHub:
 
 
 async def _received(connection: WebSocketClientConnection) -> Any:
-    message = await asyncio.wait_for(asyncio.ensure_future(connection.read_message()), 60)
+    message = await asyncio.wait_for(asyncio.ensure_future(connection.read_message()), 60 * PATIENCE)
     assert message, "the other side went away"
     return json.loads(message)
 
@@ -260,8 +271,8 @@ def _execute_request(code: str) -> dict[str, object]:
 
 
 def wait_for(condition: Any, seconds: float = 60) -> None:
-    """Return once CONDITION holds; fail when that takes longer than SECONDS."""
-    deadline = time.monotonic() + seconds
+    """Return once CONDITION holds; fail when that takes longer than SECONDS, times `PATIENCE`."""
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
@@ -303,7 +314,7 @@ class Visitor:
             [token] = [cookie.value or "" for cookie in self._cookies if cookie.name == "_xsrf"]
             body = urlencode({"_xsrf": token, **fields}).encode()
         try:
-            with self._opener.open(Request(self.address + path, body), timeout=120) as answer:
+            with self._opener.open(Request(self.address + path, body), timeout=120 * PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()

@@ -43,9 +43,10 @@ def plan(*command: str, network: Network = Network.OWN, **variables: str) -> Con
         host_name="analysis",
         network=network,
         mounts=tuple(Mount(folder, folder, optional=True) for folder in seen),
-        temporary_folders=(TemporaryFolder("/tmp", 0o1777, 2**20),),
+        temporary_folders=(TemporaryFolder("/own", 0o700, 2**19),),
         files=(PlacedFile("/etc/one", b"1" * 100000), PlacedFile("/etc/two", b"two\n", 0o555)),
         shared_memory=2**20,
+        sharing=("/tmp", "/shared"),
         filter=compiled(),
     )
 
@@ -92,8 +93,27 @@ async def test_no_open_file_of_ours_is_left_to_the_container() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    for folder in ("/tmp", "/dev/shm"):
+    for folder in ("/tmp", "/shared", "/dev/shm", "/own"):
         assert "No space left" in await shell(f"head -c 3000000 /dev/zero >{folder}/x")
+
+
+async def test_folders_that_share_memory_are_bounded_together_and_the_others_are_not_full_then() -> None:
+    filled = await shell(
+        "umask 0; head -c 900000 /dev/zero >/tmp/x; head -c 900000 /dev/zero >/dev/shm/x; ls /shared /dev/shm;"
+        "head -c 400000 /dev/zero >/own/x && echo room; stat -c %a /tmp /shared /dev/shm /own; rm /tmp/x && head -c 400000 "
+        "/dev/zero >/shared/x && echo again"
+    )
+    assert filled.count("No space left") == 1, filled
+    assert "room" in filled
+    assert filled.split()[-5:] == ["1777", "1777", "1777", "700", "again"]
+
+
+async def test_devices_and_rights_are_not_allowed_in_memory_either() -> None:
+    for folder in ("/tmp", "/shared", "/dev/shm", "/own"):
+        options = await shell(
+            f"while read -r _ place _ options _; do [ $place = {folder} ] && echo $options; done </proc/mounts"
+        )
+        assert {"nosuid", "nodev", "rw"} <= set(options.strip().split(",")), folder
 
 
 async def test_no_right_is_left_nor_can_be_gained() -> None:

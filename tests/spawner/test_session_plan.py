@@ -153,8 +153,9 @@ def test_shells_get_the_profiles_variables_word_for_word(records: Records) -> No
 def test_memory_bounds_everything_that_is_kept_in_memory(records: Records) -> None:
     plan = planned(records, Limits(2**30, None))
     assert plan.shared_memory == 2**29
+    assert set(plan.sharing) == {"/tmp", "/var/tmp"}
     sizes = {folder.target: folder.size for folder in plan.temporary_folders}
-    assert sizes == {"/tmp": 2**29, "/var/tmp": 2**29, "/run/user/1000": 2**30 // 10}
+    assert sizes == {"/run/user/1000": 2**30 // 10}
 
 
 def test_a_path_to_open_is_quoted_for_the_address(records: Records) -> None:

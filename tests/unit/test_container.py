@@ -33,15 +33,17 @@ PLAN = ContainerPlan(
         Mount("/etc/resolv.conf", "/etc/resolv.conf", optional=True),
         Mount("/run/sessions/ada", "/run/sockets", writable=True, sealed=True),
     ),
-    temporary_folders=(TemporaryFolder("/tmp", 0o1777, 1024), TemporaryFolder("/run/user/1000", 0o700)),
+    temporary_folders=(TemporaryFolder("/scratch", 0o1777, 1024), TemporaryFolder("/run/user/1000", 0o700)),
     files=(PlacedFile("/etc/passwd", b"ada"),),
     links=(Link("/bin/sh", f"{BASH}/bin/sh"),),
     shared_memory=2048,
+    sharing=("/tmp",),
     filter=b"program",
 )
 GOLDEN = f"""
 proc /proc
 sysfs /sys
+memory mode=755,size=2048
 tmpfs /dev mode=755
 device /dev/full
 device /dev/null
@@ -55,11 +57,12 @@ link /dev/stdout /proc/self/fd/1
 link /dev/stderr /proc/self/fd/2
 devpts /dev/pts
 link /dev/ptmx pts/ptmx
-tmpfs /dev/shm mode=1777,size=2048
+part /dev/shm 1777
 mqueue /dev/mqueue
 close /dev
 items /gnu/store {BASH}
-tmpfs /tmp mode=1777,size=1024
+part /tmp 1777
+tmpfs /scratch mode=1777,size=1024
 tmpfs /run/user/1000 mode=700
 bind /srv/homes/ada /home/ada rw
 bind /etc/resolv.conf /etc/resolv.conf ro optional

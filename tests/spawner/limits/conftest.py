@@ -19,6 +19,9 @@ from .tree import Server
 EXPECTED = os.environ.get("GUIX_LIMITS_EXPECTED", "").split()
 """The back-ends that a machine was made to have, for which a missing one is a failure (tools/systemd_machine.py)."""
 
+BACKEND = os.environ.get("GUIX_LIMITS_BACKEND", "auto")
+"""By which of them sessions of a real hub are held."""
+
 GROUPED = (BackendKind.SYSTEMD, BackendKind.CGROUP_V2, BackendKind.CGROUP_V1)
 
 

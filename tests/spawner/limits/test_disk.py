@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,22 +25,49 @@ MIB = 1024**2
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
 
 
-@pytest.fixture
-def homes(tmp_path: Path) -> Iterator[Path]:
-    mkfs = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin")
-    assert mkfs
+@contextmanager
+def made_file_system(image: Path, options: str, *make: str) -> Iterator[Path]:
+    """Yield the folder where a new file system in the file IMAGE, made by the command MAKE, is mounted with OPTIONS."""
+    program = shutil.which(make[0], path="/usr/sbin:/sbin:/usr/bin")
+    if program is None:
+        assert "quota" not in EXPECTED, make[0]
+        pytest.skip(f"this machine has no {make[0]}")
     # Not below the tests' own folder, which is closed to every other account.
-    image, folder = tmp_path / "image", Path(tempfile.mkdtemp(prefix="guix-homes-"))
+    folder = Path(tempfile.mkdtemp(prefix="guix-homes-"))
     folder.chmod(0o711)
-    subprocess.run([mkfs, "-q", "-O", "quota", "-E", "quotatype=usrquota", image, "64M"], check=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True)
+    with image.open("wb") as file:
+        file.truncate(320 * MIB)
+    subprocess.run([program, "-q", *make[1:], image], check=True)
+    mounted = subprocess.run(["mount", "-o", f"loop,{options}", image, folder], capture_output=True)
     if mounted.returncode:
         folder.rmdir()
         assert "quota" not in EXPECTED, mounted.stderr
         pytest.skip("this kernel cannot count for quotas, or has no loop devices")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-    folder.rmdir()
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+
+
+EXT4 = ("mkfs.ext4", "-O", "quota", "-E", "quotatype=usrquota")
+
+
+@pytest.fixture(params=["ext4", "xfs"])
+def homes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    make, options = (EXT4, "usrquota") if request.param == "ext4" else (("mkfs.xfs",), "uquota")
+    with made_file_system(tmp_path / "image", options, *make) as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("file_system", ["ext4", "xfs"])
+def test_a_file_system_that_only_counts_is_no_limit(tmp_path: Path, file_system: str) -> None:
+    make, options = (EXT4, "noquota") if file_system == "ext4" else (("mkfs.xfs",), "uqnoenforce")
+    with (
+        made_file_system(tmp_path / "image", options, *make) as folder,
+        pytest.raises(OSError, match="not mounted to bound it"),
+    ):
+        set_quota(folder, PERSON, 8 * MIB)
 
 
 def write_as_the_person(path: Path, size: int) -> int:
