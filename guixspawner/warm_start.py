@@ -10,8 +10,10 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import math
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +29,21 @@ from guix_environment.identifiers import StorePath
 from guix_environment.launcher import parent
 from guix_environment.processes import Account
 from guixspawner.launch import Channel, ColdLauncher, Launcher, Waiting, divided
+from guixspawner.limits import Limits, SessionLimits
 from guixspawner.network.settings import SessionNetwork
 
 _ROOT = Path(guix_environment.__file__).resolve().parents[1]
 _CODE = ("guix_environment/launcher", "guix_session")
 """What the process is made of, beside the server layer."""
+
+_STUCK = 4 * parent.LOOK
+"""Seconds without a sign of life after which another process takes the place of one that does not answer."""
+
+_PAUSE = 60.0
+"""Seconds after a sign of life of a process that ended by itself, before another one is tried."""
+
+_GROUP = "warm-"
+"""The beginning of what the group of control that the process is in is called; no session's is."""
 
 _QUEUE = 64
 """Requests that wait while it prepares itself; each of them is given up after `patience`."""
@@ -113,10 +125,12 @@ class WarmLauncher:
         except FileNotFoundError:
             await self._begin()
         except ConnectionRefusedError:
-            settings.log.info("The process for warm starts had ended; another one is started for the sessions after this.")
-            await self._begin()
+            await self._begin_again()
         except (TimeoutError, BlockingIOError):
             settings.log.info("The process for warm starts is not ready; this session starts without it.")
+            if self._silence() > _STUCK:
+                settings.log.warning("The process for warm starts is stuck; another one takes its place.")
+                await self._begin()
         except (OSError, SessionFailure) as error:
             settings.log.warning("A warm start failed, and the session starts without it: %s", _told(error))
         except BaseException:
@@ -138,6 +152,26 @@ class WarmLauncher:
             connection.setblocking(False)
             connection.connect(f"/proc/self/fd/{folder}/{name or self._socket_name}")
             yield connection
+
+    async def _begin_again(self) -> None:
+        """Start the process, after the one before it has ended without being asked to, unless that was at once."""
+        if self._silence() > _PAUSE:
+            self.settings.log.info("The process for warm starts had ended; another one is started for the next sessions.")
+            await self._begin()
+        else:
+            self.settings.log.warning("The process for warm starts has ended; its last words: %s", self._last_words())
+
+    def _silence(self) -> float:
+        """Return the seconds since the process last gave a sign of life, or was started."""
+        try:
+            return time.time() - Path(self.settings.folder, self._socket_name).stat().st_mtime
+        except OSError:
+            return math.inf
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return Path(self.settings.folder, "log").read_text(errors="replace").strip()[-500:] or "none"
+        return "none"
 
     async def _begin(self) -> None:
         """Start the process for the starts after this one; says in the log what went wrong."""
@@ -179,15 +213,35 @@ class WarmLauncher:
             path = f"{self.settings.folder}/{self._socket_name}"
             log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder)
             files.callback(os.close, log)
-            starting = await processes.start(
-                [self._python, "-I", parent.__file__, str(listener.fileno()), path, *self._limits, parent.DETACH],
-                environment={"LANG": "C.UTF-8", "PATH": f"{self.profile}/bin"},
-                output=log,
-                directory=Path("/"),
-                pass_descriptors=[listener.fileno()],
-            )
+            waits, goes_on = os.pipe()
+            with os.fdopen(waits, "rb"), os.fdopen(goes_on, "wb"):
+                starting = await processes.start(
+                    [self._python, "-I", parent.__file__, str(listener.fileno()), path, *self._limits, str(waits)],
+                    environment={"LANG": "C.UTF-8", "PATH": f"{self.profile}/bin"},
+                    output=log,
+                    directory=Path("/"),
+                    pass_descriptors=[listener.fileno(), waits],
+                )
+                await self._set_apart(starting.pid)
         # It goes on in a process of its own, which is not the hub's child.
         await starting.wait()
+
+    async def _set_apart(self, pid: int) -> None:
+        """Put the process PID into a group of its own beside those of sessions.
+
+        The kernel counts memory for the group that a page was first used in, wherever a process is moved later.  Without
+        this, the hub would be charged for what sessions take from the process, and ended when it is too much.
+        """
+        process = processes.identify(pid)
+        try:
+            backend = await SessionLimits(parent=self.settings).chosen()
+            for key in await backend.leftovers():
+                if key.startswith(_GROUP) and (await backend.usage(key)).processes == 0:
+                    await backend.end(key)
+            if process:
+                await backend.hold(f"{_GROUP}{pid}", process, Limits())
+        except SessionFailure as error:
+            self.settings.log.info("The process for warm starts counts as a part of the hub: %s", _told(error))
 
     @property
     def _limits(self) -> tuple[str, str]:

@@ -18,9 +18,11 @@ from guix_environment.launcher import system_calls as system
 
 _FIRST = """
 trap 'kill -TERM $1' TERM; trap 'kill -INT $1' INT; trap 'kill -HUP $1' HUP
+ready=$3; exec {ready}>&-
 while read -r -u $2 || [ $? -gt 128 ]; do :; done
 """
 """What the first process does: it reads from a pipe that the server alone holds open, to learn of its end.
+Another one it closes once no signal can pass it by any more: a first process gets none that it has no answer to.
 
 Bash collects every process that ends and that nobody else waits for.
 """
@@ -56,17 +58,22 @@ def become(order: program.Order, channel: int) -> None:
     except OSError as error:
         program.fail(channel, b"container", error)
     reading, _ = os.pipe()
+    watched, ready = os.pipe()
     server = os.fork()
     if server:
         os.set_inheritable(reading, True)
+        os.set_inheritable(ready, True)
+        numbers = [b"%d" % number for number in (server, reading, ready)]
         try:
-            os.execve(shell, [shell, b"-c", _FIRST.encode(), b"first", b"%d" % server, b"%d" % reading], {})  # noqa: S606
+            os.execve(shell, [shell, b"-c", _FIRST.encode(), b"first", *numbers], {})  # noqa: S606 - as its words stand
         except OSError as error:
             program.fail(channel, b"command", error)
     # The server never closes the pipe's other end, and what it starts does not get it: Python hands no file down by itself.
-    os.close(reading)
-    os.close(channel)
+    for descriptor in (reading, ready, channel):
+        os.close(descriptor)
     _start_afresh(order, words)
+    os.read(watched, 1)
+    os.close(watched)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

@@ -1,8 +1,9 @@
 """The parent of warm starts: it has loaded the server's modules once, and forks for each container.
 
-``python3 -I guix_environment/launcher/parent.py LISTENER PATH IDLE SHARED [detach]``, on the server layer's Python: LISTENER
+``python3 -I guix_environment/launcher/parent.py LISTENER PATH IDLE SHARED [PIPE]``, on the server layer's Python: LISTENER
 is the number of an open Unix socket, and PATH where that is; IDLE the seconds after which it ends when nobody needs it, and
-SHARED how many containers are forked before it starts itself anew.
+SHARED how many containers are forked before it starts itself anew.  With PIPE, the number of an open pipe, it waits for that
+one's end and goes on as nobody's child.
 
 It is the hub's account's, holds no secret, runs one thread, and does nothing but fork.  Each request brings two open files,
 the channel to the hub and the container's log; the child forked for it goes on as the launcher's program does
@@ -26,16 +27,14 @@ END = b"e"
 """Asks for the end: another parent has taken over."""
 
 LOOK = 30.0
-"""Seconds between one look and the next whether it can still be reached."""
-
-DETACH = "detach"
-"""The last word of the command line where it is to go on as nobody's child."""
+"""Seconds between one look and the next whether it can still be reached, and one sign of life and the next."""
 
 _ROOT = __file__.rpartition("/guix_environment/")[0]
 
 
 def main(listener: int, path: str, idle: float, shared: int) -> None:
     """Serve requests on LISTENER until nobody needs this process; return, after the server ended, in its process alone."""
+    place = _Place(path)
     sys.path.insert(0, _ROOT)
     from guix_environment.launcher import in_process, placed, program
 
@@ -46,11 +45,12 @@ def main(listener: int, path: str, idle: float, shared: int) -> None:
     gc.collect()
     # Pages that no collection writes to stay shared with the children.
     gc.freeze()
-    found = _wait_for_request(listener, path, idle, shared)
+    found = _wait_for_request(listener, place, idle, shared)
     if found is None:
         os.set_inheritable(listener, True)
         # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
-        os.execv(sys.executable, [word for word in sys.orig_argv if word != DETACH])  # noqa: S606 - no shell is what is wanted
+        words = [sys.executable, "-I", __file__, str(listener), path, str(idle), str(shared)]
+        os.execv(sys.executable, words)  # noqa: S606 - no shell is what is wanted
     os.set_inheritable(found.channel, False)
     program.divide(found.channel)
     order = program.await_order(found.channel)
@@ -65,20 +65,53 @@ class Request:
         self.channel, self.log = channel, log
 
 
-def _wait_for_request(listener: int, path: str, idle: float, shared: int) -> Request | None:
+class _Place:
+    """Where the socket is, by whose age the hub learns whether this process lives."""
+
+    def __init__(self, path: str) -> None:
+        """Take the PATH, at which the socket is now."""
+        self._path = path
+        self._mark = self._found()
+
+    def tell(self) -> bool:
+        """Give a sign of life, and return True; or False where this process cannot be reached by the path any more."""
+        if self._mark is None or self._found() != self._mark:
+            return False
+        os.utime(self._path)
+        return True
+
+    def leave(self) -> None:
+        """Remove the socket, unless another one has taken its place."""
+        if self.tell():
+            os.unlink(self._path)
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _wait_for_request(listener: int, place: _Place, idle: float, shared: int) -> Request | None:
     """Return in a child that was forked for a request, with that and the standard files open and nothing else.
 
     Returns None in the parent itself once it has forked SHARED times.  Ends after IDLE seconds without a request, and when
-    there is no way to it any more, as PATH has gone.
+    there is no way to it any more, as its PLACE has gone or is another's.
     """
     # Nobody waits for the children: each hands over to another process within milliseconds.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _collect_ended()
     started = 0
     while started < shared:
         waited = 0.0
+        place.tell()
         while not select.select([listener], [], [], min(idle, LOOK))[0]:
             waited += min(idle, LOOK)
-            if waited >= idle or not os.path.exists(path):
+            if waited >= idle:
+                place.leave()
+                os._exit(0)
+            if not place.tell():
                 os._exit(0)
         request = _accept(listener)
         if request is None:
@@ -91,6 +124,15 @@ def _wait_for_request(listener: int, path: str, idle: float, shared: int) -> Req
         os.close(request.log)
         started += 1
     return None
+
+
+def _collect_ended() -> None:
+    """Collect the children that ended while modules were loaded, of which the kernel still holds the numbers."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return
 
 
 def _accept(listener: int) -> Request | None:
@@ -148,7 +190,15 @@ def _keep_only(request: Request) -> None:
                 continue
 
 
-if __name__ == "__main__":
-    if sys.argv[-1] == DETACH and os.fork():
+def _go_on_alone(pipe: int) -> None:
+    """Return in a child, once the other end of PIPE is closed: by then the hub has put this process where it belongs."""
+    os.read(pipe, 1)
+    if os.fork():
         os._exit(0)
+    os.close(pipe)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 5:
+        _go_on_alone(int(sys.argv[5]))
     main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))

@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -9,14 +10,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jupyterhub
 import pytest
+from traitlets.config import Config
 
 from guix_build_service.server_definitions import definitions_folder
 from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
@@ -28,6 +31,8 @@ from guix_environment.records import ServerRecord
 from guix_environment.session_layout import PYTHON
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher, Launcher
+from guixspawner.life.sweep import session_key
+from guixspawner.limits import BackendKind, Limits, SessionLimits
 from guixspawner.warm_start import WarmLauncher, WarmStart
 from tests.containers import ACCOUNT, processes_with
 from tests.spawner.test_launch import plan
@@ -58,12 +63,23 @@ print(json.dumps({
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[WarmStart]:
-    """Settings with a folder of their own; whatever was started for it is ended."""
-    yield WarmStart(folder=str(tmp_path / "warm"), patience=10.0)
+async def settings(tmp_path: Path) -> AsyncIterator[WarmStart]:
+    """Settings with a folder and a group of their own; whatever was started for them is ended."""
+    group = Config({"SessionLimits": {"group": f"guix_test_{tmp_path.name}_{os.getpid()}"}})
+    made = WarmStart(folder=str(tmp_path / "warm"), patience=10.0, config=group)
+    yield made
     for folder in processes_with("launcher/parent.py"):
-        if any(os.path.realpath(file) == f"{tmp_path}/warm/log" for file in (folder / "fd").iterdir()):
-            os.kill(int(folder.name), signal.SIGKILL)
+        # Others' may end at any moment.
+        with contextlib.suppress(OSError):
+            if str((folder / "fd/2").readlink()) == f"{tmp_path}/warm/log":
+                os.kill(int(folder.name), signal.SIGKILL)
+    for key in await groups_of(made):
+        await (await SessionLimits(parent=made).chosen()).end(key)
+
+
+async def groups_of(settings: WarmStart) -> set[str]:
+    """Return the names of the groups of control that processes for warm starts have or had."""
+    return set(await (await SessionLimits(parent=settings).chosen()).leftovers())
 
 
 async def printed(launcher: Launcher, container: ContainerPlan) -> str:
@@ -96,15 +112,79 @@ def test_that_it_can_be_turned_off(settings: WarmStart) -> None:
     assert isinstance(settings.launcher(StorePath("/gnu/store/" + "s" * 32 + "-profile")), ColdLauncher)
 
 
-async def test_that_a_start_goes_on_when_the_process_ends_at_once(
+async def test_that_a_process_that_ends_at_once_is_in_nobodys_way_and_not_tried_again_and_again(
     settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.log = logging.getLogger("warm")
-    launcher = settings.launcher(broken(tmp_path / "profile", "exit 3"))
+    launcher = settings.launcher(
+        broken(tmp_path / "profile", f"echo tried >> {tmp_path}/tries; echo no such module >&2; exit 3")
+    )
+    assert isinstance(launcher, WarmLauncher)
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert (tmp_path / "tries").read_text().split() == ["tried"]
+    assert "its last words: no such module" in caplog.text
+    os.utime(Path(settings.folder, launcher._socket_name), (0, 0))
+    with caplog.at_level(logging.INFO):
+        assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert (tmp_path / "tries").read_text().split() == ["tried", "tried"]
     assert "had ended" in caplog.text
+
+
+async def test_that_another_process_takes_the_place_of_one_that_is_stuck(
+    settings: WarmStart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.log, settings.patience = logging.getLogger("warm"), 0.05
+    launcher = settings.launcher(broken(tmp_path / "profile", f"echo tried >> {tmp_path}/tries; sleep 1"))
+    assert isinstance(launcher, WarmLauncher)
+    Path(settings.folder).mkdir(mode=0o700)
+    path = Path(settings.folder, launcher._socket_name)
+    with socket.socket(socket.AF_UNIX) as listener, caplog.at_level(logging.INFO):
+        listener.bind(str(path))
+        listener.listen(8)
+        stuck = path.stat().st_ino
+        assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+        assert path.stat().st_ino == stuck
+        assert "is stuck" not in caplog.text
+        os.utime(path, (0, 0))
+        assert await printed(launcher, plan("/bin/echo", "here")) == "here\n"
+    assert "is stuck" in caplog.text
+    assert path.stat().st_ino != stuck
+    assert (tmp_path / "tries").read_text().split() == ["tried"]
+
+
+def test_that_a_sign_of_life_is_given_only_where_the_process_can_be_reached(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    path.touch()
+    os.utime(path, (0, 0))
+    place = parent._Place(str(path))
+    assert place.tell()
+    assert path.stat().st_mtime > 0
+    path.rename(tmp_path / "elsewhere")
+    assert not place.tell()
+    path.touch()
+    os.utime(path, (0, 0))
+    assert not place.tell()
+    place.leave()
+    assert path.stat().st_mtime == 0
+    own = parent._Place(str(path))
+    own.leave()
+    assert not path.exists()
+
+
+def test_that_no_child_stays_behind_that_ended_while_modules_were_loaded() -> None:
+    # In a process of its own: this one has other children.
+    script = (
+        "import os\n"
+        "from guix_environment.launcher import parent\n"
+        "child = os.fork() or os._exit(0)\n"
+        "os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)\n"
+        "parent._collect_ended()\n"
+        "print(os.path.exists(f'/proc/{child}'))\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert shown.stdout == "False\n"
 
 
 async def test_that_a_start_goes_on_when_nothing_answers(
@@ -432,3 +512,63 @@ def test_that_a_request_that_was_given_up_is_not_served(tmp_path: Path) -> None:
             found = parent._accept(listener.fileno())
             assert (found is not None) is wanted
             ours.close()
+
+
+@pytest.mark.guix
+async def test_that_it_belongs_neither_to_the_hub_nor_to_a_session(settings: WarmStart, server: ServerRecord) -> None:
+    backend = await SessionLimits(parent=settings).chosen()
+    if backend.kind in {BackendKind.RLIMITS, BackendKind.NOTHING}:
+        pytest.skip("this machine has no groups of control that could be used")
+    launcher = await warmed(settings, server)
+    [found] = ready_processes(settings)
+    [own] = await groups_of(settings)
+    assert own.startswith("warm-")
+    assert session_key(own) is None
+    assert own in (found / "cgroup").read_text()
+    assert own not in Path("/proc/self/cgroup").read_text()
+    with tempfile.TemporaryFile() as log:
+        waiting = await launcher.prepare(ACCOUNT, Network.OWN, log.fileno())
+        await backend.hold("somebody.default", waiting.first, Limits())
+        assert own not in Path(f"/proc/{waiting.first.pid}/cgroup").read_text()
+        waiting.give_up()
+        await backend.end("somebody.default")
+    ready = processes.identify(int(found.name))
+    assert ready is not None
+    await processes.end(ready, grace=0)
+    os.utime(next(Path(settings.folder).glob("*.sock")), (0, 0))
+    await printed(launcher, probing(server, "pass"))
+    [other] = await groups_of(settings)
+    assert other != own
+
+
+@pytest.mark.guix
+async def test_that_it_does_not_grow(settings: WarmStart, server: ServerRecord) -> None:
+    settings.shared = 1000
+    launcher = await warmed(settings, server)
+    [found] = ready_processes(settings)
+    before = _resident(found)
+    for _ in range(200):
+        await printed(launcher, probing(server, "pass"))
+    assert ready_processes(settings) == [found]
+    assert _resident(found) < before + 512
+    assert not (found / f"task/{found.name}/children").read_text()
+
+
+def _resident(process: Path) -> int:
+    """Return the kilobytes of memory that PROCESS has."""
+    [line] = [line for line in (process / "status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1])
+
+
+@pytest.mark.guix
+async def test_that_a_start_goes_on_when_the_process_is_stopped_or_killed(settings: WarmStart, server: ServerRecord) -> None:
+    settings.patience = 0.2
+    launcher = await warmed(settings, server)
+    [found] = ready_processes(settings)
+    os.kill(int(found.name), signal.SIGSTOP)
+    starting = [asyncio.create_task(printed(launcher, probing(server, "print('here')"))) for _ in range(3)]
+    assert await asyncio.gather(*starting) == ["here\n"] * 3
+    starting = [asyncio.create_task(printed(launcher, probing(server, "print('here')"))) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    os.kill(int(found.name), signal.SIGKILL)
+    assert await asyncio.gather(*starting) == ["here\n"] * 3
