@@ -3,6 +3,7 @@
 guix-build-service [serve] [--BuildService.TRAIT=VALUE …]     run the service (what the hub does)
 guix-build-service server-layer [--BuildService.…]            build JupyterLab and the tools of every session
 guix-build-service doctor [--BuildService.…]                  see whether the service could do its work here
+guix-build-service read FILE [--json] [--no-guix] [--root …]  say what a manifest or a channels file says
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from guix_build_service import read_command
 from guix_build_service.application import BuildService, prepare_folder
 from guix_build_service.git import LOCAL_SECONDS
 from guix_build_service.pipeline.guix import identity
@@ -24,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what ARGUMENTS say and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words.pop(0) if words and not words[0].startswith("-") else "serve"
+    if name == "read":
+        # Needs nothing of the service, which may not even be set up.
+        return read_command.main(words)
     command = COMMANDS.get(name)
     if command is None:
-        print(f"guix-build-service: there is no command {name}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(f"guix-build-service: there is no command {name}; there are {', '.join(COMMANDS)}, read.", file=sys.stderr)
         return 2
     if name == "serve" and {"-h", "--help"} & set(words):
         print(__doc__)

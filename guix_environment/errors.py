@@ -10,6 +10,7 @@
     ├── NotFound                        no such thing, or not for this person
     ├── Refused                         understood, and not allowed
     │   ├── HostRefused                 a Git host that this installation does not use
+    │   ├── ChannelsRefused             Guix channels that this installation does not use
     │   └── LimitReached                a quota or a full disk
     ├── Conflict                        at odds with what is there
     ├── RepositoryFailure               the repository does not give what a build needs
@@ -98,6 +99,12 @@ class HostRefused(Refused):
     """A Git host that this installation does not talk to."""
 
     code = "host-refused"
+
+
+class ChannelsRefused(Refused):
+    """Channels of Guix whose code this installation does not run."""
+
+    code = "channels-refused"
 
 
 class LimitReached(Refused):

@@ -65,7 +65,9 @@ class Entry:
     @property
     def name(self) -> str:
         """The package's name, without version and output; for a variable its own, which is nearly always the same."""
-        return re.split(r"[@:]", self.specification, maxsplit=1)[0]
+        return (
+            re.split(r"[@:]", self.specification, maxsplit=1)[0] if self.named is Named.SPECIFICATION else self.specification
+        )
 
     @property
     def shown(self) -> str:

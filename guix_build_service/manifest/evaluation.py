@@ -76,6 +76,14 @@ class Known:
     level: Level = Level.COMBINED
 
 
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A variable of Guix's whose value is known here."""
+
+    modules: tuple[tuple[str, ...], ...]
+    value: Value
+
+
 @dataclass(slots=True)
 class Scope:
     """Names and what they stand for, and what is around them."""
@@ -93,7 +101,7 @@ class Scope:
         return None
 
 
-Vocabulary = Mapping[str, Special | Known]
+Vocabulary = Mapping[str, Special | Known | Constant]
 
 
 class Evaluation:
@@ -166,6 +174,8 @@ class Evaluation:
             case Known(apply=apply, level=level):
                 self.mark(level)
                 return Procedure(symbol.name, apply)
+            case Constant(value=value):
+                return value
             case Special():
                 raise unreadable(symbol.position, f"{symbol.name} cannot stand alone.")
         self.looked_up = True
@@ -178,7 +188,7 @@ class Evaluation:
         self.mark(Level.VARIABLES)
         return Package(Entry(symbol.name, named=Named.VARIABLE, place=symbol.position))
 
-    def meaning(self, symbol: Symbol) -> Special | Known | None:
+    def meaning(self, symbol: Symbol) -> Special | Known | Constant | None:
         """Return what SYMBOL means by the modules in use, or None.  Raises where it would mean something by another."""
         for item in reversed(self.imports):
             original = item.original(symbol.name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from guix_build_service.manifest.evaluation import CORE, Evaluation, Known, Level, Scope, Special, quoted
 from guix_build_service.manifest.forms import run
 from guix_build_service.manifest.lists import taking
-from guix_build_service.manifest.modules import SHORT, Import, checked, used
+from guix_build_service.manifest.modules import SHORT, checked, used
 from guix_build_service.manifest.neighbours import path_of
 from guix_build_service.manifest.reader import read_all, unreadable
 from guix_build_service.manifest.syntax import Form, Position
@@ -99,11 +99,11 @@ def _folder(_evaluation: Evaluation, arguments: list[Value], position: Position)
 
 
 FILES: Mapping[str, Special | Known] = {
-    "use-modules": Special((CORE,), _use),
-    **{name: Special((("gnu",),), _use) for name in SHORT},
-    "define-module": Special((CORE,), _module),
-    "export": Special((CORE,), _ignored),
-    "re-export": Special((CORE,), _ignored),
+    "use-modules": Special((CORE,), _use, Level.LITERAL),
+    **{name: Special((("gnu",),), _use, Level.LITERAL) for name in SHORT},
+    "define-module": Special((CORE,), _module, Level.LITERAL),
+    "export": Special((CORE,), _ignored, Level.LITERAL),
+    "re-export": Special((CORE,), _ignored, Level.LITERAL),
     "include": Special((CORE,), _include, Level.PROCEDURES),
     "load": Known((CORE,), taking(1, 1, _load), Level.PROCEDURES),
     "primitive-load": Known((CORE,), taking(1, 1, _primitive_load), Level.PROCEDURES),
@@ -113,6 +113,3 @@ FILES: Mapping[str, Special | Known] = {
     "dirname": Known((CORE,), taking(1, 1, _folder), Level.PROCEDURES),
 }
 """By their names; each with the modules that have it."""
-
-CHANNELS = (Import(("guix", "channels")),)
-"""What a channels file can use without saying so (``channel-list`` in ``guix/scripts/pull.scm``)."""

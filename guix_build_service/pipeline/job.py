@@ -85,6 +85,8 @@ class ReadManifest:
     """The file that says so."""
     notebook: str
     """The notebook to open first; empty for none."""
+    remarks: tuple[str, ...] = ()
+    """What people should know of how the repository was read."""
 
 
 @dataclass(frozen=True, slots=True)

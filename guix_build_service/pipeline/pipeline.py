@@ -112,6 +112,8 @@ async def _tell(job: Job, manifest: ReadManifest) -> None:
     added = f", and for the notebooks' kernels {', '.join(packages.added)}" if packages.added else ""
     named = [name for name in packages.specifications() if name not in packages.added]
     await job.log.say(f"{manifest.source} names {', '.join(named) or 'no packages'}{added}.")
+    for remark in manifest.remarks:
+        await job.log.say(remark)
 
 
 class _Locks:

@@ -1,9 +1,12 @@
 """Find the manifest of a commit and read it as data."""
 
 import asyncio
+import posixpath
 from dataclasses import dataclass
 
 from guix_build_service.git import Git
+from guix_build_service.manifest.allowed_channels import refusal
+from guix_build_service.manifest.channels import read_channels
 from guix_build_service.manifest.grammar import EXAMPLE, NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.kernels import with_kernels
 from guix_build_service.manifest.reader import LARGEST_TEXT
@@ -33,7 +36,8 @@ async def read(job: Job, git: Git, commit: Commit) -> ReadManifest:
     """Return what COMMIT asks for, kernels included.  Raises `ManifestMissing`, `ManifestUnreadable`."""
     file = await _manifest(job, git, commit)
     reading = await _understood(job, git, commit, file)
-    return ReadManifest(with_kernels(reading.packages), file.path, await _notebook(job, git, commit))
+    remarks = await _channels(job, git, commit, file.path)
+    return ReadManifest(with_kernels(reading.packages), file.path, await _notebook(job, git, commit), remarks)
 
 
 def places(subdirectory: str) -> tuple[str, ...]:
@@ -71,6 +75,24 @@ async def _understood(job: Job, git: Git, commit: Commit, file: _File) -> Readin
             return await asyncio.to_thread(read_manifest, text, file=file.path, files=files, system=system())
         except NeighbourNeeded as needed:
             files[needed.path] = await _neighbour(job, git, commit, needed.path)
+
+
+async def _channels(job: Job, git: Git, commit: Commit, manifest: str) -> tuple[str, ...]:
+    """Return what to say of the channels file that lies beside MANIFEST: packages are the hub's own Guix's all the same."""
+    path = posixpath.join(posixpath.dirname(manifest), "channels.scm")
+    used = f"{path} is not used: packages are those of the hub's own Guix."
+    try:
+        text = await _neighbour(job, git, commit, path)
+        if text is None:
+            return ()
+        reading = await asyncio.to_thread(read_channels, text, file=path)
+    except NeighbourNeeded as needed:
+        return (f"{used} It loads {needed.path}.",)
+    except ManifestUnreadable as error:
+        return (f"{used} {error.message}",)
+    wanted = ", ".join(f"{channel.name} {channel.commit or channel.branch}" for channel in reading.channels)
+    foreign = [f"{channel.name}: {reason}" for channel in reading.channels if (reason := refusal(channel, ()))]
+    return (f"{used} It names {wanted}." + (f" Not allowed here: {'; '.join(foreign)}." if foreign else ""),)
 
 
 async def _neighbour(job: Job, git: Git, commit: Commit, path: str) -> str | None:

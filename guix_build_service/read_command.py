@@ -1,0 +1,185 @@
+"""``guix-build-service read FILE``: say what a manifest or a channels file says, as the service reads it.
+
+Nothing of FILE is run.  Needs neither the service nor a hub nor a database.  Where there is a Guix, it says which packages
+the names stand for; with ``--no-guix``, or without one, they are shown as they are written.  FILE is a channels file where
+its name begins with ``channels``.  Ends with status 0 when everything was read and Guix has it, else with 1.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_build_service.manifest.allowed_channels import refusal
+from guix_build_service.manifest.canonical import Entry, Kind, Named
+from guix_build_service.manifest.channels import ChannelsReading, read_channels
+from guix_build_service.manifest.grammar import NeighbourNeeded, Reading, read_manifest
+from guix_build_service.manifest.reader import LARGEST_TEXT
+from guix_build_service.pipeline.guix import Listed, listed, search_path, system
+from guix_environment.errors import GuixSpawnerError, ManifestMissing, ManifestUnreadable
+from guix_environment.guix_command import GuixCommand
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where FILE lies: in the folder of its repository, under a name."""
+
+    root: Path
+    name: str
+
+
+def main(words: Sequence[str]) -> int:
+    """Read the file that WORDS name, print what it says, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="guix-build-service read", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("file", type=Path, help="a manifest, or a channels file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--no-guix", action="store_true", help="do not ask Guix what the names stand for")
+    parser.add_argument("--root", type=Path, help="the repository's folder; found by its .git unless given")
+    options = parser.parse_args(list(words))
+    answer = _answer(options.file, options.root, ask=not options.no_guix)
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else _text(answer))
+    return 1 if answer["refusals"] or answer.get("problem") else 0
+
+
+def _answer(file: Path, root: Path | None, *, ask: bool) -> dict[str, object]:
+    """Return what is known of FILE, as JSON."""
+    kind = "channels" if file.name.startswith("channels") else "manifest"
+    answer: dict[str, object] = {"file": str(file), "kind": kind, "level": None, "refusals": []}
+    try:
+        place = _place(file, root)
+        reading = _read(place, kind)
+    except ManifestUnreadable as error:
+        return {**answer, "refusals": [_refusal(error, file)]}
+    except ManifestMissing as error:
+        missing = {"file": str(file), "line": None, "column": None, "reason": error.message, "hint": error.hint}
+        return {**answer, "refusals": [missing]}
+    answer["level"] = f"L{int(reading.level)}"
+    if isinstance(reading, ChannelsReading):
+        return answer | {"channels": [{**item.as_json(), "refused": refusal(item, ()) or None} for item in reading.channels]}
+    answer["files"] = list(reading.files)
+    answer["entries"] = [_entry(entry) for entry in reading.packages.entries]
+    answer["packages"] = [_written(entry) for entry in reading.packages.entries]
+    answer["resolved"] = False
+    return answer | (_resolved(reading) if ask else {})
+
+
+def _place(file: Path, root: Path | None) -> _Place:
+    folder = file.absolute().parent
+    found = root.absolute() if root else next((up for up in (folder, *folder.parents) if (up / ".git").exists()), folder)
+    try:
+        return _Place(found, str(file.absolute().relative_to(found)))
+    except ValueError:
+        raise ManifestMissing(f"{file} is not in the folder {found}.", hint="Give another --root.") from None
+
+
+def _read(place: _Place, kind: str) -> Reading | ChannelsReading:
+    text = _content(place.root / place.name)
+    if text is None:
+        raise ManifestMissing(f"{place.name} is no file of text, or larger than {LARGEST_TEXT // 1024} KiB.")
+    files: dict[str, str | None] = {}
+    while True:
+        try:
+            if kind == "channels":
+                return read_channels(text, file=place.name, files=files)
+            return read_manifest(text, file=place.name, files=files, system=system())
+        except NeighbourNeeded as needed:
+            path = place.root / needed.path
+            # Links are not followed: in a repository they may lead anywhere.
+            plain = path.resolve() == place.root.resolve() / needed.path
+            files[needed.path] = _content(path) if plain else None
+
+
+def _content(path: Path) -> str | None:
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TEXT + 1)
+        return content.decode() if len(content) <= LARGEST_TEXT else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _refusal(error: ManifestUnreadable, file: Path) -> dict[str, object]:
+    details = error.details
+    reason = error.message.partition(": ")[2] or error.message
+    return {
+        "file": details.get("file", str(file)),
+        "line": details.get("line"),
+        "column": details.get("column"),
+        "reason": reason,
+        "hint": error.hint,
+    }
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    return {
+        "specification": entry.shown,
+        "kind": entry.kind.value,
+        "named": entry.named.value,
+        "module": list(entry.module) or None,
+        "transformations": [dict(options) for options in entry.transformations],
+        "file": entry.place.file if entry.place else None,
+        "line": entry.place.line if entry.place else None,
+    }
+
+
+def _written(entry: Entry) -> dict[str, object]:
+    specification, _, output = entry.specification.partition(":")
+    if entry.named is not Named.SPECIFICATION:
+        specification, output = entry.specification, ""
+    return {
+        "name": entry.name,
+        "version": specification.partition("@")[2] or None,
+        "output": entry.output or output or "out",
+        "development": entry.kind is Kind.DEVELOPMENT,
+    }
+
+
+def _resolved(reading: Reading) -> dict[str, object]:
+    """Return the packages as Guix lists them, or what keeps it from that; nothing where there is no Guix."""
+    path = search_path()
+    if shutil.which("guix", path=path) is None:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="guix-build-service-read-") as name:
+        folder = Path(name)
+        kept = {key: os.environ[key] for key in ("GUIX_LOCPATH", "GUILE_LOAD_COMPILED_PATH") if key in os.environ}
+        command = GuixCommand("guix", folder, os.environ.get("USER", "nobody"), search_path=path, variables=kept)
+        try:
+            found = asyncio.run(listed(command, reading.packages, folder))
+        except GuixSpawnerError as error:
+            return {"problem": error.as_json()}
+    return {"resolved": True, "packages": [_shown(item) for item in found]}
+
+
+def _shown(item: Listed) -> dict[str, object]:
+    return {"name": item.name, "version": item.version, "output": item.output}
+
+
+def _text(answer: dict[str, object]) -> str:
+    """Return ANSWER as people read it."""
+    lines = [f"{answer['file']}: {answer['kind']}" + (f", level {answer['level']}" if answer["level"] else ", not read")]
+    for item in _objects(answer, "packages"):
+        version = item["version"] or ("(built with its development inputs)" if item.get("development") else "")
+        lines.append(f"  {item['name']} {version} {item['output']}".replace("  ", " ").replace(" ", "  ", 1))
+    for item in _objects(answer, "channels"):
+        lines.append(f"  {item['name']} {item['url']} {item['commit'] or item['branch']} (line {item['line']})")
+        if item["refused"]:
+            lines.append(f"    not Guix's own: {item['refused']}")
+    for item in _objects(answer, "refusals"):
+        where = f"{item['file']}:{item['line']}:{item['column']}" if item["line"] else f"{item['file']}"
+        lines += [f"refused: {where}: {item['reason']}", f"  {item['hint']}"]
+    problem = answer.get("problem")
+    if isinstance(problem, dict):
+        lines += [f"problem: {problem['message']}", f"  {problem.get('hint', '')}"]
+    return "\n".join(lines)
+
+
+def _objects(answer: dict[str, object], name: str) -> list[dict[str, object]]:
+    found = answer.get(name)
+    return list(found) if isinstance(found, list) else []
