@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 from bench import container_setup, hub_restart, many_sessions, session_memory, spawn
-from bench.frame import Result, say
+from bench.frame import QUICK, Extent, Result, say
 
-BENCHMARKS: Mapping[str, Callable[[], Result]] = {
+BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
     "container-setup": container_setup.measure,
     "session-memory": session_memory.measure,
     "spawn": spawn.measure,
@@ -24,13 +24,15 @@ def main(words: list[str]) -> int:
     """Run the benchmarks that WORDS name; return 1 when one of them misses its bar."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure sessions beside other ways to start them.")
     parser.add_argument("names", nargs="*", metavar="BENCHMARK", help=", ".join(BENCHMARKS))
-    names = parser.parse_args(words).names or list(BENCHMARKS)
+    parser.add_argument("--quick", action="store_true", help="only see whether it works: one round, two people")
+    options = parser.parse_args(words)
+    names, extent = options.names or list(BENCHMARKS), QUICK if options.quick else Extent()
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     missed = False
     for name in names:
         say(f"{name}:")
-        result = BENCHMARKS[name]()
+        result = BENCHMARKS[name](extent)
         print(result.line(), flush=True)
         missed |= not all(bar.met for bar in result.bars)
     return int(missed)

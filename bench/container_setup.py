@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench.frame import OURS, Bar, Figures, Result, interleave
+from bench.frame import OURS, Bar, Extent, Result, interleave
 from bench.profile import Profile, large_profile, server_profile
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Network, TemporaryFolder
@@ -19,7 +19,6 @@ from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.warm_start import WarmStart
 from tests.containers import ACCOUNT
 
-ROUNDS = 20
 MILLISECONDS = 30.0
 TIMES_FASTER = 40.0
 
@@ -28,22 +27,22 @@ FORKED = "ours, forked"
 """From the process that is ready for warm starts."""
 
 
-def measure() -> Result:
-    """Measure all ways with one closure."""
+def measure(extent: Extent) -> Result:
+    """Measure all ways with one closure, as often as EXTENT says."""
     with (
         large_profile() as profile,
         server_profile() as server,
         asyncio.Runner() as loop,
         tempfile.TemporaryDirectory() as here,
     ):
-        ready = WarmStart(folder=f"{here}/warm", shared=10 * ROUNDS, idle=60.0).launcher(server.profile)
+        ready = WarmStart(folder=f"{here}/warm", shared=10 * extent.rounds, idle=60.0).launcher(server.profile)
         ours = {OURS: ColdLauncher(), FORKED: ready}
         ways = {name: partial(_in_container, loop, launcher, _plan(profile)) for name, launcher in ours.items()}
         # The first asks for the process; the next ones find it.
         ways[FORKED]()
         time.sleep(5)
-        values = interleave(ways | _others(profile), ROUNDS)
-        figures = {name: Figures.of(found) for name, found in values.items()}
+        measured = interleave(ways | _others(profile), extent.rounds)
+        figures = measured.figures
         cold, guix = figures[OURS].median, figures[GUIX_SHELL].median
         return Result(
             "container-setup",
@@ -54,7 +53,7 @@ def measure() -> Result:
                 Bar("milliseconds", cold, at_most=MILLISECONDS),
                 Bar("times faster than guix shell", guix / cold, at_least=TIMES_FASTER),
             ],
-            {"store_items": len(profile.closure)},
+            {"store_items": len(profile.closure), "disturbed": measured.disturbed},
         )
 
 

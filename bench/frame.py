@@ -1,7 +1,7 @@
 """What every benchmark has in common: ways that are measured in turn, and what is said of them.
 
-The machine is never quiet, so all ways are measured within one run, one after the other in every round, and each round
-begins with another one.  What counts is how they compare.
+The machine is seldom quiet, so all ways are measured within one run, one after the other in every round, and each round
+begins with another one.  Each waits for a quiet moment first.  What counts is how they compare.
 """
 
 import gc
@@ -11,8 +11,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench import quiet
+
 OURS = "ours"
 """The name of the way that a result shows first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is measured."""
+
+    rounds: int = 20
+    people: int = 50
+
+
+QUICK = Extent(rounds=1, people=2)
+"""Enough to see that a benchmark works; its figures mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +89,41 @@ class Result:
         return json.dumps(said | dict(self.more))
 
 
-def interleave(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What ways gave, by their names."""
+
+    values: Mapping[str, list[float]]
+    disturbed: int
+    """How many of them began although others used the machine."""
+
+    @property
+    def figures(self) -> dict[str, Figures]:
+        """What the values of each way come to."""
+        return {name: Figures.of(found) for name, found in self.values.items()}
+
+
+def interleave(
+    ways: Mapping[str, Callable[[], float]], rounds: int, until_quiet: Callable[[], bool] = quiet.until_quiet
+) -> Measured:
     """Return what each of WAYS gives in each of ROUNDS, after one round that does not count.
 
     In that first one, what everybody has only once is read from disk or made.
     """
     names = list(ways)
     values: dict[str, list[float]] = {name: [] for name in names}
+    disturbed = 0
     for turn in range(rounds + 1):
         for place in range(len(names)):
             name = names[(turn + place) % len(names)]
             gc.collect()
+            is_quiet = until_quiet()
             value = ways[name]()
             if turn:
                 values[name].append(value)
+                disturbed += not is_quiet
         say(f"round {turn} of {rounds}: " + ", ".join(f"{name} {_last(values[name])}" for name in names))
-    return values
+    return Measured(values, disturbed)
 
 
 def say(text: str) -> None:

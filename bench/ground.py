@@ -12,6 +12,9 @@ from guix_environment.records import Records, ServerRecord
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.real_hub import RealHub, built_records
 
+PERSON = "ada"
+"""Whose sessions start one after the other."""
+
 COLD, WARM, GUIX_SHELL, LOCAL = "ours, cold", OURS, "guix shell", "LocalProcessSpawner"
 
 _COMMON = """
@@ -71,6 +74,11 @@ class Way:
         self.hub.request("POST", "/hub/api/users", {"usernames": names})
 
 
+def names_of(people: int) -> list[str]:
+    """Return the names of so many PEOPLE."""
+    return [f"person-{number:02}" for number in range(people)]
+
+
 @contextmanager
 def hubs(*names: str, shared: int = 1) -> Iterator[dict[str, Way]]:
     """Yield a running hub for each way of NAMES; their warm starts share one loading of the modules SHARED times."""
@@ -102,6 +110,6 @@ def _configuration(name: str, server: ServerRecord, shared: int) -> str:
     if name == LOCAL:
         variables = {"PATH": f"{server.profile}/bin", "LANG": "C.UTF-8"}
         return _LOCAL.format(variables=variables, command=singleuser)
-    shell = ["guix", "shell", "--container", "--network", "--no-cwd", "--user=ada", f"--profile={server.profile}"]
+    shell = ["guix", "shell", "--container", "--network", "--no-cwd", f"--user={PERSON}", f"--profile={server.profile}"]
     shell += ["--preserve=^(JUPYTERHUB_|JPY_)", "--", *singleuser]
     return _LOCAL.format(variables={}, command=shell)

@@ -2,19 +2,19 @@
 
 from functools import partial
 
-from bench.frame import OURS, Bar, Figures, Result, interleave
-from bench.ground import COLD, GUIX_SHELL, WARM, Way, hubs
+from bench.frame import OURS, Bar, Extent, Result, interleave
+from bench.ground import COLD, GUIX_SHELL, PERSON, WARM, Way, hubs
 from bench.memory import beside_the_server, processes_of, shares
 
-ROUNDS = 20
 MEGABYTES = 3.0
 
 
-def measure() -> Result:
-    """Start one session after the other, each way, and look at its processes while it runs."""
+def measure(extent: Extent) -> Result:
+    """Start one session after the other, each way, and look at its processes while it runs; as often as EXTENT says."""
     with hubs(COLD, WARM, GUIX_SHELL) as ways:
-        values = interleave({name: partial(_beside, way) for name, way in ways.items()}, ROUNDS)
-    figures = {name: Figures.of(found) for name, found in values.items()}
+        for way in ways.values():
+            way.add_people([PERSON])
+        figures = interleave({name: partial(_beside, way) for name, way in ways.items()}, extent.rounds).figures
     ours = max(figures[COLD].median, figures[WARM].median)
     return Result(
         "session-memory",
@@ -26,7 +26,7 @@ def measure() -> Result:
 
 
 def _beside(way: Way) -> float:
-    way.start("ada")
-    found = shares(processes_of(way.first_process("ada")))
-    way.stop("ada")
+    way.start(PERSON)
+    found = shares(processes_of(way.first_process(PERSON)))
+    way.stop(PERSON)
     return beside_the_server(found)

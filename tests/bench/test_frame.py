@@ -1,10 +1,13 @@
 """How benchmarks take turns, and what they say."""
 
+import itertools
 import json
+import os
 from collections.abc import Callable
 
 import pytest
 
+from bench import quiet
 from bench.frame import OURS, Bar, Figures, Result, interleave
 
 
@@ -18,9 +21,31 @@ def test_that_ways_take_turns_and_the_first_round_does_not_count() -> None:
 
         return measure
 
-    values = interleave({name: way(name) for name in ("a", "b", "c")}, rounds=3)
+    moments = iter([False] * 4 + [True] * 8)
+    measured = interleave({name: way(name) for name in ("a", "b", "c")}, 3, lambda: next(moments))
     assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b", "a", "b", "c"]
-    assert values == {"a": [6, 8, 10], "b": [4, 9, 11], "c": [5, 7, 12]}
+    assert measured.values == {"a": [6, 8, 10], "b": [4, 9, 11], "c": [5, 7, 12]}
+    assert measured.figures["a"] == Figures(8, 6, 10, 3)
+    assert measured.disturbed == 1
+
+
+def test_that_a_quiet_moment_is_waited_for_and_not_for_ever() -> None:
+    cores = os.cpu_count() or 1
+    waited: list[float] = []
+    used = iter([0.0, 0.2 * cores, 0.4 * cores, 0.401 * cores])
+    assert quiet.until_quiet(lambda: next(used), waited.append)
+    assert sum(waited) == 3 * quiet.LOOK
+    waited.clear()
+    always = itertools.count(step=cores)
+    assert not quiet.until_quiet(lambda: next(always), waited.append)
+    assert sum(waited) == quiet.PATIENCE
+
+
+def test_that_what_the_machine_does_is_noticed() -> None:
+    before = quiet._used()
+    for _ in range(3_000_000):
+        pass
+    assert quiet._used() > before
 
 
 def test_that_figures_are_of_all_values() -> None:
