@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.end_to_end import rest
 from tests.end_to_end.rest import Client
@@ -177,6 +177,7 @@ def page(browser: Browser, installation: Installation, request: pytest.FixtureRe
     """A browser's page in which nobody has logged in."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=installation.address)
     context.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)
     page = context.new_page()
     yield page
     if request.node.stash.get(FAILED, False):

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.end_to_end.conftest import PATIENCE, Installation
+from tests.end_to_end.conftest import Installation
 
 
 def log_in(page: Page, installation: Installation) -> None:
@@ -18,11 +18,11 @@ def log_in(page: Page, installation: Installation) -> None:
 def wait_for_lab(page: Page) -> None:
     """Return once JupyterLab is on the page and its splash screen is gone."""
     page.wait_for_url(re.compile(r"/user/.*/lab"))
-    expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.locator("#jp-main-dock-panel")).to_be_visible()
 
 
 def run_all_cells(page: Page, kernel: str) -> None:
     """Run the notebook that is open, once its KERNEL is ready; sooner, and JupyterLab asks which one is meant."""
-    expect(page.locator("#jp-main-statusbar")).to_contain_text(f"{kernel} | Idle", timeout=PATIENCE * 1000)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text(f"{kernel} | Idle")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Records
-from tests.end_to_end.conftest import PATIENCE, Installation
+from tests.end_to_end.conftest import Installation
 from tests.end_to_end.in_browser import log_in, wait_for_lab
 from tests.end_to_end.rest import API, Client
 from tests.end_to_end.traces import traces_of
@@ -53,7 +53,7 @@ def test_an_environment_that_was_collected_can_be_built_again(
     page.get_by_role("button", name="Start Lost").click()
     page.get_by_role("button", name="Build it again").click()
     page.wait_for_url(re.compile(r"/services/guix/builds/"))
-    expect(page.get_by_role("heading", name="Lost is ready")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.get_by_role("heading", name="Lost is ready")).to_be_visible()
     page.get_by_role("button", name="Start").click()
     wait_for_lab(page)
     quiet.stop(identifier)

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.end_to_end.conftest import PATIENCE, Installation
+from tests.end_to_end.conftest import Installation
 from tests.end_to_end.in_browser import log_in, run_all_cells, wait_for_lab
 from tests.git_server import GitServer
 
@@ -54,7 +54,7 @@ def test_from_a_repository_to_a_notebook_and_back(page: Page, installation: Inst
     page.get_by_label("Address of a Git repository").fill(git_server.url("analysis"))
     page.get_by_role("button", name="Build", exact=True).click()
     page.wait_for_url(re.compile(r"/services/guix/builds/"))
-    expect(page.get_by_role("heading", name="analysis is ready")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.get_by_role("heading", name="analysis is ready")).to_be_visible()
     expect(page.locator("#log")).to_contain_text("python-pandas")
 
     page.get_by_role("button", name="Start").click()
@@ -63,7 +63,7 @@ def test_from_a_repository_to_a_notebook_and_back(page: Page, installation: Inst
 
     run_all_cells(page, "Python 3 (ipykernel)")
     output = page.locator(".jp-OutputArea-output", has_text="sum 42")
-    expect(output).to_be_visible(timeout=PATIENCE * 1000)
+    expect(output).to_be_visible()
     printed = output.inner_text()
     assert re.search(r"executable /gnu/store/\S+-profile/bin/python", printed), printed
     assert re.search(r"pandas /gnu/store/\S+-profile/lib/python3", printed), printed
