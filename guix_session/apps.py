@@ -1,10 +1,12 @@
 """Apps: what the repository brings to be looked at without notebooks, served by a program of the environment's profile.
 
-A repository's app is found by its files, and offered where the profile has the program that serves it.  The program runs as
-kernels do, with the profile's variables and none of the server's, and is reached through the server alone
-(jupyter-server-proxy): over a Unix socket where it can listen on one, else over a port of the session's own loopback.
+A repository's app is what its file `DECLARATION` says, or is found by its other files, and is offered where the profile has
+the program that serves it.  The program runs as kernels do, with the profile's variables and none of the server's, once
+somebody opens the app; it is reached through the server alone (jupyter-server-proxy): over a Unix socket where it can listen
+on one, else over a port of the session's own loopback.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,14 @@ LAUNCHER = "/run/guix-environment/session/kernel.sh"
 IN_FOLDER = ("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "app")
 """Goes before a command and its folder: apps read files that lie beside them."""
 
+DECLARATION = "guix-app.json"
+"""The file by which a repository says what its app is: an object with ``command``, a list of words, and ``title``."""
+
+MARKS = {"{port}": "{port}", "{socket}": "{unix_socket}", "{address}": "{base_url}app/"}
+"""What stands in a declared command for what is known only when it runs, and what jupyter-server-proxy calls that."""
+
 LARGEST_SOURCE = 256 * 1024
+LONGEST_TITLE = 60
 SECONDS = 60
 """How long an app may take until it listens."""
 
@@ -83,14 +92,52 @@ def _program(profile: Path, name: str) -> str:
     return str(program) if program.exists() else ""
 
 
-def _imports(source: Path, package: str) -> bool:
-    """Tell whether the Python program at SOURCE names PACKAGE among what it imports; it is read, never run."""
+def _text(source: Path) -> str:
+    """Return the beginning of the file SOURCE, or nothing where there is none."""
     try:
         with source.open("rb") as file:
-            text = file.read(LARGEST_SOURCE).decode(errors="replace")
+            return file.read(LARGEST_SOURCE).decode(errors="replace")
     except OSError:
-        return False
-    return re.search(rf"^\s*(?:import|from)\s+{package}\b", text, re.MULTILINE) is not None
+        return ""
+
+
+def _imports(source: Path, package: str) -> bool:
+    """Tell whether the Python program at SOURCE names PACKAGE among what it imports; it is read, never run."""
+    return re.search(rf"^\s*(?:import|from)\s+{package}\b", _text(source), re.MULTILINE) is not None
+
+
+def _declared(profile: Path, folder: Path, _: Path) -> App | None:
+    try:
+        value = json.loads(_text(folder / DECLARATION) or "null")
+    except (ValueError, RecursionError):
+        return None
+    command, title = (value.get("command"), value.get("title")) if isinstance(value, dict) else (None, None)
+    if (
+        not isinstance(command, list)
+        or not command
+        or not all(isinstance(word, str) and "\0" not in word for word in command)
+    ):
+        return None
+    given, *words = command
+    program = folder / given if "/" in given else Path(_program(profile, given))
+    if not program.is_file():
+        return None
+    shown = "".join(filter(str.isprintable, title if isinstance(title, str) else ""))[:LONGEST_TITLE]
+    filled = [_filled(word) for word in words]
+    return App(
+        "app",
+        shown or "App",
+        _command(folder, _literally(str(program)), *filled),
+        unix_socket=any("{socket}" in word for word in words),
+        keeps_prefix=any("{address}" in word for word in words),
+    )
+
+
+def _filled(word: str) -> str:
+    literally = _literally(word)
+    for mark, known in MARKS.items():
+        literally = literally.replace(_literally(mark), known)
+    return literally
 
 
 def _shiny(profile: Path, folder: Path, _: Path) -> App | None:
@@ -131,4 +178,20 @@ def _voila(profile: Path, _: Path, opened: Path) -> App | None:
     return App("voila", "Voilà", _command(opened.parent, *words), keeps_prefix=True)
 
 
-_KINDS: tuple[Callable[[Path, Path, Path], App | None], ...] = (_shiny, _bokeh, _voila)
+def _rstudio(profile: Path, folder: Path, _: Path) -> App | None:
+    program = _program(profile, "rserver")
+    if not program:
+        return None
+    # What it keeps here is of this session alone; its own login would ask for a password that nobody has.
+    run = (
+        'state="${TMPDIR:-/tmp}/rstudio"; mkdir -p "$state"; '
+        'printf "provider=sqlite\\ndirectory=%s\\n" "$state" >"$state/database.conf"; '
+        'exec "$@" --server-user="$USER" --server-data-dir="$state" --database-config-file="$state/database.conf" '
+        '--secure-cookie-key-file="$state/cookie-key"'
+    )
+    options = ("--auth-none=1", "--www-frame-origin=same", "--www-verify-user-agent=0", "--www-root-path={base_url}rstudio/")
+    words = ("/bin/sh", "-c", _literally(run), "rstudio", program, *options, "--www-port={port}")
+    return App("rstudio", "RStudio", _command(folder, *words))
+
+
+_KINDS: tuple[Callable[[Path, Path, Path], App | None], ...] = (_declared, _shiny, _bokeh, _voila, _rstudio)

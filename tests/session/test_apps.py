@@ -1,5 +1,7 @@
 """Which apps a repository has, and which of them its environment can serve."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,59 @@ def test_what_cannot_be_read_is_no_app(profile: Path, project: Path) -> None:
     (project / "main.py").symlink_to("nowhere")
     assert find_apps(profile, project, "gone/further") == []
     assert find_apps(profile, project / "gone", "") == []
+
+
+def declare(project: Path, **said: object) -> None:
+    (project / "guix-app.json").write_text(json.dumps(said))
+
+
+def test_a_repository_says_how_its_app_is_started(profile: Path, project: Path) -> None:
+    declare(project, title="Plumber", command=["Rscript", "serve.R", "--port={port}", "{x}", "{address}"])
+    (project / "app.R").touch()
+    app, other = find_apps(profile, project, "")
+    assert (app.name, app.title, other.name) == ("app", "Plumber", "shiny")
+    filled = [word.format(port=7, unix_socket="/s", base_url="/user/ada/") for word in app.command]
+    assert filled[-5:] == [f"{profile}/bin/Rscript", "serve.R", "--port=7", "{x}", "/user/ada/app/"]
+    assert app.keeps_prefix
+    assert not app.unix_socket
+
+
+def test_a_declared_app_may_listen_on_a_socket_and_be_a_program_of_the_repository(profile: Path, project: Path) -> None:
+    (project / "serve.sh").touch()
+    declare(project, command=["./serve.sh", "{socket}"])
+    (app,) = find_apps(profile, project, "")
+    assert (app.title, app.unix_socket, app.keeps_prefix) == ("App", True, False)
+    assert app.command[-2:] == (f"{project}/serve.sh", "{unix_socket}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "7", '"Rscript"', "{}", '{"command": "Rscript"}', '{"command": []}', '{"command": ["Rscript", 7]}'),
+        *('{"command": ["absent"]}', '{"command": ["./absent"]}', '{"command": ["Rscript\\u0000"]}', '{"command": [""]}'),
+        *('{"command": ["./"]}', "[" * 100_000, "\x00", '{"command": [null]}'),
+    ],
+)
+def test_a_declaration_that_says_nothing_usable_is_none(profile: Path, project: Path, text: str) -> None:
+    (project / "guix-app.json").write_text(text)
+    assert find_apps(profile, project, "") == []
+
+
+def test_a_title_is_text_of_some_length(profile: Path, project: Path) -> None:
+    declare(project, title="a\n" * 200, command=["Rscript"])
+    assert find_apps(profile, project, "")[0].title == "a" * 60
+    declare(project, title=["x"], command=["Rscript"])
+    assert find_apps(profile, project, "")[0].title == "App"
+
+
+def test_rstudio_keeps_its_state_in_the_session(profile: Path, project: Path, tmp_path: Path) -> None:
+    """A program in its place prints what it was told, and what it finds there."""
+    server = profile / "bin/rserver"
+    server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nfor word; do case $word in *.conf) cat "${word#*=}";; esac; done\n')
+    server.chmod(0o755)
+    (app,) = find_apps(profile, project, "")
+    command = [word.format(port=7, unix_socket="/s", base_url="/user/ada/") for word in app.command[1:]]
+    variables = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "USER": "ada"}
+    printed = subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert {"--www-port=7", "--www-root-path=/user/ada/rstudio/", "--auth-none=1", "--server-user=ada"} <= set(printed)
+    assert printed[-2:] == ["provider=sqlite", f"directory={tmp_path}/rstudio"]
