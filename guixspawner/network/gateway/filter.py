@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from guix_environment.addresses import Address, Network, is_public, within
 from guix_environment.errors import GuixSpawnerError, InvalidInput, Refused
 from guixspawner.network.gateway.allowed import Destination, is_allowed, split
-from guixspawner.network.gateway.streams import Connection, joined
+from guixspawner.network.gateway.streams import BLOCK, Connection, joined
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers together."""
@@ -158,7 +158,7 @@ class Filter:
         for address in await self._addresses(request):
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await asyncio.open_connection(str(address), request.port, limit=LARGEST_HEAD)
+                    return await asyncio.open_connection(str(address), request.port, limit=BLOCK)
             except (OSError, TimeoutError):
                 continue
         raise GuixSpawnerError(f"{request.host}:{request.port} does not answer.")

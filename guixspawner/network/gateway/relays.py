@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from guixspawner.network.gateway.streams import Connection, joined
+from guixspawner.network.gateway.streams import BLOCK, Connection, joined
 from guixspawner.network.sockets import SessionSockets
 
 LOOPBACK = "127.0.0.1"
@@ -63,7 +63,7 @@ class Relays:
         """Lead to the session KEY what comes in at the socket LISTENING."""
         self.forget(key)
         self._servers[key] = await asyncio.start_server(
-            lambda reader, writer: self._accept(key, (reader, writer)), sock=listening
+            lambda reader, writer: self._accept(key, (reader, writer)), sock=listening, limit=BLOCK
         )
 
     def forget(self, key: str) -> None:
@@ -82,7 +82,7 @@ class Relays:
 
     async def _relay(self, key: str, caller: Connection) -> None:
         try:
-            session = await asyncio.open_connection(sock=await self._connected(key))
+            session = await asyncio.open_connection(sock=await self._connected(key), limit=BLOCK)
         except OSError as error:
             _LOG.info("The session %s takes no connection: %s", key, error)
             caller[1].close()

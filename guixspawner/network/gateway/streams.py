@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 BLOCK = 256 * 1024
+"""Bytes that are carried at once.  A connection that nothing comes over holds none."""
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
