@@ -1,4 +1,4 @@
-"""Connect a session: ``python -I -S guix_environment/outbound PROCESS ERRORS REFUSED,… -- COMMAND…``."""
+"""Connect a session: ``python -I -S guix_environment/outbound USER NETWORK ERRORS REFUSED,… -- COMMAND…``."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ sys.path.insert(0, __file__.rpartition("/guix_environment/")[0])
 from guix_environment.outbound.program import main
 
 try:
-    main(sys.argv[1], int(sys.argv[2]), [word for word in sys.argv[3].split(",") if word], sys.argv[5:])
+    user, network, errors = map(int, sys.argv[1:4])
+    main(user, network, errors, [word for word in sys.argv[4].split(",") if word], sys.argv[6:])
 except OSError as error:
     os.write(2, f"{error}\n".encode())
     sys.exit(1)

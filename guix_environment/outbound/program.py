@@ -1,6 +1,6 @@
-"""Connect the network of a process to the outside, in this order.
+"""Connect the network of a session to the outside, in this order.
 
-1. Find the namespaces of the process, and make sure that it is the one that was meant.
+1. Make sure that the network namespace is another one than the machine's.
 2. In its network namespace, make unreachable what sessions never reach, the machine's own addresses among it.  The session
    has no right to change that, not even over itself.
 3. Leave the process that started this one, and become the session's account in its user namespace, with the two rights
@@ -44,13 +44,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
-def main(process: str, errors: int, refused: list[str], command: list[str]) -> NoReturn:
-    """Connect PROCESS, a number and a start time with a dot between, by COMMAND.
+def main(user: int, network: int, errors: int, refused: list[str], command: list[str]) -> NoReturn:
+    """Connect the network namespace that is the open file NETWORK, of the user namespace USER, by COMMAND.
 
     Networks in REFUSED are not reached.  This process ends with 0 once they are not; another one then becomes COMMAND, its
     output going to the open file ERRORS.  A word ``{network}`` of it stands for the namespace.  Raises `OSError`.
     """
-    user, network = _namespaces(process)
+    if os.path.samestat(os.fstat(network), os.stat("/proc/self/ns/net")):
+        raise PermissionError("that is no network of its own")
+    for file in (user, network):
+        os.set_inheritable(file, False)
     networks = sorted({*refused, *map(_alone, netlink.own_addresses())})
     if not os.path.exists("/proc/net/if_inet6"):
         networks = [one for one in networks if ":" not in one]
@@ -65,17 +68,6 @@ def main(process: str, errors: int, refused: list[str], command: list[str]) -> N
     file_system.change_root(operations, file_system.open_sealed(operations))
     words = [_NETWORK if word == "{network}" else word for word in command]
     os.execve(words[0], words, {})  # noqa: S606 - no shell is what is wanted
-
-
-def _namespaces(process: str) -> tuple[int, int]:
-    pid, _, started = process.partition(".")
-    user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    if system.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19] != started.encode():
-        raise ProcessLookupError(f"there is no process {process}")
-    if os.path.samestat(os.fstat(network), os.stat("/proc/self/ns/net")):
-        raise PermissionError(f"the process {process} has no network of its own")
-    return user, network
 
 
 def _alone(address: str) -> str:

@@ -11,7 +11,7 @@ import select
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,11 +96,38 @@ def command(way: WayOut, *, ready: int, life: int) -> tuple[str, ...]:
     )
 
 
-async def connect(way: WayOut, process: ProcessIdentity, refused: Sequence[str], gateway: GatewayClient) -> None:
-    """Give PROCESS, the waiting first one of a session, a way out for as long as it lives.
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Which namespaces a session's network is connected by, as open files: its process may leave them for others."""
 
-    Networks in REFUSED are not reached, and neither are link-local and metadata addresses, nor the machine's own.  GATEWAY
-    holds what the way out lives by.  Raises `SessionFailure`, and then there is none.
+    process: ProcessIdentity
+    """Whose they were when they were opened."""
+    user: int
+    network: int
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, process: ProcessIdentity) -> Iterator["Namespaces"]:
+        """Yield those of PROCESS, the waiting first one of a session.  Raises `SessionFailure`."""
+        with contextlib.ExitStack() as files:
+            opened = []
+            try:
+                for kind in ("user", "net"):
+                    opened.append(os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+                    files.callback(os.close, opened[-1])
+            except OSError as error:
+                raise _failed(str(error)) from error
+            if not processes.is_running(process):
+                raise _failed(f"the process {process.pid} has ended")
+            yield cls(process, *opened)
+
+
+async def connect(way: WayOut, session: Namespaces, refused: Sequence[str], gateway: GatewayClient) -> None:
+    """Give SESSION a way out for as long as its process lives, and return once it is there.
+
+    It is not there before networks in REFUSED are unreachable, and so are link-local and metadata addresses and the
+    machine's own; so the session may begin meanwhile.  GATEWAY holds what the way out lives by.  Raises `SessionFailure`,
+    and then there is none.
     """
     networks = ",".join(dict.fromkeys([*map(str, LINK_LOCAL_AND_METADATA), *refused]))
     with contextlib.ExitStack() as files:
@@ -110,19 +137,22 @@ async def connect(way: WayOut, process: ProcessIdentity, refused: Sequence[str],
         try:
             program = await processes.start(
                 [
-                    *(sys.executable, "-I", "-S", _PROGRAM, f"{process.pid}.{process.started}"),
+                    *(sys.executable, "-I", "-S", _PROGRAM, str(session.user), str(session.network)),
                     *(str(errors_end.number), networks, "--", *command(way, ready=ready_end.number, life=life.number)),
                 ],
                 environment={},
                 output=errors_end.number,
                 directory=Path("/"),
-                pass_descriptors=[ready_end.number, errors_end.number, life.number],
+                pass_descriptors=[
+                    *(session.user, session.network),
+                    *(ready_end.number, errors_end.number, life.number),
+                ],
             )
         except OSError as error:
             raise _failed(str(error)) from error
         ready_end.close()
         errors_end.close()
-        await gateway.hold(process, life_end.number)
+        await gateway.hold(session.process, life_end.number)
         await program.wait()
         if await asyncio.to_thread(ready.read, READY_SECONDS) != b"1":
             said = await asyncio.to_thread(errors.read, 1.0)

@@ -11,6 +11,7 @@ from jupyterhub.proxy import Proxy
 from traitlets import CaselessStrEnum, List, Unicode
 from traitlets.config import LoggingConfigurable
 
+from guix_environment import processes
 from guix_environment.container import Network
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account, ProcessIdentity
@@ -18,13 +19,15 @@ from guixspawner.network import inside
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
 from guixspawner.network.inside import Inside
-from guixspawner.network.outbound import WayOut, connect, find
+from guixspawner.network.outbound import Namespaces, WayOut, connect, find
 from guixspawner.network.reach import fits_an_address, socket_url, takes_sockets
 from guixspawner.network.sockets import SessionSockets, until_listening
 
 _CLIENTS: dict[tuple[Path, str], GatewayClient] = {}
 """One for each gateway that this process talks to, so that it is started once."""
 
+_CONNECTING: set[asyncio.Task[None]] = set()
+"""Ways out that are being made.  What a hub that ends leaves of one ends with it, as it holds what that lives by."""
 
 _SAID: set[str] = set()
 """What the log was told already."""
@@ -148,16 +151,28 @@ class SessionNetwork(LoggingConfigurable):
         )
 
     async def attach(self, process: ProcessIdentity, api: str) -> None:
-        """Give PROCESS, the waiting first one of a session, its way out, where it is to have one.
+        """Begin to give PROCESS, the waiting first one of a session, its way out, where it is to have one.
 
-        A session that could not be given one starts without; the log says why.
+        The session goes on meanwhile, as its server takes longer to load.  One that could not be given a way out does
+        without; the log says why.
         """
         if self._way_out is None:
             return
+        beginning = asyncio.create_task(self._connect(self._way_out, process, opened := asyncio.Event(), api))
+        _CONNECTING.add(beginning)
+        beginning.add_done_callback(_CONNECTING.discard)
+        await opened.wait()
+
+    async def _connect(self, way: WayOut, process: ProcessIdentity, opened: asyncio.Event, api: str) -> None:
         try:
-            await connect(self._way_out, process, self.refused_networks, self.gateway(api))
+            with Namespaces.of(process) as session:
+                opened.set()
+                await connect(way, session, self.refused_networks, self.gateway(api))
         except SessionFailure as error:
-            self.log.warning("%s %s", error, error.details.get("reason", ""))
+            if processes.is_running(process):
+                self.log.warning("%s %s", error, error.details.get("reason", ""))
+        finally:
+            opened.set()
 
     async def opened(self, key: str, process: ProcessIdentity, proxy: Proxy, api: str) -> str | None:
         """Wait until the server of the session KEY listens, and return the address by which hub and PROXY reach it.

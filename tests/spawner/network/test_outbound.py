@@ -20,7 +20,7 @@ from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher
 from guixspawner.network import outbound
 from guixspawner.network.client import GatewayClient
-from guixspawner.network.outbound import WayOut, command, connect, find
+from guixspawner.network.outbound import Namespaces, WayOut, command, connect, find
 from tests.containers import ACCOUNT
 from tests.spawner.network.conftest import door, gateway_of, kill
 from tests.spawner.network.internet import (
@@ -109,8 +109,10 @@ async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIt
     with tempfile.TemporaryFile() as log:
         waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
         try:
-            await connect(way, waiting.first, ["203.0.113.0/24"], client)
-            await waiting.run(plan(folder, way))
+            with Namespaces.of(waiting.first) as namespaces:
+                # The session has left these namespaces when it is connected, as is usual.
+                await waiting.run(plan(folder, way))
+                await connect(way, namespaces, ["203.0.113.0/24"], client)
             yield Session(waiting.first, folder / "talk")
         finally:
             waiting.give_up()
@@ -306,12 +308,12 @@ async def test_it_never_outlives_the_gateway_and_can_be_made_again(session: Sess
 async def test_a_process_without_a_network_of_its_own_is_never_touched(client: GatewayClient) -> None:
     me = processes.identify(os.getpid())
     assert me
-    with pytest.raises(SessionFailure) as failure:
-        await connect(find("slirp4netns", root=True), me, [], client)
+    with pytest.raises(SessionFailure) as failure, Namespaces.of(me) as namespaces:
+        await connect(find("slirp4netns", root=True), namespaces, [], client)
     assert "no network of its own" in str(failure.value.details["reason"])
     gone = ProcessIdentity(me.pid, me.started + 1)
-    with pytest.raises(SessionFailure):
-        await connect(find("slirp4netns", root=True), gone, [], client)
+    with pytest.raises(SessionFailure), Namespaces.of(gone):
+        pass
 
 
 def test_what_a_machine_lacks_is_said(tmp_path: Path) -> None:

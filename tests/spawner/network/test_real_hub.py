@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -107,6 +108,13 @@ async def test_its_server_reaches_the_hubs_api(hub: RealHub, ada: str) -> None:
 async def test_its_programs_reach_the_api_and_nothing_else_of_the_hub(hub: RealHub, ada: str) -> None:
     asking = 'print(ask("/hub/api/"), ask("/hub/login"), ask("/hub/api/../login"), ask("/user/ada/api"))'
     assert await hub.run_code(ada, ASKING + asking) == "200 404 404 404"
+
+
+@pytest.mark.skipif(not shutil.which("slirp4netns") or not Path("/dev/net/tun").exists(), reason="needs slirp4netns")
+async def test_its_way_out_is_there_soon_after_it_has_begun(hub: RealHub, ada: str) -> None:
+    looking = "import socket; print([name for _, name in socket.if_nameindex()])"
+    while await hub.run_code(ada, looking) != "['lo', 'tap0']":
+        assert "could not be connected" not in hub.log.read_text()
 
 
 async def test_the_machines_loopback_is_out_of_reach(hub: RealHub, ada: str) -> None:
