@@ -7,12 +7,13 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import container_setup, hub_restart, many_sessions, session_memory, spawn
+from bench import container_setup, hub_restart, many_sessions, session_memory, session_network, spawn
 from bench.frame import QUICK, Extent, Result, say
 
 BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
     "container-setup": container_setup.measure,
     "session-memory": session_memory.measure,
+    "session-network": session_network.measure,
     "spawn": spawn.measure,
     "many-sessions": many_sessions.measure,
     "hub-restart": hub_restart.measure,
