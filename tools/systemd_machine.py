@@ -1,11 +1,12 @@
 """Run tests on Debian 12 with systemd, in a machine that QEMU makes in software: what sessions' limits need and CI lacks.
 
-    sudo -E .venv/bin/python tools/with_guix.py .venv/bin/python tools/systemd_machine.py
+    sudo .venv/bin/python tools/systemd_machine.py                                              the back-ends
+    sudo -E .venv/bin/python tools/with_guix.py .venv/bin/python tools/systemd_machine.py       and sessions of a real hub
 
-Words that are added are for pytest, such as ``-k systemd``.  The tests run for every kind of hub in `HUBS`.  Sessions
-are real ones: Guix builds their environment outside, and the machine sees its store, as it sees this checkout, read-only and
-at the place where it is.  The first run makes the machine's disk in .cache/systemd-machine; later ones boot a copy that
-is forgotten afterwards.  Needs the Debian packages qemu-system-x86, mmdebstrap and e2fsprogs, and root.
+Words that are added are for pytest, such as ``-k systemd``.  The tests run for every kind of hub in `HUBS`.  Where there is
+a Guix it builds the sessions' environment outside; the machine sees its store, as it sees this checkout, read-only and where
+it is.  The first run makes the machine's disk in .cache/systemd-machine; later ones boot a copy and forget it.
+Needs the Debian packages qemu-system-x86, mmdebstrap and e2fsprogs, and root.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,8 +123,11 @@ def make_disk(folder: Path) -> None:
     shutil.rmtree(root)
 
 
-def boot(folder: Path, job: Path) -> int:
-    """Boot the disk in FOLDER, have it run the file ``run`` of JOB, print what that prints, and return its exit status."""
+def boot(folder: Path, job: Path, store: Path) -> int:
+    """Boot the disk in FOLDER, have it run the file ``run`` of JOB, print what that prints, and return its exit status.
+
+    It sees the folder STORE as ``/gnu/store``.
+    """
     share = "local,security_model=none,readonly=on"
     command = [
         *("qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", "3072", "-display", "none", "-no-reboot", "-nic", "none"),
@@ -131,7 +136,7 @@ def boot(folder: Path, job: Path) -> int:
         *("-drive", f"file={folder / 'disk'},format=raw,if=virtio,snapshot=on"),
         *("-virtfs", f"{share},path={CHECKOUT},mount_tag=checkout,multidevs=remap"),
         *("-virtfs", f"{share},path={job},mount_tag=job"),
-        *("-virtfs", f"{share},path=/gnu/store,mount_tag=store"),
+        *("-virtfs", f"{share},path={store},mount_tag=store"),
         *("-serial", f"file:{folder / 'boot.log'}", "-serial", "stdio"),
     ]
     status = 1
@@ -147,17 +152,20 @@ def boot(folder: Path, job: Path) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest with ARGUMENTS in the machine, which is made when there is none; return its exit status."""
-    missing = [name for name in ("qemu-system-x86_64", "mmdebstrap", "mkfs.ext4", "guix") if shutil.which(name) is None]
+    missing = [name for name in ("qemu-system-x86_64", "mmdebstrap", "mkfs.ext4") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         print(__doc__, file=sys.stderr)
         print(f"Missing: {', '.join(missing) or 'root'}.", file=sys.stderr)
         return 2
     provide_disk()
-    with tempfile.TemporaryDirectory() as job, built_records() as records:
+    with tempfile.TemporaryDirectory() as job, ExitStack() as guix:
         Path(job).chmod(0o755)
-        shutil.copytree(records, Path(job) / "records", symlinks=True)
-        (Path(job) / "run").write_text("\n".join(program(HUBS, arguments)))
-        return boot(FOLDER, Path(job))
+        hubs, words, store = [hub for hub in HUBS if hub.tests == _LIMITS], ["-m", "not guix"], Path(job)
+        if shutil.which("guix"):
+            hubs, words, store = list(HUBS), [], Path("/gnu/store")
+            shutil.copytree(guix.enter_context(built_records()), Path(job) / "records", symlinks=True)
+        (Path(job) / "run").write_text("\n".join(program(hubs, [*words, *arguments])))
+        return boot(FOLDER, Path(job), store)
 
 
 def provide_disk() -> None:

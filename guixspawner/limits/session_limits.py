@@ -36,8 +36,9 @@ class SessionLimits(LoggingConfigurable):
         [_AUTO, *(kind.value for kind in BackendKind)],
         default_value=_AUTO,
         help="""
-        By what limits are enforced. `auto` tries them, best first, when the hub starts, and takes the first that
-        holds a process to a limit on memory, processor and processes.
+        By what limits are enforced. `auto` tries them, best first, when the hub's first session is looked at, and takes
+        the first that holds a process to a limit on memory, processor and processes. Any other is tried then as well, and
+        where it does not work no session starts.
 
         `systemd` makes a scope for each session; `cgroup-v2` divides a part of the control groups that was handed to the
         hub; `cgroup-v1` is for machines with those; `rlimits` only bounds how many processes a session has; `nothing`
@@ -122,6 +123,14 @@ class SessionLimits(LoggingConfigurable):
                 self.log.info("Limits of sessions are enforced by: %s", backend.describe())
         return self._found[settings]
 
+    async def _chosen_or_none(self) -> Backend:
+        try:
+            return await self.chosen()
+        except SessionFailure as error:
+            # What does not work here holds nothing; whoever starts a session reads why it does not start.
+            self.log.warning("%s", error)
+            return NoLimits()
+
     def _candidates(self) -> Collection[Backend]:
         return list(detection.candidates(self.group, address_space=self.address_space))
 
@@ -199,17 +208,12 @@ class SessionLimits(LoggingConfigurable):
 
     async def end(self, key: str) -> None:
         """End whatever is left of the session KEY; also of one that this hub did not start.  Raises `SessionFailure`."""
-        try:
-            backend = await self.chosen()
-        except SessionFailure:
-            # What does not work here never held anything.
-            backend = NoLimits()
-        await backend.end(key)
+        await (await self._chosen_or_none()).end(key)
         self._promises.release(key)
 
     async def leftovers(self) -> Collection[str]:
         """Return the keys of the sessions that something is held of."""
-        return await (await self.chosen()).leftovers()
+        return await (await self._chosen_or_none()).leftovers()
 
     async def usage(self, key: str) -> Usage:
         """Return what the session KEY uses now."""

@@ -202,3 +202,18 @@ def test_without_a_limit_a_session_starts_anywhere_until_all_is_promised(unheld:
     assert "All the memory of this machine is promised" in text + unheld.log.read_text()
     unheld.stop("bob")
     assert unheld.spawn("carol", GIVEN)[0] == 201
+
+
+@pytest.fixture(scope="module")
+def misled(records: Path) -> Iterator[RealHub]:
+    """A hub that was told to enforce limits by what this machine does not have."""
+    absent = "systemd" if not Path("/run/systemd/system").is_dir() else "cgroup-v1"
+    with running_hub(records, f"c.SessionLimits.backend = {absent!r}") as hub:
+        yield hub
+
+
+def test_nothing_starts_where_the_chosen_way_to_enforce_limits_does_not_work(misled: RealHub) -> None:
+    status, _ = misled.spawn("ada", GIVEN)
+    assert status >= 400
+    assert "on this machine." in misled.log.read_text().partition("Limits cannot be enforced by ")[2].partition("\n")[0]
+    assert not list((misled.state / "sessions").glob("ada/default.json"))

@@ -80,6 +80,16 @@ async def test_only_the_kind_that_was_chosen_is_tried() -> None:
         await detect(BackendKind.SYSTEMD, [Scripted(BackendKind.SYSTEMD), whole, nothing])
 
 
+async def test_what_does_not_work_here_holds_nothing(monkeypatch: pytest.MonkeyPatch, held_by: Found) -> None:
+    limits = SessionLimits(backend="systemd")
+    monkeypatch.setattr(limits, "_candidates", lambda: [Scripted(BackendKind.SYSTEMD), NoLimits()])
+    with pytest.raises(SessionFailure, match="cannot be enforced by systemd"):
+        await limits.chosen()
+    assert not await limits.leftovers()
+    await limits.end(KEY)
+    assert not held_by
+
+
 async def test_trying_leaves_nothing() -> None:
     """On the machine itself, whatever it has."""
     before = {path.name for path in Path("/sys/fs/cgroup").glob("*/guix_trial*")}
