@@ -52,6 +52,7 @@ def _all_at_once(way: Way, people: list[str]) -> tuple[list[float], dict[str, ob
         found = [shares(session) for session in sessions]
         whole = [sum(share.kilobytes for share in session) / 1024 for session in found]
         traces = Traces.of(way.hub.state, people, [pid for session in sessions for pid in session])
+        groups = len(traces.groups)
         began = time.perf_counter()
         list(starts.map(way.stop, people))
         stopping = time.perf_counter() - began
@@ -61,5 +62,5 @@ def _all_at_once(way: Way, people: list[str]) -> tuple[list[float], dict[str, ob
         "megabytes_beside_the_server": Figures.of([beside_the_server(session) for session in found]).as_json(),
         "answered": len(people),
         "seconds_to_stop_all": round(stopping, 1),
-        **({} if way.name == LOCAL else {"left": traces.left()}),
+        **({} if way.name == LOCAL else {"control_groups": groups, "left": traces.left(), "processes_left": traces.names()}),
     }

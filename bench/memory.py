@@ -1,11 +1,13 @@
 """What the processes of a session take of the machine's memory."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+_NS_GET_PARENT = 0xB702
 _SERVER = ("jupyter", "python")
 """How the server's own process is called; what is around it in a container is not."""
 
@@ -22,10 +24,11 @@ class Share:
 def processes_of(first: int) -> list[int]:
     """Return the processes of the session whose FIRST process this is.
 
-    Those below it, and those that share its processes' or its own network's namespace with it, such as what connects that.
+    Those below it, and those that share a namespace with it, such as what connects its network: that is in the namespace of
+    accounts around the session's own.
     """
     below = _below(first)
-    own = {link for pid in below for link in _namespaces(pid)} - set(_namespaces(os.getpid()))
+    own = {link for pid in below for link in (*_namespaces(pid), _around(pid))} - {"", *_namespaces(os.getpid())}
     return sorted({*below, *(pid for pid in _all() if own & set(_namespaces(pid)))})
 
 
@@ -67,6 +70,18 @@ def _parent(pid: int) -> int:
 
 def _namespaces(pid: int) -> list[str]:
     try:
-        return [str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in ("pid", "net")]
+        return [str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in ("pid", "net", "user")]
     except OSError:
         return []
+
+
+def _around(pid: int) -> str:
+    """Return the user namespace around that of process PID, or nothing where that is not ours to know (ioctl_ns(2))."""
+    try:
+        with Path(f"/proc/{pid}/ns/user").open("rb") as own:
+            parent = fcntl.ioctl(own, _NS_GET_PARENT)
+        found = f"user:[{os.fstat(parent).st_ino}]"
+        os.close(parent)
+    except OSError:
+        return ""
+    return found
