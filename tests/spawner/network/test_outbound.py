@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import os
 import shutil
 import socket
@@ -20,7 +21,9 @@ from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher
 from guixspawner.network import outbound
 from guixspawner.network.client import GatewayClient
+from guixspawner.network.gateway.settings import GatewaySettings
 from guixspawner.network.outbound import Namespaces, WayOut, command, connect, find
+from guixspawner.network.settings import SessionNetwork
 from tests.containers import ACCOUNT
 from tests.spawner.network.conftest import door, gateway_of, kill
 from tests.spawner.network.internet import (
@@ -139,6 +142,33 @@ def plan(folder: Path, way: WayOut) -> ContainerPlan:
         network=Network.OWN,
         filter=compiled(),
     )
+
+
+@real
+@pytest.mark.usefixtures("internet", "client")
+@pytest.mark.parametrize("program", ["slirp4netns", "/bin/false"])
+async def test_a_session_begins_before_its_way_out_is_there(
+    folder: Path, settings: GatewaySettings, program: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And begins as well when there is none."""
+    network = SessionNetwork(folder=str(folder), slirp4netns=program, log=logging.getLogger("hub"))
+    with Path(os.devnull).open("wb") as log:
+        waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
+        try:
+            await network.attach(waiting.first, settings.api)
+            await waiting.run(plan(folder, find(program, root=True)))
+            session = Session(waiting.first, folder / "talk")
+            if program == "slirp4netns":
+                while await session.reaches(OUTSIDE) != f"reached {OUTSIDE}":
+                    assert await session.reaches(METADATA[0]) in {"OSError 101", "OSError 113"}
+                assert await session.reaches(METADATA[0]) == "OSError 113"
+            else:
+                while "could not be connected" not in caplog.text:
+                    assert await session.does("print(1)") == "1"
+                assert await session.reaches(OUTSIDE) == "OSError 101", "no network but its loopback"
+        finally:
+            waiting.give_up()
+            await processes.end(waiting.first, grace=0)
 
 
 @real
