@@ -12,6 +12,7 @@ A change goes to browsers as an event of Jupyter's own (`EVENT`), by which they 
 
 import asyncio
 import contextlib
+import datetime
 import json
 import time
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     (state,) = _prepared
     projects = Projects(state.session.project)
     server.event_logger.register_event_schema(_EVENT_FORM)
+    count_work_alone()
     base = url_path_join(server.base_url, "guix-session")
     server.web_app.add_handlers(
         ".*$",
@@ -88,6 +90,27 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
         ],
     )
     server.io_loop.add_callback(_watch, state, server)
+
+
+def count_work_alone() -> None:
+    """Have a request that only reads be no activity: a page asks for files and kernels as long as it is open.
+
+    What changes something is activity, and so are kernels and terminals; JupyterLab tells of keys and clicks
+    (`ActivityHandler`).
+    """
+    counted = APIHandler.update_api_activity
+
+    def update(handler: APIHandler) -> None:
+        if handler.request.method not in {"GET", "HEAD", "OPTIONS"}:
+            counted(handler)
+
+    APIHandler.update_api_activity = update
+
+
+def note_computing(server: ServerApp) -> None:
+    """Have a kernel that is at work be activity, also where it prints nothing for hours."""
+    if any(kernel.get("execution_state") == "busy" for kernel in server.kernel_manager.list_kernels()):
+        server.web_app.settings["last_activity_times"][__name__] = datetime.datetime.now(datetime.UTC)
 
 
 async def _stop_jupyter_server_extension(_: ServerApp) -> None:
@@ -107,6 +130,7 @@ async def _keep_watching(state: _State, server: ServerApp) -> None:
     while True:
         if more := state.events.more():
             state.kills, state.last_kill = state.kills + more, time.time()
+        note_computing(server)
         told = (state.kills, *(notice.kind for notice in _notices(state, server.web_app)))
         if told != state.told:
             state.told = told

@@ -1,10 +1,14 @@
 """How the session's server is set up, and what it shows first."""
 
+import math
 import os
 from pathlib import Path
 
 from guix_session.apps import App, find_apps, proxied
 from guix_session.surroundings import Session
+
+LONGEST_SILENCE = 300.0
+"""Seconds between one time and the next that the server tells the hub when it was last used; less for a short idle time."""
 
 LABEXTENSIONS = Path(__file__).parent / "labextensions"
 """What JupyterLab in the browser loads of this package."""
@@ -37,6 +41,9 @@ def server_settings(session: Session) -> dict[str, object]:
             # Cookies belong to addresses below it: with another one, other people's servers would be sent them.
             "base_url": os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/"),
             "api_url": os.environ.get("JUPYTERHUB_API_URL", ""),
+        },
+        "JupyterHubSingleUser": {
+            "hub_activity_interval": math.ceil(min(LONGEST_SILENCE, (session.idle_seconds or LONGEST_SILENCE * 5) / 5)),
         },
         "Session": {"username": os.environ.get("USER", "username")},
         "ServerProxy": {"servers": {app.name: proxied(app) for app in apps}},

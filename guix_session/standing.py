@@ -97,7 +97,8 @@ def judge(facts: Facts, folder: str) -> Standing:
         )
     return Standing(
         State.BLOCKED,
-        f"A newer version of {folder} is there ({target}). Your working copy was left as it is, and what is yours in it.",
+        f"A newer version of {folder} is there ({target}). Your working copy was left as it is: something of yours is in "
+        "the way.",
         reasons,
         facts.target,
         facts.head,

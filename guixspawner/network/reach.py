@@ -37,6 +37,9 @@ class SocketProxy(ConfigurableHTTPProxy):  # type: ignore[misc]  # JupyterHub ha
 
     The hub gives every server a port, 80 where its address has none (`User.spawn`), and the proxy would take it for a part
     of the path.  So it is left out of what the proxy is told, and the hub, which compares, is told what it asked for.
+
+    When a session was last used, its server tells the hub, which knows work from a page that is merely open
+    (`guix_session.extension`).  The proxy does not, so what it has to say of that is left out.
     """
 
     async def add_route(self, routespec: str, target: str, data: dict[str, object]) -> None:
@@ -51,7 +54,11 @@ class SocketProxy(ConfigurableHTTPProxy):  # type: ignore[misc]  # JupyterHub ha
         routes: dict[str, dict[str, object]] = await super().get_all_routes()
         for route in routes.values():
             data = route["data"]
-            if isinstance(data, dict) and "asked" in data:
+            if not isinstance(data, dict):
+                continue
+            if "server_name" in data:
+                data.pop("last_activity", None)
+            if "asked" in data:
                 route["target"] = data.pop("asked")
         return routes
 

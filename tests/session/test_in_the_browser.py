@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from guix_environment.identifiers import Commit
 from guix_environment.records import Records
 from tests.spawner.conftest import ENVIRONMENT, VERSION
-from tests.spawner.real_hub import RealHub, built_records, output, running_hub
+from tests.spawner.real_hub import RealHub, built_records, output, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 
@@ -28,7 +31,9 @@ def hub() -> Iterator[RealHub]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(hub: RealHub) -> Iterator[Browser]:
+    """A browser, which comes after the hub: its loop of events would be in the way of the records being built."""
+    assert hub.address
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-component-update"]
@@ -41,6 +46,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, hub: RealHub) -> Iterator[Page]:
     """A browser in which ada has logged in."""
     context = browser.new_context(base_url=hub.address)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto("/hub/login?next=/hub/home")
     page.fill("#username_input", "ada")
@@ -80,10 +86,13 @@ def open_lab(page: Page, path: str = "") -> None:
 def test_a_notebooks_kernel_is_there_without_a_question(
     page: Page, hub: RealHub, specification: dict[str, str], kernel: str
 ) -> None:
-    write(hub, "named.ipynb", json.dumps({**NOTEBOOK, "metadata": {"kernelspec": specification}}))
-    open_lab(page, "/tree/analysis/named.ipynb")
-    expect(page.locator("#jp-main-statusbar")).to_contain_text(f"{kernel}", timeout=PATIENCE)
-    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PATIENCE)
+    # A path's kernel stays with it: each notebook has a name of its own.
+    name = f"{specification['name']}.ipynb"
+    write(hub, name, json.dumps({**NOTEBOOK, "metadata": {"kernelspec": specification}}))
+    open_lab(page, f"/tree/analysis/{name}")
+    expect(page.locator("#jp-main-statusbar")).to_contain_text(
+        re.compile(rf"{kernel}( \(ipykernel\))? \| Idle"), timeout=PATIENCE
+    )
     expect(page.locator(".jp-Dialog")).to_have_count(0)
 
 
@@ -104,16 +113,6 @@ def test_what_the_session_is_can_be_read(page: Page, hub: RealHub) -> None:
     page.get_by_role("button", name="Close").click()
 
 
-def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(page: Page, hub: RealHub) -> None:
-    """With 100 seconds without work until the end, the warning comes after 80."""
-    open_lab(page)
-    warning = page.locator(".Toastify__toast", has_text="Nothing has happened in this session")
-    expect(warning).to_be_visible(timeout=PATIENCE)
-    page.get_by_role("button", name="Keep working").click()
-    expect(warning).to_have_count(0, timeout=PATIENCE)
-    assert hub.model("ada").get("ready")
-
-
 def test_nobody_else_may_ask(hub: RealHub) -> None:
     """A stranger's page sends cookies and no word of Jupyter's against forgery; a stranger sends nothing."""
     for name in ("state", "update"):
@@ -126,24 +125,29 @@ def test_nobody_else_may_ask(hub: RealHub) -> None:
     assert hub.request("GET", "/user/ada/guix-session/state")[0] == 200
 
 
-def test_a_newer_version_is_offered_and_put_in_place(page: Page, hub: RealHub) -> None:
+def publish(hub: RealHub, name: str, content: str) -> str:
+    """Start ada's session of a newer version in which the file NAME has CONTENT, and return its commit."""
     records = Records(hub.state / "records")
-    record = records.read_version(ENVIRONMENT, VERSION)
     source, bare = hub.state / "source", records.repository(ENVIRONMENT)
-    output("git", "clone", "--quiet", bare, source)
-    (source / "added.txt").write_text("of the newer version")
+    if not source.exists():
+        output("git", "clone", "--quiet", bare, source)
+    (source / name).write_text(content)
     output("git", "-C", source, "add", ".")
     who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    output("git", "-C", source, *who, "commit", "--quiet", "--message=two")
+    output("git", "-C", source, *who, "commit", "--quiet", "--message=newer")
     output("git", "-C", source, "push", "--quiet", "origin", "HEAD:trunk")
-    commit = output("git", "-C", source, "rev-parse", "HEAD").strip()
-    records.write_version(ENVIRONMENT, type(record)(**{**_fields(record), "commit": commit}))
+    commit = Commit(output("git", "-C", source, "rev-parse", "HEAD").strip())
+    records.write_version(ENVIRONMENT, replace(records.read_version(ENVIRONMENT, VERSION), commit=commit))
     for path in (bare, *bare.rglob("*")):
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-    write(hub, "mine.txt", "mine")
     hub.stop("ada")
     assert hub.spawn("ada", GIVEN)[0] == 201
+    return commit
 
+
+def test_a_newer_version_is_offered_and_put_in_place(page: Page, hub: RealHub) -> None:
+    write(hub, "mine.txt", "mine")
+    commit = publish(hub, "added.txt", "of the newer version")
     open_lab(page)
     offer = page.locator(".Toastify__toast", has_text="A newer version of analysis is there")
     expect(offer).to_be_visible(timeout=PATIENCE)
@@ -154,5 +158,26 @@ def test_a_newer_version_is_offered_and_put_in_place(page: Page, hub: RealHub) -
     assert (copy(hub) / "added.txt").stat().st_uid == copy(hub).stat().st_uid
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in type(record).__slots__}
+def test_what_is_in_the_way_of_a_newer_version_is_named_and_left_alone(page: Page, hub: RealHub) -> None:
+    publish(hub, "added.txt", "of the version before")
+    write(hub, "added.txt", "of the person's")
+    commit = publish(hub, "added.txt", "of the newest version")
+    open_lab(page)
+    told = page.locator(".Toastify__toast", has_text=f"A newer version of analysis is there ({commit[:7]})")
+    expect(told).to_be_visible(timeout=PATIENCE)
+    told.get_by_role("button", name="What is in the way").click()
+    expect(page.locator(".jp-Dialog")).to_contain_text("changed files: added.txt")
+    assert (copy(hub) / "added.txt").read_text() == "of the person's"
+    page.get_by_role("button", name="Close").click()
+
+
+def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(page: Page, hub: RealHub) -> None:
+    """With 100 seconds without work until the end, the warning comes after 80; that the page is open is no work."""
+    open_lab(page)
+    warning = page.locator(".Toastify__toast", has_text="Nothing has happened in this session")
+    expect(warning).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Keep working").click()
+    expect(warning).to_have_count(0, timeout=PATIENCE)
+    assert hub.model("ada").get("ready")
+    expect(warning).to_be_visible(timeout=PATIENCE)
+    wait_for(lambda: not hub.model("ada"), 240)

@@ -6,6 +6,7 @@
   const NAME = "guix-session";
   const EVENT = "https://guixspawner.example/session/v1";
   const LOOK_SECONDS = 60;
+  const ACTIVITY_SECONDS = 30;
   const ABOUT = "guix-session:about";
   const UPDATE = "guix-session:update";
 
@@ -122,6 +123,17 @@
         this.notification.error(`The working copy could not be updated: ${error.message}`);
       }
     }
+  }
+
+  /** Tell the server that somebody is there when a key or a pointer says so, and not at every one. */
+  function tellOfActivity(server) {
+    let told = 0;
+    const tell = () => {
+      if (Date.now() - told < ACTIVITY_SECONDS * 1000) return;
+      told = Date.now();
+      server.ask("activity", "POST").catch((error) => console.warn(`${NAME}: ${error.message}`));
+    };
+    for (const kind of ["keydown", "pointerdown", "wheel"]) document.addEventListener(kind, tell, { capture: true, passive: true });
   }
 
   function bytes(count) {
@@ -253,6 +265,7 @@
         app.serviceManager.events.stream.connect((_, event) => {
           if (event.schema_id === EVENT) void quietly(look());
         });
+        tellOfActivity(server);
         window.setInterval(() => document.hidden || void quietly(look()), LOOK_SECONDS * 1000);
         document.addEventListener("visibilitychange", () => document.hidden || void quietly(look()));
         await updates.look(false);
