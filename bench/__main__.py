@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import container_setup, hub_restart, many_sessions, session_memory, session_network, spawn
+from bench import container_setup, hub_restart, manifest_reader, many_sessions, session_memory, session_network, spawn
 from bench.frame import QUICK, Extent, Result, say
 
 BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
     "spawn": spawn.measure,
     "many-sessions": many_sessions.measure,
     "hub-restart": hub_restart.measure,
+    "manifest-reader": manifest_reader.measure,
 }
 """By the names that ``make bench`` takes as BENCH."""
 

@@ -56,6 +56,8 @@ class Entry:
     """The output, where the specification does not say it; empty for the package's own."""
     transformations: tuple[tuple[tuple[str, str], ...], ...] = ()
     """What is changed about the package: options of Guix and their values, the first group first."""
+    made: tuple[int, ...] = ()
+    """Which transformations made it, while a manifest is read: Guix tells packages apart by that."""
     part: int = 0
     """Which of the manifests that were put together it is of; Guix drops repetitions within each."""
     merged: bool = True

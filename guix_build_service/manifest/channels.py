@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from guix_build_service.manifest.evaluation import Constant, Evaluation, Known, Level, Scope, Special, Vocabulary
-from guix_build_service.manifest.grammar import VOCABULARY, evaluated
+from guix_build_service.manifest.grammar import VOCABULARY as MANIFESTS
+from guix_build_service.manifest.grammar import evaluated
 from guix_build_service.manifest.lists import taking
 from guix_build_service.manifest.modules import Import
 from guix_build_service.manifest.neighbours import Neighbours
@@ -85,7 +86,7 @@ def read_channels(text: str, *, file: str = "", files: Mapping[str, str | None] 
 
     Raises `ManifestUnreadable` and `NeighbourNeeded`.
     """
-    evaluation = Evaluation(_VOCABULARY, neighbours=Neighbours(files or {}), imports=_IMPORTS)
+    evaluation = Evaluation(VOCABULARY, neighbours=Neighbours(files or {}), imports=_IMPORTS)
     place, value = evaluated(evaluation, text, file)
     found = []
     for item in value if isinstance(value, tuple) else (value,):
@@ -178,8 +179,8 @@ def _is_guix(_evaluation: Evaluation, arguments: list[Value], position: Position
 _MODULES = (("guix", "channels"),)
 _IMPORTS = (Import(_MODULES[0]),)
 
-_VOCABULARY: Vocabulary = {
-    **VOCABULARY,
+VOCABULARY: Vocabulary = {
+    **MANIFESTS,
     "channel": Special(_MODULES, _channel, Level.LITERAL),
     "make-channel-introduction": Known(_MODULES, taking(2, 2, _introduction), Level.LITERAL),
     "openpgp-fingerprint": Known(_MODULES, taking(1, 1, _fingerprint), Level.LITERAL),
@@ -188,3 +189,4 @@ _VOCABULARY: Vocabulary = {
     "guix-channel?": Known(_MODULES, taking(1, 1, _is_guix), Level.PROCEDURES),
     **{f"channel-{name}": _field(name) for name in ("name", "url", "branch", "commit")},
 }
+"""All that is understood in a channels file."""

@@ -125,6 +125,7 @@ class Evaluation:
         """Whether a variable of Guix's was named, for which the modules in use matter."""
         self.places: dict[str, Position] = {}
         """Where each string stands first."""
+        self._numbers = 0
         self._steps = 0
         self._depth = 0
 
@@ -133,6 +134,11 @@ class Evaluation:
         self._steps += count
         if self._steps > MOST_STEPS:
             raise unreadable(position, "it takes too many steps to read.", hint=NAME_THEM)
+
+    def number(self) -> int:
+        """Return a number that nothing else of this evaluation has."""
+        self._numbers += 1
+        return self._numbers
 
     def mark(self, level: Level) -> None:
         """Note that something of LEVEL had to be understood."""

@@ -50,7 +50,7 @@ def read_manifest(text: str, *, file: str = "", files: Mapping[str, str | None] 
     parts = [part for part in value.parts if part]
     places = evaluation.places
     entries = tuple(
-        replace(entry, part=number, place=places.get(entry.specification, entry.place))
+        replace(entry, made=(), part=number, place=places.get(entry.specification, entry.place))
         for number, part in enumerate(parts)
         for entry in part
     )

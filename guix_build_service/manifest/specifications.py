@@ -180,7 +180,11 @@ def _transformation(evaluation: Evaluation, arguments: list[Value], position: Po
         if len(given) != 1:
             raise unreadable(place, "a transformation takes one package.")
         entry = _one(given[0], place)
-        return Package(replace(entry, transformations=(*entry.transformations, options))) if options else given[0]
+        if not options:
+            return given[0]
+        # Each call makes another package, be it of the same one.
+        made = (*entry.made, inner.number())
+        return Package(replace(entry, transformations=(*entry.transformations, options), made=made))
 
     return Procedure("a transformation", apply)
 
