@@ -131,6 +131,9 @@ def give_up_rights(order: Order) -> None:
     """Lock the mounts behind a second user namespace, allow no third one, and drop every right for good."""
     _write("/proc/sys/user/max_user_namespaces", "1")
     system.unshare(system.CLONE_NEWUSER)
+    # Where the numbers are not the hub's own to give, groups could still be changed until here, and no group is mapped then.
+    if system.read("/proc/self/setgroups").strip() == b"allow":
+        _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{order.uid} {order.uid} 1")
     _write("/proc/self/gid_map", f"{order.gid} {order.gid} 1")
     system.drop_capabilities()

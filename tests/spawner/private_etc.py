@@ -14,7 +14,7 @@ import guixspawner
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
-_WORLD = """
+_PREPARATION = """
 set -eu
 mount --make-rprivate /
 # Over the folder, not over the files: the machine's may be links, which programs for accounts do not follow.
@@ -40,6 +40,11 @@ def private_etc(name: str) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def entering() -> list[str]:
+    """Return the command that runs what follows it there; the folder is its variable ``FOLDER``."""
+    return ["unshare", "--mount", "sh", "-c", _PREPARATION, "sh"]
+
+
 def run_python(
     folder: Path, program: str, variables: Mapping[str, str] | None = None, become: Sequence[str] = ()
 ) -> "subprocess.CompletedProcess[str]":
@@ -55,5 +60,5 @@ def run_python(
         "PYTHONPATH": str(Path(guixspawner.__file__).parents[1]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = ["unshare", "--mount", "sh", "-c", _WORLD, "sh", *become, sys.executable, str(folder / "program.py")]
+    command = [*entering(), *become, sys.executable, str(folder / "program.py")]
     return subprocess.run(command, capture_output=True, text=True, env=given)

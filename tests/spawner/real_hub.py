@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -143,19 +143,27 @@ class RealHub:
         self.more = more
         self.options = dict(options or {})
         self.older = older
+        self.before: tuple[str, ...] = ()
+        """What the hub's command follows, such as one that becomes somebody else."""
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = self.state / "hub.log"
         (self.state / "configuration.py").write_text(CONFIGURATION)
 
     def start(self) -> None:
+        """Start the hub, and return once it answers."""
+        self.launch()
+        wait_for(lambda: self.request("GET", "/hub/api/")[0] == 200, 300)
+
+    def launch(self) -> None:
+        """Start the hub, and return at once."""
         programs = str(Path(sys.executable).parent)
         variables = {"STATE": str(self.state), "PORT": str(self.port), "TOKEN": TOKEN, "MORE": self.more}
         variables["OPTIONS"] = json.dumps(self.options)
         if self.older:
-            variables["PYTHONPATH"] = str(self.older)
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.older), os.environ.get("PYTHONPATH"))))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "--config", self.state / "configuration.py"],
+                [*self.before, sys.executable, "-m", "jupyterhub", "--config", self.state / "configuration.py"],
                 cwd=self.state,
                 env=os.environ | variables | {"PATH": f"{programs}:{os.environ['PATH']}"},
                 stdin=subprocess.DEVNULL,
@@ -163,7 +171,6 @@ class RealHub:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(lambda: self.request("GET", "/hub/api/")[0] == 200)
 
     def end(self) -> None:
         self.process.terminate()
@@ -224,8 +231,10 @@ class RealHub:
         assert status == 201, text
         identifier = json.loads(text)["id"]
         address = f"{self.address.replace('http', 'ws')}{base}/api/kernels/{identifier}/channels?session_id=x"
-        connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
-        await connection.write_message(json.dumps(_execute_request(code)))
+        # It is there once the kernel is.
+        patient = HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}, connect_timeout=120, request_timeout=120)
+        connection = await websocket_connect(patient)
+        await connection.write_message(json.dumps(execute_request(code)))
         printed, awaited = "", {"execute_reply", "idle"}
         while awaited:
             message = await _received(connection)
@@ -264,7 +273,7 @@ async def _received(connection: WebSocketClientConnection) -> Any:
     return json.loads(message)
 
 
-def _execute_request(code: str) -> dict[str, object]:
+def execute_request(code: str) -> dict[str, object]:
     header = {"msg_id": "m", "username": "", "session": "x", "msg_type": "execute_request", "version": "5.3", "date": ""}
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
     return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
@@ -280,15 +289,28 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 
 @contextmanager
 def running_hub(
-    records: Path, more: str = "", options: Mapping[str, object] | None = None, older: Path | None = None
+    records: Path,
+    more: str = "",
+    options: Mapping[str, object] | None = None,
+    older: Path | None = None,
+    before: Sequence[str] = (),
+    owner: int | None = None,
 ) -> Iterator[RealHub]:
-    """Yield a running hub; what it and its sessions logged goes to standard output, for tests that fail."""
+    """Yield a running hub; what it and its sessions logged goes to standard output, for tests that fail.
+
+    BEFORE is a command that its own follows, and OWNER the number of whose its folder is, where it is not ours.
+    """
     hub = RealHub(records, more, options, older)
+    hub.before = tuple(before)
+    if owner is not None:
+        for path in (hub.state, *hub.state.rglob("*")):
+            os.chown(path, owner, owner, follow_symlinks=False)
     hub.start()
     try:
         yield hub
     finally:
-        for user in json.loads(hub.request("GET", "/hub/api/users")[1] or "[]"):
+        status, users = hub.request("GET", "/hub/api/users")
+        for user in json.loads(users) if status == 200 else []:
             for server in user.get("servers", {}):
                 hub.request("DELETE", hub._server(user["name"], server))
         hub.end()
