@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,14 @@ NOTEBOOK: dict[str, Any] = {"cells": [], "nbformat": 4, "nbformat_minor": 5}
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[RealHub]:
-    with built_records() as records, running_hub(records, options={"idle_timeout": 100}) as hub:
+def records() -> Iterator[Path]:
+    with built_records() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def hub(records: Path) -> Iterator[RealHub]:
+    with running_hub(records) as hub:
         assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
         yield hub
 
@@ -45,6 +52,12 @@ def browser(hub: RealHub) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, hub: RealHub) -> Iterator[Page]:
     """A browser in which ada has logged in."""
+    with logged_in(browser, hub) as page:
+        yield page
+
+
+@contextmanager
+def logged_in(browser: Browser, hub: RealHub) -> Iterator[Page]:
     context = browser.new_context(base_url=hub.address)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -171,13 +184,15 @@ def test_what_is_in_the_way_of_a_newer_version_is_named_and_left_alone(page: Pag
     page.get_by_role("button", name="Close").click()
 
 
-def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(page: Page, hub: RealHub) -> None:
+def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(browser: Browser, records: Path) -> None:
     """With 100 seconds without work until the end, the warning comes after 80; that the page is open is no work."""
-    open_lab(page)
-    warning = page.locator(".Toastify__toast", has_text="Nothing has happened in this session")
-    expect(warning).to_be_visible(timeout=PATIENCE)
-    page.get_by_role("button", name="Keep working").click()
-    expect(warning).to_have_count(0, timeout=PATIENCE)
-    assert hub.model("ada").get("ready")
-    expect(warning).to_be_visible(timeout=PATIENCE)
-    wait_for(lambda: not hub.model("ada"), 240)
+    with running_hub(records, options={"idle_timeout": 100}) as hub, logged_in(browser, hub) as page:
+        assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
+        open_lab(page)
+        warning = page.locator(".Toastify__toast", has_text="Nothing has happened in this session")
+        expect(warning).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="Keep working").click()
+        expect(warning).to_have_count(0, timeout=PATIENCE)
+        assert hub.model("ada").get("ready")
+        expect(warning).to_be_visible(timeout=PATIENCE)
+        wait_for(lambda: not hub.model("ada"), 240)
