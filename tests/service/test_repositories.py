@@ -273,6 +273,41 @@ async def test_the_manifest_and_the_notebook_are_found(
     assert found.packages.specifications() == ("sed",)
 
 
+async def test_files_that_a_manifest_loads_are_those_of_the_commit(client: Client, git_server: GitServer) -> None:
+    files = {
+        ".guix/manifest.scm": '(load "lists/base.scm")\n(specifications->manifest base)',
+        ".guix/lists/base.scm": '(load "../more.scm")\n(define base (cons "sed" more))',
+        ".guix/more.scm": '(define more \'("grep"))',
+        ".guix/channels.scm": '(cons (channel (name \'x) (url "https://x.example/")) %default-channels)',
+    }
+    git_server.commit("repo", files)
+    job, resolved = await client.fetched(git_server.url("repo"))
+    found = await read(job, client.git, resolved.commit)
+    assert found.packages.specifications() == ("sed", "grep")
+    [remark] = found.remarks
+    assert "names x master, guix master" in remark
+    assert "x: it has no introduction" in remark
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "manifest.scm cannot be read at line 1, column 1: the repository has no file base.scm"),
+        ({"base.scm/a": "x"}, "no file base.scm"),
+        ({"base.scm": b"\xff"}, "base.scm is not text in UTF-8"),
+        ({"base.scm": '\n(system "id")'}, "base.scm cannot be read at line 2, column 1: it would run a program"),
+    ],
+)
+async def test_a_file_that_cannot_be_loaded_is_explained(
+    client: Client, git_server: GitServer, files: dict[str, str | bytes], words: str
+) -> None:
+    git_server.commit("repo", {"manifest.scm": '(load "base.scm")', **files})
+    job, resolved = await client.fetched(git_server.url("repo"))
+    with pytest.raises(ManifestUnreadable) as raised:
+        await read(job, client.git, resolved.commit)
+    assert words in raised.value.message
+
+
 def test_where_a_manifest_is_looked_for() -> None:
     assert places("") == ("manifest.scm", ".guix/manifest.scm", "guix/manifest.scm")
     assert places("a/b")[:3] == ("a/b/manifest.scm", "a/b/.guix/manifest.scm", "a/b/guix/manifest.scm")
