@@ -179,6 +179,8 @@ def assert_nothing_of_the_servers(variables: dict[str, str]) -> None:
     assert "/run/guix-environment" not in variables.get("JUPYTER_PATH", "")
 
 
+# First those that have a loop of events; the browser has one of its own.
+
 SHOW = "import json, os, sys; print(json.dumps([sys.executable, dict(os.environ)]))"
 
 
@@ -207,6 +209,28 @@ async def test_a_terminal_has_the_profiles_variables_and_none_of_the_servers(hub
     assert f"{profile(hub)}/bin/python3" in shown
     assert f"{profile(hub)}/lib/python" in shown
     assert not [name for name in ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "GUIX_SESSION_RELAYS") if f"{name} " in shown]
+
+
+def last_activity(hub: RealHub) -> str:
+    return str(json.loads(hub.request("GET", "/user/ada/api/status")[1])["last_activity"])
+
+
+def test_that_a_page_is_open_is_no_work(hub: RealHub) -> None:
+    before = last_activity(hub)
+    for path in ("contents/analysis", "kernels", "sessions", "terminals"):
+        assert hub.request("GET", f"/user/ada/api/{path}")[0] == 200
+    assert last_activity(hub) == before
+    assert hub.request("POST", "/user/ada/guix-session/activity", {})[0] == 204
+    assert last_activity(hub) > before
+
+
+async def test_a_kernel_that_computes_in_silence_is_work(hub: RealHub) -> None:
+    computing = asyncio.create_task(hub.run_code("ada", "import time; time.sleep(20)"))
+    await asyncio.sleep(10)
+    before = await asyncio.to_thread(last_activity, hub)
+    await asyncio.sleep(5)
+    assert await asyncio.to_thread(last_activity, hub) > before
+    await computing
 
 
 def app(hub: RealHub, name: str) -> dict[str, Any]:
@@ -295,25 +319,3 @@ def test_the_working_copy_has_no_credentials(hub: RealHub) -> None:
     assert "remote.origin.url=https://git.example/somebody/analysis" in configuration
     assert not [word for word in ("credential", "extraheader", "token", "@") if word in configuration]
     assert not (copy.parent / ".git-credentials").exists()
-
-
-def last_activity(hub: RealHub) -> str:
-    return str(json.loads(hub.request("GET", "/user/ada/api/status")[1])["last_activity"])
-
-
-def test_that_a_page_is_open_is_no_work(hub: RealHub) -> None:
-    before = last_activity(hub)
-    for path in ("contents/analysis", "kernels", "sessions", "terminals"):
-        assert hub.request("GET", f"/user/ada/api/{path}")[0] == 200
-    assert last_activity(hub) == before
-    assert hub.request("POST", "/user/ada/guix-session/activity", {})[0] == 204
-    assert last_activity(hub) > before
-
-
-async def test_a_kernel_that_computes_in_silence_is_work(hub: RealHub) -> None:
-    computing = asyncio.create_task(hub.run_code("ada", "import time; time.sleep(20)"))
-    await asyncio.sleep(10)
-    before = await asyncio.to_thread(last_activity, hub)
-    await asyncio.sleep(5)
-    assert await asyncio.to_thread(last_activity, hub) > before
-    await computing
