@@ -168,14 +168,14 @@ async def test_a_new_configuration_takes_over_without_losing_anything(
 ) -> None:
     async with session(settings):
         keys = [KEY, *(f"p{number}.default" for number in range(150))]
+        # What has no folder is forgotten.
+        for key in keys[1:]:
+            (Path(settings.sockets) / key).mkdir(parents=True)
         ports = [await client.relay(key) for key in keys]
         before = await gateway_of(client)
         reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
         writer.write(b"before ")
         assert await reader.read(100) == b"BEFORE "
-        for key in keys[1:]:
-            (Path(settings.sockets) / key).mkdir(parents=True)
-
         newer = GatewayClient(folder / "gateway", dataclasses.replace(settings, allowed=("example.org",)))
         await newer.ensure()
         assert await gateway_of(newer) != before
