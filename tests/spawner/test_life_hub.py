@@ -1,10 +1,12 @@
 """How sessions of a real hub end, are found again, and leave nothing; and what of the machine they see."""
 
 import asyncio
+import getpass
 import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from guix_environment import processes
+from guix_environment.identifiers import StorePath
 from guix_environment.processes import ProcessIdentity, identify, is_running
+from guixspawner.session_files import SessionFiles
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
 from tests.spawner.test_hub import first_process, leases
@@ -36,7 +40,7 @@ c.SessionFolders.folders = [
     {"source": str(data / "gone"), "target": "/gone"},
 ]
 c.SessionLife.log_limit = 65536
-c.SessionLife.kernel_idle_timeout = 4
+c.SessionLife.kernel_idle_timeout = 20
 c.GuixSpawner.poll_interval = 2
 """
 
@@ -101,7 +105,7 @@ async def test_an_idle_kernel_ends_and_the_session_goes_on(hub: RealHub, ada: st
     process = first_process(hub, ada)
     _, text = hub.request("POST", f"/user/{ada}/api/kernels", {"name": "python3"})
     kernel = f"/user/{ada}/api/kernels/{json.loads(text)['id']}"
-    wait_for(lambda: hub.request("GET", kernel)[0] == 404)
+    wait_for(lambda: hub.request("GET", kernel)[0] == 404, 120)
     assert is_running(process)
 
 
@@ -117,6 +121,32 @@ async def test_a_session_that_prints_without_end_does_not_fill_the_disk(hub: Rea
     wait_for(lambda: log.stat().st_size < 65536)
     assert log.read_text().startswith("[What was older is no longer kept.]")
     assert (log.stat().st_mode & 0o777) == 0o640
+
+
+# Leases
+
+
+def test_the_collector_takes_nothing_that_a_session_holds_and_takes_it_afterwards(tmp_path: Path) -> None:
+    # By name and not by `guix gc` alone, which would also take what other tests of this machine have just made.
+    (tmp_path / "item").write_text(f"of the test {tmp_path}")
+    item = StorePath(guix("download", (tmp_path / "item").as_uri()).stdout.splitlines()[0])
+    leases = Path("/var/guix/profiles/per-user") / getpass.getuser() / f"guix-build-service-leases-test-{os.getpid()}"
+    files = SessionFiles.of("ada", "", tmp_path / "sessions", leases)
+    try:
+        files.hold({"environment": item})
+        refused = guix("gc", "--delete", item)
+        assert refused.returncode != 0
+        assert "still alive" in refused.stderr
+        assert Path(item).exists()
+        files.release()
+        assert guix("gc", "--delete", item).returncode == 0
+        assert not Path(item).exists()
+    finally:
+        shutil.rmtree(leases)
+
+
+def guix(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["guix", *words], capture_output=True, text=True)
 
 
 # Secrets
