@@ -242,18 +242,16 @@ async def test_nothing_ever_runs_as_root() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives accounts groups")
-async def test_it_has_the_groups_of_its_account_and_no_others(tmp_path: Path) -> None:
-    for name, gid in (("one", 70100), ("two", 70200)):
-        (tmp_path / name).write_text(name)
-        os.chown(tmp_path / name, 0, gid)
-        (tmp_path / name).chmod(0o040)
-    seen = plan("/bin/sh", "-c", "cat /data/one; cat /data/two")
-    tmp_path.chmod(0o755)
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as open_to_all:
-        Path(open_to_all).chmod(0o755)
-        for name in ("one", "two"):
-            (tmp_path / name).rename(Path(open_to_all) / name)
-        whole = replace(seen, mounts=(*seen.mounts, Mount(open_to_all, "/data")))
+async def test_it_has_the_groups_of_its_account_and_no_others() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        for name, gid in (("one", 70100), ("two", 70200)):
+            file = Path(folder, name)
+            file.write_text(name)
+            os.chown(file, 0, gid)
+            file.chmod(0o040)
+        seen = plan("/bin/sh", "-c", "cat /data/one; cat /data/two")
+        whole = replace(seen, mounts=(*seen.mounts, Mount(folder, "/data")))
         printed = await printed_in(whole, Account(70000, 70000, (70100,)))
     assert printed.startswith("one")
     assert "two: Permission denied" in printed
