@@ -60,6 +60,9 @@ class _State:
     watching: asyncio.Task[None] | None = None
 
 
+_TABS = "lab/api/workspaces/"
+"""Where JupyterLab keeps which tabs are open."""
+
 _prepared: list[_State] = []
 
 
@@ -95,13 +98,14 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
 def count_work_alone() -> None:
     """Have a request that only reads be no activity: a page asks for files and kernels as long as it is open.
 
-    What changes something is activity, and so are kernels and terminals; JupyterLab tells of keys and clicks
-    (`ActivityHandler`).
+    Nor is one by which it keeps where its tabs are, which it sends by itself.  What else changes something is activity, and
+    so are kernels and terminals; JupyterLab tells of keys and clicks (`ActivityHandler`).
     """
     counted = APIHandler.update_api_activity
 
     def update(handler: APIHandler) -> None:
-        if handler.request.method not in {"GET", "HEAD", "OPTIONS"}:
+        reads = handler.request.method in {"GET", "HEAD", "OPTIONS"}
+        if not reads and not handler.request.path.startswith(url_path_join(handler.base_url, _TABS)):
             counted(handler)
 
     APIHandler.update_api_activity = update

@@ -59,10 +59,12 @@ class _Connections:
                 both.create_task(_pass_on(far_reader, writer))
         except* OSError:
             # One side broke off: the other learns of it by the same.
-            pass
-        finally:
             for end in (writer, far_writer):
                 end.transport.abort()
+        else:
+            # Not at once: what the one who reads slowly has not taken yet is still to be sent.
+            for end in (writer, far_writer):
+                end.close()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

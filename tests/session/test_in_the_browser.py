@@ -131,10 +131,9 @@ def test_nobody_else_may_ask(hub: RealHub) -> None:
     for name in ("state", "update"):
         assert hub.request("GET", f"/user/ada/guix-session/{name}", headers={})[0] == 403
     for name in ("activity", "update"):
-        assert hub.request("POST", f"/user/ada/guix-session/{name}", {}, headers={})[0] == 403
-        assert (
-            hub.request("POST", f"/user/ada/guix-session/{name}", {}, headers={"Cookie": "jupyterhub-user-ada=x"})[0] == 403
-        )
+        # Without a body: the server refuses before it would read one, which the proxy may take for a server that broke down.
+        for headers in ({}, {"Cookie": "jupyterhub-user-ada=x"}):
+            assert hub.request("POST", f"/user/ada/guix-session/{name}", b"", headers=headers)[0] == 403
     assert hub.request("GET", "/user/ada/guix-session/state")[0] == 200
 
 

@@ -219,6 +219,9 @@ def test_that_a_page_is_open_is_no_work(hub: RealHub) -> None:
     before = last_activity(hub)
     for path in ("contents/analysis", "kernels", "sessions", "terminals"):
         assert hub.request("GET", f"/user/ada/api/{path}")[0] == 200
+    # What JupyterLab keeps of its tabs, it sends by itself.
+    tabs = {"data": {}, "metadata": {"id": "tests"}}
+    assert hub.request("PUT", "/user/ada/lab/api/workspaces/tests", tabs)[0] == 204
     assert last_activity(hub) == before
     assert hub.request("POST", "/user/ada/guix-session/activity", {})[0] == 204
     assert last_activity(hub) > before

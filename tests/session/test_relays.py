@@ -1,7 +1,10 @@
 """Ports of the session's own loopback that lead to sockets."""
 
+import contextlib
+import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,9 +42,12 @@ def echo(tmp_path: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that the kernel gives to no connection meanwhile (``ip_local_port_range``)."""
+    for port in random.sample(range(20000, 32000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def ask(port: int, content: bytes) -> bytes:
@@ -70,6 +76,32 @@ def test_many_at_once(echo: str) -> None:
     for connection in waiting:
         connection.close()
     assert ask(port, b"again") == b"AGAIN"
+
+
+def test_who_reads_slowly_gets_everything(tmp_path: Path) -> None:
+    path, content = str(tmp_path / "much.sock"), bytes(range(256)) * 40_000
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(content)
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = free_port()
+        start([Relay(port, path)])
+        with socket.socket() as connection:
+            # So that the kernel does not take it all for the reader.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            connection.connect(("127.0.0.1", port))
+            connection.shutdown(socket.SHUT_WR)
+            received = bytearray()
+            while part := connection.recv(65536):
+                received += part
+                time.sleep(0.001)
+    assert received == content
 
 
 def test_a_socket_that_is_not_there_yet(tmp_path: Path) -> None:

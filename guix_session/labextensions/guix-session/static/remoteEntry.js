@@ -266,7 +266,9 @@
           if (event.schema_id === EVENT) void quietly(look());
         });
         tellOfActivity(server);
-        window.setInterval(() => document.hidden || void quietly(look()), LOOK_SECONDS * 1000);
+        // Often enough for the warning that a short time without work ends with, too, which comes in its last fifth.
+        const seconds = Math.min(LOOK_SECONDS, (state.idleSeconds || Infinity) / 20);
+        window.setInterval(() => document.hidden || void quietly(look()), seconds * 1000);
         document.addEventListener("visibilitychange", () => document.hidden || void quietly(look()));
         await updates.look(false);
       }).catch((error) => console.warn(`${NAME}: ${error.message}`));
