@@ -157,6 +157,8 @@ async def test_the_gateway_outlives_the_hub_and_comes_back_by_itself(hub: RealHu
     assert await hub.run_code(ada, "print('still here')") == "still here"
     await kill(first)
     wait_for(lambda: gateways(hub))
+    # Where a port of the gateway's leads to the session, it is there again a moment after the gateway itself.
+    wait_for(lambda: hub.request("GET", f"/user/{ada}/api/status")[0] == 200)
     assert await hub.run_code(ada, ASKING + 'print(ask("/hub/api/"))') == "200", "through the same folder as before"
     hub.end()
     hub.start()
