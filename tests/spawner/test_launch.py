@@ -346,7 +346,9 @@ async def test_many_at_once_do_not_disturb_each_other() -> None:
 
 
 async def test_no_signal_is_ignored() -> None:
-    assert int((await shell("exec grep SigIgn /proc/self/status")).split()[1], 16) == 0
+    ignored = int((await shell("exec grep SigIgn /proc/self/status")).split()[1], 16)
+    # Two are the C library's own (nptl(7)), which lets whatever it starts ignore them (``spawni.c``).
+    assert ignored & ~(0b11 << 31) == 0
 
 
 def test_who_listens_is_read_from_the_kernels_table() -> None:
