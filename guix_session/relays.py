@@ -45,9 +45,19 @@ class _Connections:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        # The event loop itself does not keep a task that waits for a stream from being collected (asyncio-task).
+        self._tasks: set[asyncio.Task[None] | None] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass bytes both ways until both sides have ended."""
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            await self._join(reader, writer)
+        finally:
+            self._tasks.discard(task)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_unix_connection(self._path)
         except OSError:
