@@ -120,7 +120,9 @@ def upgrade(hub: RealHub) -> None:
     """Have the HUB, which does not run, be of the newer version."""
     hub.older = None
     command = [sys.executable, "-m", "jupyterhub", "upgrade-db", "--db", f"sqlite:///{hub.state}/hub/jupyterhub.sqlite"]
-    done = subprocess.run(command, cwd=hub.state, capture_output=True, text=True)
+    # It calls alembic by its name.
+    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=hub.state, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
