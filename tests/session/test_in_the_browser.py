@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from guix_environment.identifiers import Commit
 from guix_environment.records import Records
@@ -28,25 +28,6 @@ NOTEBOOK: dict[str, Any] = {"cells": [], "nbformat": 4, "nbformat_minor": 5}
 def records() -> Iterator[Path]:
     with built_records() as folder:
         yield folder
-
-
-@pytest.fixture(scope="module")
-def hub(records: Path) -> Iterator[RealHub]:
-    with running_hub(records) as hub:
-        assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def browser(hub: RealHub) -> Iterator[Browser]:
-    """A browser, which comes after the hub: its loop of events would be in the way of the records being built."""
-    assert hub.address
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-component-update"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from guix_build_service.pipeline.kernels import write_kernels
 from guix_build_service.pipeline.variables import read_variables
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.records import Records
 from tests.spawner.conftest import ENVIRONMENT, VERSION
-from tests.spawner.real_hub import PACKAGES, RealHub, Visitor, built_records, output, running_hub
+from tests.spawner.real_hub import PACKAGES, RealHub, Visitor, built_records, output
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 
@@ -132,25 +132,6 @@ def write(records: Records, profile: StorePath, folder: Path) -> None:
     )
     for path in (bare, *bare.rglob("*")):
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-
-
-@pytest.fixture(scope="module")
-def hub(records: Path) -> Iterator[RealHub]:
-    with running_hub(records) as hub:
-        assert hub.spawn("ada", {"environment": ENVIRONMENT})[0] == 201, hub.session_log("ada")
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def browser(hub: RealHub) -> Iterator[Browser]:
-    """A browser, which comes after the hub: its loop of events would be in the way of the records being built."""
-    assert hub.address
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-component-update"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

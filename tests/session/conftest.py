@@ -1,0 +1,30 @@
+"""The hub and the browser of the tests that look into a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.spawner.conftest import ENVIRONMENT
+from tests.spawner.real_hub import RealHub, running_hub
+
+
+@pytest.fixture(scope="module")
+def hub(records: Path) -> Iterator[RealHub]:
+    """A hub on the test module's own records, at which ada has a session."""
+    with running_hub(records) as hub:
+        assert hub.spawn("ada", {"environment": ENVIRONMENT})[0] == 201, hub.session_log("ada")
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def browser(hub: RealHub) -> Iterator[Browser]:
+    """A browser, which comes after the hub: its loop of events would be in the way of the records being built."""
+    assert hub.address
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-component-update"]
+        )
+        yield browser
+        browser.close()
