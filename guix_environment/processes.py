@@ -10,12 +10,16 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 GRACE = 5.0
 """Seconds between asking a process to end and ending it."""
+
+_BLOCK = 64 * 1024
+_PIPE = 1024 * 1024
+"""Bytes: the most that a pipe can be made to hold without root's rights (pipe(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,32 +184,33 @@ async def run(
     the command's whole process group is ended.  Raises `OSError` when the command cannot be started at all.
     """
     account = _unless_own(account)
-    process = await asyncio.create_subprocess_exec(
-        *[os.fspath(word) for word in command],
-        stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE if output is None else output,
-        stderr=asyncio.subprocess.PIPE if output is None else output,
-        env=dict(environment),
-        cwd=directory,
-        start_new_session=True,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=account.groups if account else None,
-    )
-    reading = asyncio.gather(_keep(process.stdout, limit), _keep(process.stderr, limit), _give(process.stdin, given))
-    timed_out = False
-    try:
-        # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when the process ends at that moment.
-        async with asyncio.timeout(timeout):
-            await process.wait()
-    except TimeoutError:
-        timed_out = True
-    finally:
-        # Also where nothing went wrong: a process left behind in the group would hold the pipes open.
-        await _end_group(process)
-    kept, errors, _ = await reading
-    assert process.returncode is not None
-    return Completed(process.returncode, kept, errors, timed_out)
+    with contextlib.ExitStack() as open_until_ended:
+        kept, errors = (open_until_ended.enter_context(_Kept(limit)) if output is None else None for _ in range(2))
+        with contextlib.ExitStack() as open_until_started:
+            process = await asyncio.create_subprocess_exec(
+                *[os.fspath(word) for word in command],
+                stdin=open_until_started.enter_context(_holding(given)) if given else asyncio.subprocess.DEVNULL,
+                stdout=open_until_started.enter_context(kept.writing()) if kept else output,
+                stderr=open_until_started.enter_context(errors.writing()) if errors else output,
+                env=dict(environment),
+                cwd=directory,
+                start_new_session=True,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=account.groups if account else None,
+            )
+        timed_out = False
+        try:
+            # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when the process ends at that moment.
+            async with asyncio.timeout(timeout):
+                await process.wait()
+        except TimeoutError:
+            timed_out = True
+        finally:
+            await _end_group(process)
+        assert process.returncode is not None
+        said = [each.everything() if each else b"" for each in (kept, errors)]
+    return Completed(process.returncode, said[0], said[1], timed_out)
 
 
 def _unless_own(account: Account | None) -> Account | None:
@@ -213,21 +218,63 @@ def _unless_own(account: Account | None) -> Account | None:
     return None if account and (account.uid, account.gid) == (os.geteuid(), os.getegid()) else account
 
 
-async def _keep(stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    kept = bytearray()
-    while stream is not None and (block := await stream.read(65536)):
-        kept += block[: max(0, limit - len(kept))]
-    return bytes(kept)
+@contextlib.contextmanager
+def _holding(content: bytes) -> Iterator[int]:
+    """Give an open file of memory that holds CONTENT: nobody waits until a command has read its input."""
+    descriptor = os.memfd_create("input", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.seek(0)
+        yield descriptor
 
 
-async def _give(stream: asyncio.StreamWriter | None, content: bytes) -> None:
-    if stream is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(content)
-        await stream.drain()
-        stream.close()
-        await stream.wait_closed()
+class _Kept:
+    """A pipe of which the first LIMIT bytes are kept and the rest is read and dropped.  Use it as a context.
+
+    Not one of asyncio's own: with those, a process counts as ended only when all others that have its pipes are too, which
+    the command may have left behind in a session of their own.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._content = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> "_Kept":
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._reading, False)
+        self._loop.add_reader(self._reading, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._reading)
+        os.close(self._reading)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[int]:
+        """Give the end to write into, until the command has it."""
+        try:
+            yield self._writing
+        finally:
+            os.close(self._writing)
+
+    def everything(self) -> bytes:
+        """Return what was kept, with what lies in the pipe still: all that a command wrote which has ended."""
+        for _ in range(_PIPE // _BLOCK):
+            if not self._read():
+                break
+        return bytes(self._content)
+
+    def _read(self) -> bool:
+        """Take in what there is, and return whether there may be more."""
+        try:
+            block = os.read(self._reading, _BLOCK)
+        except BlockingIOError:
+            return False
+        self._content += block[: max(0, self._limit - len(self._content))]
+        if not block:
+            self._loop.remove_reader(self._reading)
+        return bool(block)
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

@@ -38,6 +38,23 @@ async def test_after_the_time_limit_the_whole_group_is_gone() -> None:
     assert identify(int(done.output)) is None
 
 
+async def test_what_left_its_group_with_the_pipes_is_not_waited_for() -> None:
+    script = (
+        "import subprocess, sys; "
+        "left = subprocess.Popen(['sleep', '600'], start_new_session=True); "
+        "sys.stdout.write('x' * 50_000 + str(left.pid)); sys.stderr.write(sys.stdin.read(3))"
+    )
+    completed = await run([sys.executable, "-c", script], environment={}, timeout=300, given=b"abc" * 100_000)
+    left = int(completed.output.removeprefix(b"x" * 50_000))
+    try:
+        assert completed.succeeded
+        assert not completed.timed_out
+        assert completed.errors == b"abc"
+        assert identify(left) is not None
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
 async def test_a_cancelled_caller_leaves_nothing_behind(tmp_path: Path) -> None:
     witness = tmp_path / "pid"
     script = f"import os, time, pathlib; pathlib.Path({str(witness)!r}).write_text(str(os.getpid())); time.sleep(600)"
