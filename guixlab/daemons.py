@@ -107,8 +107,8 @@ def _wait_until(condition: Callable[[], bool], what: str, seconds: float = START
         time.sleep(0.05)
 
 
-def _start_in(folder: Folder, machine: MachineFolder, name: str, command: list[str]) -> int:
-    prepare = in_namespace(machine_plan(folder, machine), folder)
+def _start_in(folder: Folder, machine: MachineFolder, name: str, command: list[str], *, names: bool = True) -> int:
+    prepare = in_namespace(machine_plan(folder, machine, names=names), folder)
     # The publisher is on this machine: a proxy for http would be asked for it in vain.
     environment = {name: value for name, value in os.environ.items() if name.lower() != "http_proxy"}
     environment[MARKER] = str(folder.path)
@@ -122,9 +122,10 @@ def _start_in(folder: Folder, machine: MachineFolder, name: str, command: list[s
     )
 
 
-def _start_daemon(folder: Folder, machine: MachineFolder, name: str, options: list[str]) -> int:
+def _start_daemon(folder: Folder, machine: MachineFolder, name: str, options: list[str], *, names: bool) -> int:
     machine.socket.unlink(missing_ok=True)
-    return _start_in(folder, machine, name, ["/usr/bin/guix-daemon", f"--build-users-group={BUILD_GROUP}", *options])
+    command = ["/usr/bin/guix-daemon", f"--build-users-group={BUILD_GROUP}", *options]
+    return _start_in(folder, machine, name, command, names=names)
 
 
 def keep(folder: Folder, contents: Contents, port: int) -> int:
@@ -137,8 +138,12 @@ def keep(folder: Folder, contents: Contents, port: int) -> int:
     servers = [f"http://{LOCAL}:{port}"] if contents is Contents.STAND_INS else list(substitute_servers(folder))
     try:
         if contents is Contents.STAND_INS:
-            names[_start_daemon(folder, folder.farm, "farm-daemon", ["--no-substitutes"])] = "the farm's daemon"
-        names[_start_daemon(folder, hub, "hub-daemon", [f"--substitute-urls={' '.join(servers)}"])] = "the hub's daemon"
+            farm = _start_daemon(folder, folder.farm, "farm-daemon", ["--no-substitutes"], names=True)
+            names[farm] = "the farm's daemon"
+        # With stand-ins a build never gets its sources from elsewhere, and does not even look where that would be.
+        options = [f"--substitute-urls={' '.join(servers)}"]
+        daemon = _start_daemon(folder, hub, "hub-daemon", options, names=contents is Contents.OFFICIAL)
+        names[daemon] = "the hub's daemon"
         if contents is Contents.STAND_INS:
             _wait_until(lambda: daemon_answers(folder.farm), "The farm's daemon")
             publish = ["/usr/bin/guix", "publish", "--user=nobody", f"--port={port}", f"--listen={LOCAL}"]

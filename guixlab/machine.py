@@ -26,9 +26,16 @@ def shared_etc(folder: Folder) -> dict[str, str]:
     return {**network_etc(), **accounts}
 
 
-def machine_plan(folder: Folder, machine: MachineFolder) -> tuple[Step, ...]:
-    """The Guix view of MACHINE, from the host."""
-    return plan_machine(list_host(), folder.guix_root, list_directory(folder.guix_root), shared_etc(folder), machine)
+def machine_plan(folder: Folder, machine: MachineFolder, *, names: bool = True) -> tuple[Step, ...]:
+    """The Guix view of MACHINE, from the host.
+
+    Without NAMES what runs there asks for other machines' names on this one alone, where nobody answers: that is what
+    the C library does with an empty ``resolv.conf`` (resolv.conf(5)).
+    """
+    etc = shared_etc(folder)
+    if not names:
+        etc["resolv.conf"] = os.devnull
+    return plan_machine(list_host(), folder.guix_root, list_directory(folder.guix_root), etc, machine)
 
 
 def workshop_plan(folder: Folder) -> tuple[Step, ...]:

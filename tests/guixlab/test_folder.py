@@ -196,3 +196,15 @@ def test_official_contents_have_a_store_and_keys_of_their_own(folder: Folder) ->
     assert started
     assert other.contents is Contents.STAND_INS
     assert not daemon_answers(folder.hub(Contents.OFFICIAL))
+
+
+def test_what_builds_from_stand_ins_looks_for_no_machine_elsewhere(lab: Folder, tmp_path: Path) -> None:
+    file = tmp_path / "look.scm"
+    file.write_text(
+        "(use-modules (ice-9 textual-ports))"
+        '(display (string-null? (call-with-input-file "/etc/resolv.conf" get-string-all)))\n'
+        '(catch \'getaddrinfo-error (lambda () (getaddrinfo "ftp.gnu.org")) (lambda _ (display " nobody")))\n'
+    )
+    machine = lab.hub(Contents.STAND_INS)
+    said = run_inside(lab, machine_plan(lab, machine, names=False), ["/usr/bin/guix", "repl", "--", file])
+    assert said.strip() == "#t nobody"
