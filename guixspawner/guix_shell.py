@@ -18,8 +18,9 @@ from guix_environment import processes
 from guix_environment.container import SECRETS, ContainerPlan, Network, PlacedFile, plain_division, plain_order
 from guix_environment.errors import ContainerFailure
 from guix_environment.identifiers import StorePath
+from guix_environment.launcher_program import launcher_program
+from guix_environment.launching import Waiting, first_process, refuse_root
 from guix_environment.processes import Account, ProcessIdentity
-from guixspawner.launch import Waiting, first_process, refuse_root, started_program
 
 _ITS_OWN = frozenset({"/bin/sh", "/etc/group", "/etc/hosts", "/etc/passwd"})
 """What Guix makes itself, and fails over when it is there (``launch-environment/container`` in its ``environment.scm``)."""
@@ -77,7 +78,7 @@ class GuixShell:
         """Return a process of ACCOUNT that waits; `Launcher.prepare` tells more, and Guix makes the NETWORK later."""
         del network
         refuse_root(account)
-        async with started_program(log) as channel:
+        async with launcher_program().request(log) as channel:
             first = await first_process(channel, plain_division(account.groups))
         return WaitingForGuix(first, account, channel, self)
 

@@ -4,7 +4,6 @@ The process (`guix_environment.launcher.parent`) belongs to no start and outlive
 one for those after it.  No start ever waits for it to be ready.
 """
 
-import array
 import asyncio
 import contextlib
 import fcntl
@@ -26,9 +25,10 @@ from guix_environment import processes
 from guix_environment.container import Network
 from guix_environment.errors import SessionFailure
 from guix_environment.identifiers import StorePath
-from guix_environment.launcher import parent
+from guix_environment.launcher import parent, requests
+from guix_environment.launching import Channel, Waiting
 from guix_environment.processes import Account
-from guixspawner.launch import Channel, ColdLauncher, Launcher, Waiting, divided
+from guixspawner.launch import ColdLauncher, Launcher, waiting_process
 from guixspawner.limits import Limits, SessionLimits
 from guixspawner.network.settings import SessionNetwork
 
@@ -121,7 +121,7 @@ class WarmLauncher:
             with theirs:
                 self._request(theirs.fileno(), log)
             async with asyncio.timeout(settings.patience):
-                return await divided(channel, account, network)
+                return await waiting_process(channel, account, network)
         except FileNotFoundError:
             await self._begin()
         except ConnectionRefusedError:
@@ -142,8 +142,7 @@ class WarmLauncher:
     def _request(self, channel: int, log: int) -> None:
         """Send CHANNEL and LOG to the ready process.  Raises `OSError`."""
         with self._connected() as connection:
-            descriptors = array.array("i", [channel, log])
-            connection.sendmsg([parent.REQUEST], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            requests.send(connection, channel, log)
 
     @contextlib.contextmanager
     def _connected(self, name: str = "") -> Iterator[socket.socket]:
@@ -203,7 +202,7 @@ class WarmLauncher:
             if name.endswith(".sock"):
                 if name != self._socket_name:
                     with contextlib.suppress(OSError), self._connected(name) as connection:
-                        connection.send(parent.END)
+                        connection.send(requests.END)
                 os.unlink(name, dir_fd=folder)
 
     async def _start_process(self, folder: int) -> None:

@@ -11,7 +11,8 @@ the channel to the hub and the container's log; the child forked for it goes on 
 with SHARED at 1 no two do, as if each had been started by itself.
 """
 
-import array
+from __future__ import annotations
+
 import gc
 import os
 import select
@@ -20,11 +21,9 @@ import socket
 import struct
 import sys
 
-REQUEST = b"s"
-"""What comes with the two files of a start."""
-
-END = b"e"
-"""Asks for the end: another parent has taken over."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guix_environment.launcher.requests import Request
 
 LOOK = 30.0
 """Seconds between one look and the next whether it can still be reached, and one sign of life and the next."""
@@ -55,14 +54,6 @@ def main(listener: int, path: str, idle: float, shared: int) -> None:
     program.divide(found.channel)
     order = program.await_order(found.channel)
     in_process.become(order, found.channel)
-
-
-class Request:
-    """What a start brings: the open files that are the child's alone."""
-
-    def __init__(self, channel: int, log: int) -> None:
-        """Take the CHANNEL to the hub and the LOG."""
-        self.channel, self.log = channel, log
 
 
 class _Place:
@@ -118,10 +109,9 @@ def _wait_for_request(listener: int, place: _Place, idle: float, shared: int) ->
             continue
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _keep_only(request)
+            request.keep_only_this()
             return request
-        os.close(request.channel)
-        os.close(request.log)
+        request.close()
         started += 1
     return None
 
@@ -137,6 +127,8 @@ def _collect_ended() -> None:
 
 def _accept(listener: int) -> Request | None:
     """Return the next request on LISTENER, or None for what is none; end when asked to."""
+    from guix_environment.launcher import requests
+
     connections = socket.socket(fileno=listener)
     connection, _ = connections.accept()
     connections.detach()
@@ -147,47 +139,12 @@ def _accept(listener: int) -> Request | None:
             _, uid, _ = struct.unpack("3i", credentials)
             if uid != os.geteuid():
                 return None
-            word, found = _receive(connection)
+            word, request = requests.receive(connection)
         except OSError:
             return None
-    if word == END:
+    if word == requests.END:
         os._exit(0)
-    if word == REQUEST and len(found) == 2 and _is_wanted(found[0]):
-        return Request(*found)
-    for descriptor in found:
-        os.close(descriptor)
-    return None
-
-
-def _is_wanted(channel: int) -> bool:
-    """Tell whether the hub still holds the other end of CHANNEL: while this process was not ready, it may have gone on."""
-    waiting = select.poll()
-    waiting.register(channel, 0)
-    return not waiting.poll(0)
-
-
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    numbers = array.array("i")
-    space = socket.CMSG_SPACE(2 * numbers.itemsize)
-    word, ancillary, _, _ = connection.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-    return word, list(numbers)
-
-
-def _keep_only(request: Request) -> None:
-    """Make the log standard output and errors, nothing the input, and close all that is neither these nor the channel."""
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for descriptor, target in ((nothing, 0), (request.log, 1), (request.log, 2)):
-        os.dup2(descriptor, target)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != request.channel:
-            try:
-                os.close(int(name))
-            except OSError:
-                # The one through which they were listed.
-                continue
+    return request
 
 
 def _go_on_alone(pipe: int) -> None:

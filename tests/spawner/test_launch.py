@@ -14,10 +14,10 @@ import pytest
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder, division
 from guix_environment.errors import ContainerFailure, SessionFailure
-from guix_environment.launcher import messages
+from guix_environment.launcher import messages, requests
+from guix_environment.launcher_program import PROGRAM
 from guix_environment.processes import Account
 from guix_environment.system_call_filter import compiled
-from guixspawner import launch as launch_module
 from guixspawner.checks import (
     check_containers,
     check_environment_items,
@@ -25,7 +25,7 @@ from guixspawner.checks import (
     check_server_items,
     first_closed_folder,
 )
-from guixspawner.launch import ColdLauncher, listens
+from guixspawner.launch import ColdLauncher
 from tests.containers import ACCOUNT, printed_in, processes_with, processes_writing_to, started
 from tests.spawner.conftest import PROFILE
 
@@ -309,20 +309,28 @@ async def test_a_hub_that_ends_leaves_no_process_that_waits() -> None:
 
 
 def test_a_launcher_whose_hub_is_killed_ends() -> None:
-    program = str(Path(launch_module.__file__).parent.parent / "guix_environment/launcher")
+    hub, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours, theirs = socket.socketpair()
-    launcher = subprocess.Popen([sys.executable, "-I", "-S", program, str(theirs.fileno())], pass_fds=[theirs.fileno()])
-    theirs.close()
-    ours.sendall(division(Network.OWN))
-    reply = messages.receive(ours.recv)
-    assert reply is not None
-    assert reply[0] == b"waiting"
-    assert launcher.wait(30) == 0, "the launcher itself has nothing more to do"
-    first = processes.identify(int(reply[1]))
-    assert first is not None
-    ours.close()
-    while processes.is_running(first):
-        pass
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as log, ours:
+        command = [sys.executable, "-I", "-S", str(PROGRAM), str(control.fileno())]
+        subprocess.run(command, check=True, pass_fds=[control.fileno()], stdout=errors, stderr=errors)
+        control.close()
+        with theirs:
+            requests.send(hub, theirs.fileno(), log.fileno())
+        ours.sendall(division(Network.OWN))
+        reply = messages.receive(ours.recv)
+        assert reply is not None
+        assert reply[0] == b"waiting"
+        first = processes.identify(int(reply[1]))
+        assert first is not None
+        assert len(processes_writing_to(errors.fileno())) == 1
+        # As the kernel closes what a killed process had open.
+        for end in (hub, ours):
+            end.close()
+        while processes.is_running(first) or processes_writing_to(log.fileno()) or processes_writing_to(errors.fileno()):
+            pass
+        errors.seek(0)
+        assert errors.read() == b""
 
 
 @pytest.mark.parametrize("moment", [0, 0.002, 0.005, 0.01, 0.02, 0.04])
@@ -349,18 +357,6 @@ async def test_no_signal_is_ignored() -> None:
     ignored = int((await shell("exec grep SigIgn /proc/self/status")).split()[1], 16)
     # Two are the C library's own (nptl(7)), which lets whatever it starts ignore them (``spawni.c``).
     assert ignored & ~(0b11 << 31) == 0
-
-
-def test_who_listens_is_read_from_the_kernels_table() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        assert not listens(Path("/proc/net/tcp").read_text(), port, OWN.uid)
-        listener.listen()
-        table = Path("/proc/net/tcp").read_text()
-    assert listens(table, port, OWN.uid)
-    assert not listens(table, port, OWN.uid + 1), "somebody else's server is not the session's"
-    assert not listens(table, port + 1, OWN.uid)
 
 
 async def test_this_machine_makes_containers() -> None:
