@@ -1,5 +1,6 @@
 """Containers that ``guix shell --container`` makes, and that ours are the same from inside or stricter."""
 
+import asyncio
 import dataclasses
 import getpass
 import json
@@ -51,7 +52,7 @@ first = next(name for name in sorted(os.listdir("/gnu/store")) if os.path.isdir(
 mounts = [line.split()[1:4] for line in open("/proc/mounts")]
 print(json.dumps({
     "root": sorted(os.listdir("/")), "dev": sorted(os.listdir("/dev")), "etc": sorted(os.listdir("/etc")),
-    "store": sorted(os.listdir("/gnu/store")), "home": sorted(os.listdir("/home/ada")),
+    "store": sorted(os.listdir("/gnu/store")), "home": sorted(set(os.listdir("/home/ada")) - {"seen"}),
     "mounts": {target: sorted(set(options.split(",")) & {"ro", "nosuid", "nodev"}) for target, _, options in mounts},
     "variables": dict(os.environ),
     "ids": [os.getuid(), os.getgid(), os.getgroups(), open("/proc/self/uid_map").read().split()],
@@ -76,7 +77,9 @@ print(json.dumps({
         "keys": outcome(raw(250, 0, -3, 1)),
         "userfaultfd": outcome(raw(323, 0)),
     },
-}))
+}), flush=True)
+while not os.path.exists("/home/ada/seen"):
+    time.sleep(0.05)
 """
 
 ALSO_REFUSED = {"a user namespace", "looking into processes", "keys", "userfaultfd"}
@@ -169,8 +172,12 @@ async def probed(launcher: Launcher, plan: ContainerPlan, account: Account) -> d
     with tempfile.TemporaryFile() as log:
         waiting = await launcher.prepare(account, plan.network, log.fileno())
         first = await waiting.run(plan)
+        # Who looks for a command's process finds it as long as that runs.
+        [seen] = [Path(mount.source, "seen") for mount in plan.mounts if mount.target == "/home/ada"]
+        await asyncio.to_thread(seen.touch)
         while processes.is_running(first):
-            pass
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(seen.unlink)
         log.seek(0)
         printed = log.read().decode()
     return dict(json.loads(printed.strip().rpartition("\n")[2]))

@@ -1,6 +1,7 @@
 """A session that uses up what it may have, on the real hub and beside another: that one, the hub and its server go on."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -109,6 +110,23 @@ class Kernel:
         while (await self._message())["content"].get("execution_state") not in {"restarting", "autorestarting", "dead"}:
             pass
 
+    async def answers_again(self) -> None:
+        """Return once it answers, which was started anew: until all its sockets are connected, answers may be lost."""
+        asked = set()
+        while True:
+            await self.send("pass")
+            asked.add(f"{self._sent}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5 * PATIENCE):
+                    await self._idle_after(asked)
+                    return
+
+    async def _idle_after(self, asked: set[str]) -> None:
+        while (message := await self._message())["parent_header"].get("msg_id") not in asked or (
+            message["content"].get("execution_state") != "idle"
+        ):
+            pass
+
     async def remove(self) -> None:
         """Have the server end it."""
         await asyncio.to_thread(self._hub.request, "DELETE", self._place)
@@ -173,6 +191,7 @@ async def test_memory_filled_in_a_kernel_ends_that_kernel_and_the_person_is_told
         await unaffected(hub, other)
         assert await asyncio.to_thread(notices, hub, "bob") == []
         # It started anew by itself, and works.
+        await greedy.answers_again()
         assert await greedy.run("print('kept' in globals())") == "False"
     assert processes.is_running(server)
 
