@@ -1,17 +1,20 @@
 """Ports of the session's own loopback that lead to sockets."""
 
+import asyncio
 import contextlib
+import fcntl
 import gc
 import random
 import socket
+import sys
+import termios
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from guix_session.relays import Relay, start
+from guix_session.relays import Relay, _Connections, start
 
 
 @pytest.fixture
@@ -84,30 +87,44 @@ def test_many_at_once(echo: str) -> None:
     assert ask(port, b"again") == b"AGAIN"
 
 
-def test_who_reads_slowly_gets_everything(tmp_path: Path) -> None:
-    path, content = str(tmp_path / "much.sock"), bytes(range(256)) * 40_000
-    with socket.socket(socket.AF_UNIX) as listener:
+async def test_who_reads_late_gets_everything(tmp_path: Path) -> None:
+    """Also what the relay itself still held when both sides had ended: the kernel took no more of it for the reader."""
+    path, piece, sent = str(tmp_path / "much.sock"), bytes(range(256)) * 64, bytearray()
+    connections, held = _Connections(path), list[asyncio.StreamWriter]()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        await connections(reader, writer)
+
+    loop = asyncio.get_running_loop()
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket() as reader:
         listener.bind(path)
         listener.listen()
+        for each in (listener, reader):
+            each.setblocking(False)
+        await loop.sock_connect(reader, server.sockets[0].getsockname())
+        reader.shutdown(socket.SHUT_WR)
+        far, _ = await loop.sock_accept(listener)
+        with far:
+            while not (held and held[0].transport.get_write_buffer_size()):
+                await loop.sock_sendall(far, piece)
+                sent += piece
+                while unread_by_the_other(far):
+                    await asyncio.sleep(0)
+        while connections._tasks:
+            await asyncio.sleep(0)
+        assert held[0].transport.get_write_buffer_size()
+        received = bytearray()
+        while part := await loop.sock_recv(reader, 65536):
+            received += part
+    assert received == sent
+    server.close()
 
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(content)
 
-        threading.Thread(target=answer, daemon=True).start()
-        port = free_port()
-        start([Relay(port, path)])
-        with socket.socket() as connection:
-            # So that the kernel does not take it all for the reader.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-            connection.connect(("127.0.0.1", port))
-            connection.shutdown(socket.SHUT_WR)
-            received = bytearray()
-            while part := connection.recv(65536):
-                received += part
-                time.sleep(0.001)
-    assert received == content
+def unread_by_the_other(connection: socket.socket) -> int:
+    """Return how much of what was sent to a Unix socket its other side has not read (``SIOCOUTQ``), as the kernel counts."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_a_socket_that_is_not_there_yet(tmp_path: Path) -> None:
