@@ -20,6 +20,7 @@ from guix_build_service.manifest import evaluation, neighbours, reader, specific
 from guix_build_service.manifest.channels import VOCABULARY as CHANNEL_VOCABULARY
 from guix_build_service.manifest.grammar import VOCABULARY
 from guix_build_service.manifest.specifications import REPEATABLE
+from guix_build_service.web.limits import RequestLimits
 from guix_environment import errors
 from guix_environment.errors import GuixSpawnerError
 from guixspawner import configure
@@ -70,6 +71,9 @@ c.JupyterHub.services[-1]["command"].append("--BuildService.running_builds=4")
 ```
 
 A configuration file of its own is read when `--BuildService.config_file=FILE` is among the words."""
+
+_REQUESTS = """\
+Likewise in the service's process: `--RequestLimits.changes_a_minute=60`."""
 
 _MANIFESTS = """\
 Which forms are read in `manifest.scm`, and in the files that it loads. Nothing of a repository is run; what the forms
@@ -249,6 +253,7 @@ def configuration_page() -> str:
         _traits_section(SessionLimits, given, _LIMITS),
         _traits_section(SessionNetwork, given, _NETWORK),
         _traits_section(BuildService, given, _SERVICE),
+        _traits_section(RequestLimits, given, _REQUESTS),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -21,6 +21,7 @@ from traitlets.config import Application, catch_config_error
 
 from guix_build_service.git import Git, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, MayAdd, Policy
 from guix_build_service.model import NewEnvironment
@@ -31,6 +32,7 @@ from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_build_service.web.application import make_application, make_server
+from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
 from guix_build_service.web.settings import WebSettings, shared_folder
 from guix_environment.errors import GuixSpawnerError
@@ -74,6 +76,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
+    classes = [RequestLimits]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -188,7 +191,9 @@ class BuildService(Application):
 
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        output = logging.StreamHandler()
+        output.setFormatter(OneLine(FORMAT))
+        logging.basicConfig(level=logging.WARNING, handlers=[output])
         log.setLevel(self.log.getEffectiveLevel())
         asyncio.run(self.serve())
 
@@ -257,6 +262,7 @@ class BuildService(Application):
             cookie_secret=cookie_secret(self.folder / "cookie-secret"),
             templates=shared_folder("templates") / "service",
             static=shared_folder("static"),
+            limits=RequestLimits(parent=self),
         )
         server = make_server(make_application(manager, settings))
         listen(server, self.address or os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:10101"))

@@ -89,7 +89,7 @@ class AnsweringHandler(RequestHandler):
     def log_exception(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:  # noqa: ANN401 - as tornado has it
         """Log what nobody thought of, without the query, which tornado would write; a refusal is an answer like others."""
         if isinstance(error, HTTPError) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.info("Refused %s %r: %s", self.request.method, self.request.path[:300], error.log_message)
+            log.info("Refused %s %r: %.300r", self.request.method, self.request.path[:300], error.log_message)
         elif not isinstance(error, GuixSpawnerError):
             log.error("Failed at %s %r", self.request.method, self.request.path[:300], exc_info=error)
 

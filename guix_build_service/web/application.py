@@ -2,17 +2,23 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterable
+from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
-from tornado.web import Application, RequestHandler
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from guix_build_service.hub_client import HubClient
 from guix_build_service.manager import Manager
 from guix_build_service.web import about, build_pages, builds, environment_pages, environments, events, pages, sessions
-from guix_build_service.web.answers import AnsweringHandler, security_headers
+from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers
 from guix_build_service.web.auth import Shared, make_hub_auth
+from guix_build_service.web.limits import Pace
 from guix_build_service.web.openapi import describe
+from guix_build_service.web.refusals import RequestTooLarge
 from guix_build_service.web.rendering import PageAnswers, make_templates
 from guix_build_service.web.settings import WebSettings
 from guix_environment.errors import GuixSpawnerError, NotFound
@@ -64,7 +70,7 @@ LARGEST_REQUEST = 1024 * 1024
 
 
 class Nowhere(PageAnswers):
-    """Every address that there is not."""
+    """Every address that there is not, answered without a look at who asks."""
 
     def initialize(self, shared: Shared) -> None:
         """Take what every handler shares."""
@@ -82,11 +88,47 @@ class Nowhere(PageAnswers):
             super().write_refusal(refusal)
 
 
+@stream_request_body
+class TooLarge(Nowhere):
+    """Whatever comes with a body beyond what anything here takes: refused before the body is read."""
+
+    async def prepare(self) -> None:
+        """Refuse, and have the connection closed: to read on would be the only other way to an end of the request."""
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            connection.set_max_body_size(sys.maxsize)  # else tornado writes an answer of its own behind this one
+        raise RequestTooLarge(f"The request is larger than {LARGEST_BODY // 1024} KiB.")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop what of the body came with the headers."""
+
+
+class ServiceApplication(Application):
+    """Tornado's, which also looks at how much is about to be sent."""
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:  # noqa: ANN401 - as tornado has it
+        """Return who answers REQUEST, of which the headers are known."""
+        length = request.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > LARGEST_BODY:
+            return self.get_handler_delegate(request, TooLarge, self.settings["default_handler_args"])
+        return super().find_handler(request, **kwargs)
+
+
 def make_application(manager: Manager, settings: WebSettings) -> Application:
     """Return the web application over MANAGER."""
-    shared = {"shared": Shared(manager, settings, make_hub_auth(settings), HubClient(settings.api_url))}
+    limits = settings.limits
+    shared = {
+        "shared": Shared(
+            manager,
+            settings,
+            make_hub_auth(settings),
+            HubClient(settings.api_url),
+            reading=Pace(limits.reads_a_minute),
+            changing=Pace(limits.changes_a_minute),
+        )
+    }
     prefix = settings.prefix
-    return Application(
+    return ServiceApplication(
         [
             *((pattern(f"{prefix}api/v1/{handler.route}"), handler, shared) for handler in API),
             *((pattern(f"{prefix}{handler.route}"), handler, shared) for handler in (*PAGES, *BESIDE)),

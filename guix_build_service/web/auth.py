@@ -8,6 +8,7 @@ access to this service. What a person may see or change within it is decided by 
 everything that changes something, so that a right that was taken away is soon gone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,7 +20,8 @@ from guix_build_service.hub_client import HubClient, HubUnavailable
 from guix_build_service.manager import Manager
 from guix_build_service.model import Person
 from guix_build_service.web.answers import AnsweringHandler
-from guix_build_service.web.refusals import NoAccess, NotLoggedIn, RequestForged
+from guix_build_service.web.limits import Pace
+from guix_build_service.web.refusals import NoAccess, NotLoggedIn, RequestForged, TooManyRequests
 from guix_build_service.web.settings import WebSettings
 
 IDENTITY_SECONDS = 60
@@ -71,6 +73,10 @@ class Shared:
     settings: WebSettings
     hub_auth: HubOAuth
     hub_client: HubClient
+    reading: Pace
+    """How fast each person may read."""
+    changing: Pace
+    """How fast each person may change something."""
 
 
 class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] # jupyterhub is untyped
@@ -86,7 +92,10 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
         self._hub_auth = shared.hub_auth
 
     async def prepare(self) -> None:
-        """Let the request through, or raise `NotLoggedIn`, `NoAccess`, `RequestForged` or `HubUnavailable`."""
+        """Let the request through.
+
+        Raises `NotLoggedIn`, `NoAccess`, `RequestForged`, `TooManyRequests` or `HubUnavailable`.
+        """
         await super().prepare()
         self.current_user = None
         model = await self._identify()
@@ -94,6 +103,7 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
             self.refuse_stranger()
             return
         self._admit(model)
+        self._check_pace()
 
     async def identify_again(self) -> None:
         """Make sure, long after the request came in, that its login and access still hold; raises as `prepare` does."""
@@ -110,6 +120,15 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
             )
         self.current_user = model
         self.person = person_from(model, scopes_admin=bool(self.hub_auth.check_scopes({"admin:users"}, model)))
+
+    def _check_pace(self) -> None:
+        pace = self.shared.changing if self.changes_something else self.shared.reading
+        if seconds := pace.wait(self.person.name):
+            raise TooManyRequests(
+                "You ask for more than anybody can have at once.",
+                hint="Wait a little; programs do so for as long as Retry-After says.",
+                details={"retry_after": math.ceil(seconds)},
+            )
 
     @property
     def changes_something(self) -> bool:

@@ -21,9 +21,6 @@ from guix_environment.identifiers import BuildId
 KEEP_ALIVE_SECONDS = 15.0
 """A comment is sent after that much silence, so that proxies keep the connection and we notice who has left."""
 
-STREAMS_A_PERSON = 12
-"""Streams that one person may have open at once."""
-
 _EVENT_ID = re.compile(r"(?P<position>[0-9]{1,15})(?P<end>;end)?")
 
 
@@ -53,7 +50,7 @@ class Events(ApiHandler):
         if last is not None and last["end"]:
             self.set_status(HTTPStatus.NO_CONTENT)
             return
-        if self._open[self.person.name] >= STREAMS_A_PERSON:
+        if self._open[self.person.name] >= self.shared.settings.limits.streams:
             raise TooManyStreams("You follow too many builds at once.", hint="Close some of their pages.")
         self._open[self.person.name] += 1
         try:

@@ -57,6 +57,12 @@ class TooManyStreams(Refused):
     code, status = "too-many-streams", 429
 
 
+class TooManyRequests(Refused):
+    """One person asks faster than the service answers anybody."""
+
+    code, status = "too-many-requests", 429
+
+
 class InternalFailure(GuixSpawnerError):
     """Something that nobody thought of; the log has it all."""
 

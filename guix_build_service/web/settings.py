@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.web.limits import RequestLimits
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -44,6 +46,7 @@ class WebSettings:
     access_scopes: frozenset[str] = frozenset({"access:services!service=guix"})
     """Whoever has one of these may use the service."""
     examples: tuple[Example, ...] = ()
+    limits: RequestLimits = field(default_factory=RequestLimits)
 
     @property
     def hub(self) -> str:
@@ -59,6 +62,7 @@ class WebSettings:
         templates: Path,
         static: Path,
         examples: tuple[Example, ...] = (),
+        limits: RequestLimits | None = None,
     ) -> "WebSettings":
         """Return the settings that the hub gives to a service that it manages (``jupyterhub.services.service``).
 
@@ -80,6 +84,7 @@ class WebSettings:
             callback_url=environment.get("JUPYTERHUB_OAUTH_CALLBACK_URL", ""),
             access_scopes=frozenset(str(scope) for scope in scopes) or frozenset({own_scope}),
             examples=examples,
+            limits=limits or RequestLimits(),
         )
 
 

@@ -16,6 +16,7 @@ from tornado.netutil import bind_sockets
 from guix_build_service.manager import Manager
 from guix_build_service.model import EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.web.application import make_application, make_server
+from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import Example, WebSettings, shared_folder
 from guix_environment.records import Visibility
 from tests.service.web.fake_hub import FakeHub
@@ -158,7 +159,13 @@ async def hub() -> AsyncIterator[FakeHub]:
 
 
 @pytest.fixture
-async def site(hub: FakeHub, tmp_path: Path) -> AsyncIterator[Site]:
+def limits() -> RequestLimits:
+    """Give what one person may ask of the service."""
+    return RequestLimits()
+
+
+@pytest.fixture
+async def site(hub: FakeHub, limits: RequestLimits, tmp_path: Path) -> AsyncIterator[Site]:
     """Give the service, in front of that hub."""
     settings = WebSettings(
         api_url=hub.api_url,
@@ -169,6 +176,7 @@ async def site(hub: FakeHub, tmp_path: Path) -> AsyncIterator[Site]:
         static=shared_folder("static"),
         prefix=PREFIX,
         examples=(Example("An example", "https://git.example/a/example", "It is small."),),
+        limits=limits,
     )
     async with running_manager(tmp_path) as (manager, pipeline):
         server = make_server(make_application(manager, settings))

@@ -10,6 +10,7 @@ import pytest
 
 from guix_build_service.model import NewEnvironment, Person
 from guix_build_service.web import events
+from guix_build_service.web.limits import RequestLimits
 from guix_environment.identifiers import BuildId
 from tests.service.web.conftest import PREFIX, Browser, Site, refusal
 from tests.service.web.scripted import HOSTILE
@@ -115,8 +116,8 @@ async def test_silence_is_broken_so_that_nobody_hangs_up(site: Site, monkeypatch
             text += (await asyncio.wait_for(reader.read(65536), 10)).decode()
 
 
-async def test_whoever_leaves_is_forgotten_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "STREAMS_A_PERSON", 2)
+@pytest.mark.parametrize("limits", [RequestLimits(streams=2)])
+async def test_whoever_leaves_is_forgotten_at_once(site: Site) -> None:
     build = await slow_build(site)
     headers = f"Authorization: token {TOKEN}"
     async with connection(site, build, headers) as first, connection(site, build, headers) as second:
