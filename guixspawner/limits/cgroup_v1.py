@@ -7,10 +7,9 @@ import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from guix_environment.errors import SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guixspawner.limits import cgroups
-from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage
+from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 from guixspawner.threads import uninterrupted
 
 
@@ -43,11 +42,7 @@ class CgroupV1:
                 cgroups.write(folder / "cgroup.procs", str(process.pid))
             return cgroups.in_force(process.pid, self.kind)
         except OSError as error:
-            raise SessionFailure(
-                "The limits of this session could not be put in force.",
-                hint="Tell whoever runs this installation.",
-                details={"reason": str(error)},
-            ) from error
+            raise not_held(error) from error
 
     async def end(self, key: str) -> None:
         """See `Backend`."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from guix_environment.errors import SessionFailure
 from guix_environment.processes import ProcessIdentity
 
 
@@ -118,3 +119,12 @@ class Backend(Protocol):
     def describe(self) -> str:
         """Return in a few words where and how limits are enforced, for logs and diagnoses."""
         ...
+
+
+def not_held(reason: object) -> SessionFailure:
+    """Return what to raise when a session cannot be held to its limits, which REASON tells more of."""
+    return SessionFailure(
+        "The limits of this session could not be put in force.",
+        hint="Tell whoever runs this installation.",
+        details={"reason": str(reason)},
+    )

@@ -5,9 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from guix_environment import processes
-from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account, ProcessIdentity
-from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage
+from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 from guixspawner.limits.programs import find_program
 
 _KINDS = {"nproc": (resource.RLIMIT_NPROC, "Max processes"), "as": (resource.RLIMIT_AS, "Max address space")}
@@ -35,11 +34,7 @@ class ResourceLimits:
             counted = limits.processes is not None and _has_users_of_its_own(process.pid)
             return Enforced(self.kind, processes=_hard_limit(process.pid, "nproc") if counted else None)
         except OSError as error:
-            raise SessionFailure(
-                "The limits of this session could not be put in force.",
-                hint="Tell whoever runs this installation.",
-                details={"reason": str(error)},
-            ) from error
+            raise not_held(error) from error
 
     async def end(self, key: str) -> None:
         """See `Backend`: nothing is held beside the processes themselves, which end with the first of them."""

@@ -15,7 +15,7 @@ from guix_environment import processes
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Completed, ProcessIdentity
 from guixspawner.limits import cgroups
-from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage
+from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _SECONDS = 10.0
@@ -54,7 +54,7 @@ class Systemd:
         try:
             return await asyncio.to_thread(cgroups.in_force, process.pid, self.kind)
         except OSError as error:
-            raise _failure(str(error)) from error
+            raise not_held(str(error)) from error
 
     async def _until_moved(self, key: str, process: ProcessIdentity) -> None:
         """Wait until PROCESS is in its scope: systemd answers before that."""
@@ -65,7 +65,7 @@ class Systemd:
             await asyncio.sleep(pause)
             waited += pause
             pause = min(pause * 1.5, 0.1)
-        raise _failure("systemd did not take up the process")
+        raise not_held("systemd did not take up the process")
 
     async def end(self, key: str) -> None:
         """See `Backend`."""
@@ -119,12 +119,12 @@ class Systemd:
         try:
             return await processes.run(command, environment={"XDG_RUNTIME_DIR": runtime}, timeout=_SECONDS)
         except OSError as error:
-            raise _failure(str(error)) from error
+            raise not_held(str(error)) from error
 
     @staticmethod
     def _check(answer: Completed) -> None:
         if not answer.succeeded:
-            raise _failure(answer.errors.decode(errors="replace").strip() or "systemd did not answer in time")
+            raise not_held(answer.errors.decode(errors="replace").strip() or "systemd did not answer in time")
 
 
 def scope_arguments(unit: str, inside: str, pid: int, limits: Limits, *, policy: bool) -> list[str]:
@@ -168,11 +168,3 @@ def _usage_of(group: str) -> Usage:
         if folder is not None:
             found |= dict.fromkeys(tree.controllers or {""}, folder)
     return cgroups.usage_of(found)
-
-
-def _failure(reason: str) -> SessionFailure:
-    return SessionFailure(
-        "The limits of this session could not be put in force.",
-        hint="Tell whoever runs this installation.",
-        details={"reason": reason},
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import hashlib
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.server_definitions import definitions_folder
 from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
 from guix_environment.identifiers import Commit, StorePath
+from guix_environment.processes import ProcessIdentity, from_record
 from guix_environment.records import Records, Visibility
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version
 
@@ -340,3 +342,17 @@ class Visitor:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()
+
+
+def first_process(hub: RealHub, user: str, server: str = "default") -> ProcessIdentity:
+    """Return the first process of USER's session, as the hub wrote it down."""
+    found = from_record(json.loads((hub.state / "sessions" / user / f"{server}.json").read_text()))
+    assert found
+    return found
+
+
+def leases(hub: RealHub) -> list[str]:
+    """Return the names of the links that hold the profiles of HUB's sessions."""
+    name = hashlib.sha256(str(hub.state).encode()).hexdigest()[:12]
+    folder = Path("/var/guix/profiles/per-user/root/guix-build-service/sessions") / name
+    return sorted(link.name for link in folder.iterdir()) if folder.exists() else []

@@ -12,8 +12,7 @@ import pytest
 from guix_environment.processes import is_running
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.private_etc import as_root, entering, private_etc
-from tests.spawner.real_hub import RealHub, built_records, running_hub
-from tests.spawner.test_hub import first_process
+from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800), as_root]
 

@@ -17,8 +17,7 @@ from guix_environment.processes import is_running
 from guix_environment.system_call_filter import ABSENT, REFUSED
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.memory import token_of
-from tests.spawner.real_hub import RealHub, built_records, running_hub
-from tests.spawner.test_hub import first_process
+from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 

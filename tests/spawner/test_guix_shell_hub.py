@@ -11,8 +11,7 @@ import pytest
 
 from guix_environment.processes import children, is_running
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
-from tests.spawner.test_hub import first_process
+from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 

@@ -1,7 +1,6 @@
 """Sessions in a real hub: real containers, over what the real Guix built."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -15,11 +14,11 @@ from urllib.parse import quote
 import pytest
 
 from guix_environment.identifiers import StorePath, VersionId
-from guix_environment.processes import ProcessIdentity, identify, is_running
+from guix_environment.processes import identify, is_running
 from guix_environment.records import Records, Visibility
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment
 from tests.spawner.memory import token_of
-from tests.spawner.real_hub import TOKEN, RealHub, Visitor, built_records, running_hub, wait_for
+from tests.spawner.real_hub import TOKEN, RealHub, Visitor, built_records, first_process, leases, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800)]
 
@@ -43,17 +42,6 @@ def ada(hub: RealHub) -> str:
     """A person with a running server."""
     assert hub.spawn("ada", GIVEN)[0] == 201, hub.session_log("ada")
     return "ada"
-
-
-def first_process(hub: RealHub, user: str, server: str = "default") -> ProcessIdentity:
-    value = json.loads((hub.state / "sessions" / user / f"{server}.json").read_text())
-    return ProcessIdentity(value["pid"], value["started"])
-
-
-def leases(hub: RealHub) -> list[str]:
-    name = hashlib.sha256(str(hub.state).encode()).hexdigest()[:12]
-    folder = Path("/var/guix/profiles/per-user/root/guix-build-service/sessions") / name
-    return sorted(link.name for link in folder.iterdir()) if folder.exists() else []
 
 
 def profile(hub: RealHub) -> str:
@@ -327,7 +315,7 @@ def test_a_server_that_ends_at_once_fails_the_start_at_once(records: Path) -> No
 SLOW_CONTAINER = """
 import asyncio
 
-from guixspawner.launch import Waiting
+from guix_environment.launching import Waiting
 
 run = Waiting.run
 

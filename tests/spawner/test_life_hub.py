@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from guix_environment import processes
 from guix_environment.identifiers import StorePath
 from guix_environment.processes import ProcessIdentity, identify, is_running
 from guixspawner.session_files import SessionFiles
+from tests.spawner.computing import compute_in_silence
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
-from tests.spawner.test_hub import first_process, leases
+from tests.spawner.real_hub import RealHub, built_records, first_process, leases, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800)]
 
@@ -274,20 +275,21 @@ def installation(hub: RealHub) -> str:
 # Idleness and age
 
 
-async def test_who_does_nothing_is_stopped_and_who_works_is_not(records: Path) -> None:
-    with running_hub(records, options={"idle_timeout": 12}) as hub:
-        for name in ("idle", "busy"):
-            assert hub.spawn(name, GIVEN)[0] == 201, hub.session_log(name)
+async def test_who_does_nothing_is_stopped_and_who_computes_in_silence_is_not(records: Path) -> None:
+    with running_hub(records, options={"idle_timeout": 30}) as hub:
+        assert hub.spawn("quiet", GIVEN)[0] == 201, hub.session_log("quiet")
+        await compute_in_silence(hub, "quiet")
+        # Whose session begins later than the silence, and ends before.
+        assert hub.spawn("idle", GIVEN)[0] == 201, hub.session_log("idle")
         idle = first_process(hub, "idle")
-        deadline = time.monotonic() + 90
-        while is_running(idle):
-            assert time.monotonic() < deadline
-            assert await hub.run_code("busy", "print(1)") == "1"
-            await asyncio.sleep(1)
-        assert hub.model("busy").get("ready")
+        wait_for(lambda: not is_running(idle), 300)
         wait_for(lambda: not hub.model("idle"))
+        ended = datetime.now(UTC)
         assert re.search(r"Culling server idle", hub.log.read_text())
         assert not [name for name in leases(hub) if name.startswith("idle.")]
+        # The hub goes on hearing of work: nothing else would tell it of any.
+        wait_for(lambda: datetime.fromisoformat(hub.model("quiet")["last_activity"]) > ended, 120)
+        assert "Culling server quiet" not in hub.log.read_text()
 
 
 async def test_nobodys_session_is_older_than_allowed(records: Path) -> None:

@@ -24,8 +24,7 @@ import pytest
 
 from guix_environment.processes import ProcessIdentity, identify, is_running
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, running_hub, wait_for
-from tests.spawner.test_hub import first_process, leases
+from tests.spawner.real_hub import RealHub, built_records, first_process, leases, running_hub, wait_for
 
 pytestmark = [
     pytest.mark.guix,

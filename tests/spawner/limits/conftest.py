@@ -72,3 +72,10 @@ def server_of_its_own() -> Iterator[Server]:
     server = Server(unshare, "--user", account=65534 if os.geteuid() == 0 else None)
     yield server
     server.close()
+
+
+def throttled(pid: int) -> int:
+    """Return how many times the kernel had the group of the process PID wait because its time for the period was used up."""
+    folders = cgroups.folders_of(pid)
+    lines = (folders["cpu" if "cpu" in folders else ""] / "cpu.stat").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("nr_throttled "))

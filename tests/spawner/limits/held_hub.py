@@ -1,13 +1,10 @@
 """A real hub that holds sessions to limits, and what can be seen of one of its sessions from outside."""
 
-import json
 from pathlib import Path
 
-from guix_environment import processes
-from guix_environment.processes import from_record
 from guixspawner.limits import BackendKind, cgroups
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub
+from tests.spawner.real_hub import RealHub, first_process
 
 from .conftest import BACKEND
 
@@ -20,12 +17,6 @@ c.GuixSpawner.mem_limit = "1G"
 c.GuixSpawner.cpu_limit = 1
 c.SessionLimits.processes = 200
 """
-
-
-def first_process(hub: RealHub, user: str) -> processes.ProcessIdentity:
-    found = from_record(json.loads((hub.state / "sessions" / user / "default.json").read_text()))
-    assert found
-    return found
 
 
 def told(hub: RealHub, user: str) -> dict[str, str]:

@@ -6,10 +6,13 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from guix_environment import processes
 from guixspawner.limits import Backend, BackendKind, Limits
 from guixspawner.limits.cgroups import folders_of, members
 
+from .conftest import throttled
 from .tree import Server
 
 KEY = "ada.default"
@@ -59,11 +62,13 @@ async def test_processes_come_to_an_end(backend: Backend, server: Server) -> Non
 
 
 async def test_computing_is_bounded(backend: Backend, server: Server) -> None:
-    without = float(server.ask("spin", 2))
     await backend.hold(KEY, server.identity, Limits(cpu=0.25))
-    held = float(server.ask("spin", 2))
-    assert held < 0.4
-    assert held < without
+    before = throttled(server.pid)
+    for _ in range(10):
+        assert float(server.ask("spin", 2)) < 0.4
+        if throttled(server.pid) > before:
+            return
+    pytest.skip("this machine is too busy to give a session as much as it may have")
 
 
 async def test_end_takes_everything(backend: Backend, server: Server) -> None:

@@ -13,10 +13,10 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from guix_environment import processes
-from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub, wait_for
+from tests.spawner.real_hub import TOKEN, RealHub, built_records, first_process, running_hub, wait_for
 
 from .conftest import BACKEND, EXPECTED
-from .held_hub import GIB, GIVEN, HELD, answers, first_process, groups_of, kills, told
+from .held_hub import GIB, GIVEN, HELD, answers, groups_of, kills, told
 
 pytestmark = [
     pytest.mark.guix,

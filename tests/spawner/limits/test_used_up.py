@@ -15,10 +15,10 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from guix_environment import processes
 from guixspawner.limits import cgroups
-from tests.spawner.real_hub import PATIENCE, TOKEN, RealHub, built_records, running_hub
+from tests.spawner.real_hub import PATIENCE, TOKEN, RealHub, built_records, first_process, running_hub
 
-from .conftest import EXPECTED
-from .held_hub import GIVEN, HELD, answers, first_process, groups_of, kills, members_of
+from .conftest import EXPECTED, throttled
+from .held_hub import GIVEN, HELD, answers, groups_of, kills, members_of
 
 pytestmark = [
     pytest.mark.guix,
@@ -236,10 +236,10 @@ async def test_a_fork_bomb_stays_within_its_session_which_can_be_ended(hub: Real
 async def test_computing_is_bounded_for_all_kernels_together(hub: RealHub) -> None:
     async with kernel(hub, "ada") as one, kernel(hub, "ada") as another:
         for _ in range(10):
-            begun, before, waited = time.monotonic(), used(hub, "ada"), throttled(hub, "ada")
+            begun, before, waited = time.monotonic(), used(hub, "ada"), throttled(first_process(hub, "ada").pid)
             await asyncio.gather(one.run(SPIN), another.run(SPIN))
             assert (used(hub, "ada") - before) / (time.monotonic() - begun) < 1.15
-            if throttled(hub, "ada") > waited:
+            if throttled(first_process(hub, "ada").pid) > waited:
                 return
     pytest.skip("this machine is too busy to give a session as much as it may have")
 
@@ -249,10 +249,3 @@ def used(hub: RealHub, user: str) -> float:
     found = cgroups.usage_of(cgroups.folders_of(first_process(hub, user).pid)).cpu
     assert found is not None
     return found
-
-
-def throttled(hub: RealHub, user: str) -> int:
-    """Return how many times the kernel had the session wait because its time for the period was used up."""
-    folders = cgroups.folders_of(first_process(hub, user).pid)
-    lines = (folders["cpu" if "cpu" in folders else ""] / "cpu.stat").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("nr_throttled "))
