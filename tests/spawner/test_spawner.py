@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from tornado.web import HTTPError
+from traitlets.config import Config
 
 import guixspawner
 from guix_environment import processes
@@ -39,6 +42,31 @@ async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner)
     assert (await again.poll(), again.get_state()) == (0, {})
     again.load_state({})
     assert again.process is None
+
+
+async def test_another_process_under_a_sessions_number_is_neither_taken_for_it_nor_ended(tmp_path: Path) -> None:
+    other = await processes.start(["/bin/sleep", "600"], environment={}, output=subprocess.DEVNULL)
+    try:
+        there = processes.identify(other.pid)
+        assert there is not None
+        config = Config(SessionLimits={"backend": "nothing"})
+        found = GuixSpawner(sessions_folder=str(tmp_path), leases_folder=str(tmp_path), config=config)
+        session = {"person": "ada", "server": "default"}
+        # Of this start of the machine too, so that only the moment at which it began tells them apart.
+        gone = processes.to_record(replace(there, started=there.started - 1))
+        found.load_state({"process": gone, "session": session})
+        assert await found.poll() == 0
+        await found.stop(now=True)
+        assert processes.is_running(there)
+        found.load_state({"process": processes.to_record(there), "session": session})
+        assert await found.poll() is None
+        await found.stop(now=True)
+        assert await found.poll() == 0
+        assert not processes.is_running(there)
+    finally:
+        if other.returncode is None:
+            other.kill()
+        await other.wait()
 
 
 async def test_who_watches_before_a_start_begins_sees_all_of_it(spawner: GuixSpawner, tmp_path: Path) -> None:
