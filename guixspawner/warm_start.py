@@ -13,7 +13,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from guix_environment.launcher import parent, requests
 from guix_environment.launching import Channel, Waiting
 from guix_environment.processes import Account
 from guixspawner.launch import ColdLauncher, Launcher, waiting_process
-from guixspawner.limits import Limits, SessionLimits
+from guixspawner.limits import Limits, SessionLimits, cgroups
 from guixspawner.network.settings import SessionNetwork
 
 _ROOT = Path(guix_environment.__file__).resolve().parents[1]
@@ -213,7 +213,7 @@ class WarmLauncher:
             log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder)
             files.callback(os.close, log)
             waits, goes_on = os.pipe()
-            with os.fdopen(waits, "rb"), os.fdopen(goes_on, "wb"):
+            with os.fdopen(waits, "rb"), os.fdopen(goes_on, "w") as told:
                 starting = await processes.start(
                     [self._python, "-I", parent.__file__, str(listener.fileno()), path, *self._limits, str(waits)],
                     environment={"LANG": "C.UTF-8", "PATH": f"{self.profile}/bin"},
@@ -221,12 +221,12 @@ class WarmLauncher:
                     directory=Path("/"),
                     pass_descriptors=[listener.fileno(), waits],
                 )
-                await self._set_apart(starting.pid)
+                told.writelines(f"{group}\n" for group in await self._set_apart(starting.pid))
         # It goes on in a process of its own, which is not the hub's child.
         await starting.wait()
 
-    async def _set_apart(self, pid: int) -> None:
-        """Put the process PID into a group of its own beside those of sessions.
+    async def _set_apart(self, pid: int) -> Collection[Path]:
+        """Put the process PID into a group of its own beside those of sessions, and return what it has to remove of it.
 
         The kernel counts memory for the group that a page was first used in, wherever a process is moved later.  Without
         this, the hub would be charged for what sessions take from the process, and ended when it is too much.
@@ -239,8 +239,11 @@ class WarmLauncher:
                     await backend.end(key)
             if process:
                 await backend.hold(f"{_GROUP}{pid}", process, Limits())
-        except SessionFailure as error:
+                # Systemd's are called otherwise, and it removes them itself.
+                return {group for group in cgroups.folders_of(pid).values() if group.name == f"{_GROUP}{pid}"}
+        except (SessionFailure, OSError) as error:
             self.settings.log.info("The process for warm starts counts as a part of the hub: %s", _told(error))
+        return ()
 
     @property
     def _limits(self) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 """The parent of warm starts: it has loaded the server's modules once, and forks for each container.
 
-``python3 -I guix_environment/launcher/parent.py LISTENER PATH IDLE SHARED [PIPE]``, on the server layer's Python: LISTENER
-is the number of an open Unix socket, and PATH where that is; IDLE the seconds after which it ends when nobody needs it, and
-SHARED how many containers are forked before it starts itself anew.  With PIPE, the number of an open pipe, it waits for that
-one's end and goes on as nobody's child.
+``python3 -I guix_environment/launcher/parent.py LISTENER PATH IDLE SHARED [PIPE | GROUPS]``, on the server layer's Python:
+LISTENER is the number of an open Unix socket, and PATH where that is; IDLE the seconds after which it ends when nobody needs
+it, and SHARED how many containers are forked before it starts itself anew.  With PIPE, the number of an open pipe, it waits
+for that one's end and goes on as nobody's child.  From there come GROUPS, one a line: the folders of the control groups that
+it was given alone, which it removes when it ends.
 
 It is the hub's account's, holds no secret, runs one thread, and does nothing but fork.  Each request brings two open files,
 the channel to the hub and the container's log; the child forked for it goes on as the launcher's program does
@@ -23,6 +24,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
     from guix_environment.launcher.requests import Request
 
 LOOK = 30.0
@@ -31,9 +35,9 @@ LOOK = 30.0
 _ROOT = __file__.rpartition("/guix_environment/")[0]
 
 
-def main(listener: int, path: str, idle: float, shared: int) -> None:
+def main(listener: int, path: str, idle: float, shared: int, groups: Sequence[str]) -> None:
     """Serve requests on LISTENER until nobody needs this process; return, after the server ended, in its process alone."""
-    place = _Place(path)
+    place = _Place(path, groups)
     sys.path.insert(0, _ROOT)
     from guix_environment.launcher import in_process, placed, program
 
@@ -48,7 +52,7 @@ def main(listener: int, path: str, idle: float, shared: int) -> None:
     if found is None:
         os.set_inheritable(listener, True)
         # Another layout of memory, and another seed. Who connects meanwhile waits, or goes another way.
-        words = [sys.executable, "-I", __file__, str(listener), path, str(idle), str(shared)]
+        words = [sys.executable, "-I", __file__, str(listener), path, str(idle), str(shared), *groups]
         os.execv(sys.executable, words)  # noqa: S606 - no shell is what is wanted
     os.set_inheritable(found.channel, False)
     program.divide(found.channel)
@@ -57,11 +61,12 @@ def main(listener: int, path: str, idle: float, shared: int) -> None:
 
 
 class _Place:
-    """Where the socket is, by whose age the hub learns whether this process lives."""
+    """Where the socket is, by whose age the hub learns whether this process lives, and in which control groups it lives."""
 
-    def __init__(self, path: str) -> None:
-        """Take the PATH, at which the socket is now."""
+    def __init__(self, path: str, groups: Sequence[str] = ()) -> None:
+        """Take the PATH, at which the socket is now, and the folders of GROUPS that hold this process alone."""
         self._path = path
+        self._groups = groups
         self._mark = self._found()
 
     def tell(self) -> bool:
@@ -75,6 +80,22 @@ class _Place:
         """Remove the socket, unless another one has taken its place."""
         if self.tell():
             os.unlink(self._path)
+
+    def end(self) -> NoReturn:
+        """End this process, and its groups with it; what cannot be removed is left to the hub that starts the next one.
+
+        A process cannot remove the group that it is in, and so moves to what is around the hub's sessions first.
+        """
+        for group in self._groups:
+            sessions = os.path.dirname(group)
+            try:
+                with open(f"{os.path.dirname(sessions)}/cgroup.procs", "w") as members:
+                    members.write("0")
+                os.rmdir(group)
+                os.rmdir(sessions)
+            except OSError:
+                continue
+        os._exit(0)
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -101,10 +122,10 @@ def _wait_for_request(listener: int, place: _Place, idle: float, shared: int) ->
             waited += min(idle, LOOK)
             if waited >= idle:
                 place.leave()
-                os._exit(0)
+                place.end()
             if not place.tell():
-                os._exit(0)
-        request = _accept(listener)
+                place.end()
+        request = _accept(listener, place)
         if request is None:
             continue
         if os.fork() == 0:
@@ -125,8 +146,8 @@ def _collect_ended() -> None:
         return
 
 
-def _accept(listener: int) -> Request | None:
-    """Return the next request on LISTENER, or None for what is none; end when asked to."""
+def _accept(listener: int, place: _Place) -> Request | None:
+    """Return the next request on LISTENER, or None for what is none; end, at PLACE, when asked to."""
     from guix_environment.launcher import requests
 
     connections = socket.socket(fileno=listener)
@@ -143,19 +164,24 @@ def _accept(listener: int) -> Request | None:
         except OSError:
             return None
     if word == requests.END:
-        os._exit(0)
+        place.end()
     return request
 
 
-def _go_on_alone(pipe: int) -> None:
-    """Return in a child, once the other end of PIPE is closed: by then the hub has put this process where it belongs."""
-    os.read(pipe, 1)
+def _go_on_alone(pipe: int) -> list[str]:
+    """Return in a child, once the other end of PIPE is closed: by then the hub has put this process where it belongs.
+
+    Returns what came from there, the folders of the groups that it is in.
+    """
+    with open(pipe) as told:
+        groups = told.read().splitlines()
     if os.fork():
         os._exit(0)
-    os.close(pipe)
+    return groups
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 5:
-        _go_on_alone(int(sys.argv[5]))
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    further = sys.argv[5:]
+    # A folder's path begins with a slash.
+    groups = _go_on_alone(int(further[0])) if further and further[0].isdecimal() else further
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), groups)

@@ -39,8 +39,9 @@ class CgroupV2:
         group = self._parent / key
         try:
             with self._making:
+                # First of all, as the process for warm starts removes the group around it where that is empty.
+                group.mkdir(parents=True, exist_ok=True)
                 self._open()
-                group.mkdir(exist_ok=True)
             for file, value in cgroups.files_v2(limits).items():
                 # A controller that is not ours to use has no files here; what that leaves out, `in_force` tells.
                 if (group / file).exists():
@@ -51,8 +52,7 @@ class CgroupV2:
             raise not_held(error) from error
 
     def _open(self) -> None:
-        """Make the group of all sessions, and hand the controllers on to it and to those below it."""
-        self._parent.mkdir(exist_ok=True)
+        """Hand the controllers on to the group of all sessions, and to those below it."""
         try:
             _hand_on(self._base)
         except OSError as error:

@@ -32,7 +32,7 @@ from guix_environment.session_layout import PYTHON
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.life.sweep import session_key
-from guixspawner.limits import BackendKind, Limits, SessionLimits
+from guixspawner.limits import BackendKind, Limits, SessionLimits, cgroups
 from guixspawner.warm_start import WarmLauncher, WarmStart
 from tests.containers import ACCOUNT, processes_with
 from tests.spawner.test_launch import plan
@@ -261,7 +261,7 @@ def _request_of(uid: int, path: str, listener: socket.socket) -> requests.Reques
             os._exit(1)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    return parent._accept(listener.fileno())
+    return parent._accept(listener.fileno(), parent._Place(path))
 
 
 def test_that_what_is_loaded_knows_where_it_will_be(tmp_path: Path) -> None:
@@ -474,6 +474,24 @@ async def test_that_it_ends_when_nobody_needs_it(settings: WarmStart, server: Se
 
 
 @pytest.mark.guix
+async def test_that_no_group_is_left_of_one_that_ended(settings: WarmStart, server: ServerRecord) -> None:
+    backend = await SessionLimits(parent=settings).chosen()
+    if backend.kind in {BackendKind.RLIMITS, BackendKind.NOTHING}:
+        pytest.skip("this machine has no groups of control that could be used")
+    settings.idle = 1.0
+    await warmed(settings, server)
+    [found] = ready_processes(settings)
+    groups = {path for path in cgroups.folders_of(found.name).values() if "/warm-" in str(path) or "-warm-" in path.name}
+    assert groups
+    while ready_processes(settings):
+        await asyncio.sleep(0.1)
+    # Systemd takes a moment to see that its scope is empty.
+    while await groups_of(settings):
+        await asyncio.sleep(0.1)
+    assert not [path for path in groups if path.exists()]
+
+
+@pytest.mark.guix
 async def test_that_sessions_may_share_what_is_loaded(settings: WarmStart, server: ServerRecord) -> None:
     settings.shared = 3
     launcher = await warmed(settings, server)
@@ -513,7 +531,7 @@ def test_that_a_request_that_was_given_up_is_not_served(tmp_path: Path) -> None:
             ours.send(b"divide")
             if not wanted:
                 ours.close()
-            found = parent._accept(listener.fileno())
+            found = parent._accept(listener.fileno(), parent._Place(f"{tmp_path}/socket"))
             assert (found is not None) is wanted
             ours.close()
 
