@@ -9,42 +9,40 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
+from guix_build_service.asked_for import changed, given_ref, new_build, new_environment
 from guix_build_service.logs import LARGEST_PIECE, Logs
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.model import (
+    LARGEST_PAGE,
     RECIPE_VERSION,
     Build,
     BuildChanged,
     BuildEvent,
+    BuildFilter,
     BuildState,
     Changes,
     Environment,
     EnvironmentDetail,
+    EnvironmentFilter,
     LogText,
     NewEnvironment,
+    Page,
+    PageRequest,
     Person,
     Resolved,
     Version,
-    now,
 )
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
-from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, NotFound, Refused
+from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
-from guix_environment.records import Visibility
-from guix_environment.repository_url import RepositoryUrl, checked_ref, checked_subdirectory
+from guix_environment.repository_url import RepositoryUrl
 
 log = logging.getLogger("guix_build_service.manager")
-
-LONGEST_NAME = 100
-LONGEST_DESCRIPTION = 2_000
-MOST_GROUPS = 50
-LEAST_MEMORY = 128 * 1024 * 1024
-LARGEST_MEMORY = 1 << 50
-MOST_CPU = 1024.0
 
 HEARTBEAT_SECONDS = 30.0
 """A follower looks at least this often, whatever it was told."""
@@ -97,7 +95,7 @@ class Manager:
         """
         if not await self.may_add(person):
             raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
-        wanted = _new_environment(request, person)
+        wanted = new_environment(request, person)
         resolved = await self._resolve(wanted.repository, wanted.ref)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
@@ -112,10 +110,10 @@ class Manager:
         Its ref is resolved when its turn comes: a hub must start although a forge does not answer.
         """
         person = Person(owner, admin=True)
-        wanted = _new_environment(request, person)
+        wanted = new_environment(request, person)
         if await self._same(wanted, named=True) is None:
             await self._store.add_environment(wanted)
-            build = _new_build(wanted, None, person, force=False)
+            build = new_build(wanted, None, person, force=False)
             await self._store.request_build(build, None)
             self._queue.notice()
 
@@ -128,8 +126,19 @@ class Manager:
         return None
 
     async def environments(self, person: Person) -> list[EnvironmentDetail]:
-        """Return what PERSON may see, by name."""
-        return [detail for detail in await self._store.environments() if detail.environment.may_be_seen_by(person)]
+        """Return all that PERSON may see, by name."""
+        page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE))
+        found = list(page.items)
+        while page.following is not None:
+            page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE, page.following))
+            found += page.items
+        return found
+
+    async def some_environments(
+        self, person: Person, wanted: EnvironmentFilter, page: PageRequest
+    ) -> Page[EnvironmentDetail]:
+        """Return a page of those of the WANTED environments that PERSON may see, by name."""
+        return await self._store.environments_page(person, wanted, page)
 
     async def environment(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
         """Return one environment.  Raises `NotFound`."""
@@ -146,28 +155,27 @@ class Manager:
             )
         return detail
 
-    async def update_environment(self, environment: EnvironmentId, changes: Changes, person: Person) -> EnvironmentDetail:
-        """Rename, describe, share or limit an environment.  Raises `NotFound`, `Refused`, `InvalidInput`."""
-        before = (await self._changeable(environment, person)).environment
-        after = replace(
-            before,
-            name=before.name if changes.name is None else _name(changes.name),
-            description=before.description if changes.description is None else _description(changes.description),
-            ref=before.ref if changes.ref is None else _ref(changes.ref),
-            memory=before.memory if changes.memory is None else _memory(changes.memory),
-            cpu=before.cpu if changes.cpu is None else _cpu(changes.cpu),
-            visibility=before.visibility if changes.visibility is None else changes.visibility,
-            groups=before.groups if changes.groups is None else _groups(changes.groups),
-        )
-        await self._store.update_environment(_shared_sensibly(after))
-        if before.current:
+    async def update_environment(
+        self, environment: EnvironmentId, changes: Changes, person: Person, seen: datetime | None = None
+    ) -> EnvironmentDetail:
+        """Rename, describe, share or limit an environment.
+
+        With SEEN, when the state that PERSON looked at was of, only if it is that still. Raises `NotFound`, `Refused`,
+        `InvalidInput`, `ChangedMeanwhile`.
+        """
+        await self._changeable(environment, person)
+        after = await self._store.change_environment(environment, lambda before: changed(before, changes), seen)
+        if after.current:
             await self._queue.write_record(environment)
         return await self.environment(environment, person)
 
-    async def delete_environment(self, environment: EnvironmentId, person: Person) -> None:
-        """Forget an environment, its versions, records and roots; homes and projects stay.  Ends its builds."""
+    async def delete_environment(self, environment: EnvironmentId, person: Person, seen: datetime | None = None) -> None:
+        """Forget an environment, its versions, records and roots; homes and projects stay.  Ends its builds.
+
+        With SEEN as `update_environment`.
+        """
         await self._changeable(environment, person)
-        for build in await self._store.remove_environment(environment):
+        for build in await self._store.remove_environment(environment, seen):
             await self._queue.cancel(build)
         await self._queue.remove_leftovers()
 
@@ -179,6 +187,16 @@ class Manager:
         """Return an environment's versions, newest first."""
         await self.environment(environment, person)
         return await self._store.versions(environment)
+
+    async def some_versions(self, environment: EnvironmentId, person: Person, page: PageRequest) -> Page[Version]:
+        """Return a page of an environment's versions, newest first."""
+        await self.environment(environment, person)
+        return await self._store.versions_page(environment, page)
+
+    async def version(self, environment: EnvironmentId, version: VersionId, person: Person) -> Version:
+        """Return one version.  Raises `NotFound`."""
+        await self.environment(environment, person)
+        return await self._store.version(environment, version)
 
     async def rollback(self, environment: EnvironmentId, version: VersionId | None, person: Person) -> EnvironmentDetail:
         """Make VERSION the current one; None is the one before the current."""
@@ -207,7 +225,7 @@ class Manager:
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
-        build = _new_build(environment, resolved, person, force=force)
+        build = new_build(environment, resolved, person, force=force)
         key = request_key(resolved.repository.digest, resolved.commit, environment.subdirectory, RECIPE_VERSION)
         await self._store.request_build(build, key)
         self._queue.notice()
@@ -220,6 +238,12 @@ class Manager:
             if (version.commit, version.subdirectory) == wanted and await self._queue.is_whole(version):
                 return version
         return None
+
+    async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
+        """Return a page of those of the WANTED builds that PERSON may see, newest first."""
+        if wanted.environment is not None:
+            await self.environment(wanted.environment, person)
+        return await self._store.builds_page(person, wanted, page)
 
     async def build(self, build: BuildId, person: Person) -> Build:
         """Return one build, for those who see one of its environments.  Raises `NotFound`."""
@@ -291,7 +315,7 @@ class Manager:
         """Return what would be built, and build nothing."""
         if not await self.may_add(person):
             raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
-        return await self._resolve(RepositoryUrl.parse(repository), _ref(ref))
+        return await self._resolve(RepositoryUrl.parse(repository), given_ref(ref))
 
     async def _resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
         """Resolve REF; those who ask for the same at the same time share one question to the server."""
@@ -312,44 +336,6 @@ class Manager:
         return {"status": "ok", "store": "ok", "queued": len(waiting)}
 
 
-def _new_environment(request: NewEnvironment, person: Person) -> Environment:
-    url = RepositoryUrl.parse(request.repository)
-    moment = now()
-    return _shared_sensibly(
-        Environment(
-            id=EnvironmentId.new(),
-            name=_name(request.name or url.name),
-            description=_description(request.description),
-            repository=url,
-            ref=_ref(request.ref),
-            subdirectory=checked_subdirectory(request.subdirectory),
-            owner=person.name,
-            visibility=request.visibility,
-            groups=_groups(request.groups),
-            memory=None if request.memory is None else _memory(request.memory),
-            cpu=None if request.cpu is None else _cpu(request.cpu),
-            current=None,
-            created=moment,
-            updated=moment,
-        )
-    )
-
-
-def _new_build(environment: Environment, resolved: Resolved | None, person: Person, *, force: bool) -> Build:
-    return Build(
-        id=BuildId.new(),
-        environments=(environment.id,),
-        repository=environment.repository,
-        ref=resolved.ref if resolved else environment.ref,
-        subdirectory=environment.subdirectory,
-        commit=resolved.commit if resolved else None,
-        state=BuildState.QUEUED,
-        force=force,
-        requested_by=person.name,
-        created=now(),
-    )
-
-
 def _before(versions: list[Version], current: VersionId | None) -> VersionId:
     """Return the version that is next older than CURRENT in VERSIONS, newest first."""
     identifiers = [version.id for version in versions]
@@ -357,44 +343,3 @@ def _before(versions: list[Version], current: VersionId | None) -> VersionId:
     if place >= len(identifiers):
         raise Conflict("There is no earlier version to go back to.")
     return identifiers[place]
-
-
-def _shared_sensibly(environment: Environment) -> Environment:
-    if environment.visibility is Visibility.GROUPS and not environment.groups:
-        raise InvalidInput("No group was named to share this environment with.", hint="Name one, or keep it private.")
-    return environment
-
-
-def _name(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InvalidInput(f"A name has 1 to {LONGEST_NAME} characters, and no invisible ones.")
-    return name
-
-
-def _description(text: str) -> str:
-    if len(text) > LONGEST_DESCRIPTION:
-        raise InvalidInput(f"A description has at most {LONGEST_DESCRIPTION} characters.")
-    return "".join(character for character in text if character.isprintable() or character == "\n")
-
-
-def _ref(text: str) -> str:
-    return checked_ref(text.strip()) if text.strip() else ""
-
-
-def _groups(groups: tuple[str, ...]) -> tuple[str, ...]:
-    if len(groups) > MOST_GROUPS or not all(0 < len(group) <= 255 and group.isprintable() for group in groups):
-        raise InvalidInput(f"At most {MOST_GROUPS} groups, each with a name.")
-    return tuple(dict.fromkeys(groups))
-
-
-def _memory(size: int) -> int:
-    if not LEAST_MEMORY <= size <= LARGEST_MEMORY:
-        raise InvalidInput("A session needs at least 128 MB of memory.")
-    return size
-
-
-def _cpu(cores: float) -> float:
-    if not 0 < cores <= MOST_CPU:
-        raise InvalidInput("The number of cores is above 0, such as 0.5 or 2.")
-    return float(cores)

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
+
+_Entry_co = TypeVar("_Entry_co", covariant=True)
 
 RECIPE_VERSION = 1
 """Raised whenever the same commit would now give another environment, so that finished ones are not taken for it."""
@@ -223,6 +226,62 @@ class Changes:
     cpu: float | None = None
     visibility: Visibility | None = None
     groups: tuple[str, ...] | None = None
+    cleared: frozenset[str] = frozenset()
+    """Those of ``memory`` and ``cpu`` that are to be without a limit."""
+
+
+LARGEST_PAGE = 500
+"""The most that is listed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list goes on: behind the entry with this KEY and, where several have that, this ID."""
+
+    key: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which part of a list is wanted."""
+
+    limit: int = 100
+    """The most entries, 1 to `LARGEST_PAGE`."""
+    after: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[_Entry_co]):
+    """A part of a list."""
+
+    items: tuple[_Entry_co, ...]
+    following: Place | None
+    """Where the rest begins; None when there is no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFilter:
+    """Which environments are wanted; whatever is None does not matter."""
+
+    owner: str | None = None
+    state: BuildState | None = None
+    text: str | None = None
+    """In the name, the description or the repository's address, however it is written there."""
+    repository: RepositoryUrl | None = None
+    visibility: Visibility | None = None
+    startable: bool = False
+    """Only those with a current version."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFilter:
+    """Which builds are wanted; whatever is None does not matter."""
+
+    state: BuildState | None = None
+    repository: RepositoryUrl | None = None
+    environment: EnvironmentId | None = None
+    requested_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ class Queue:
         """
         await self._requeue_interrupted()
         await self.remove_leftovers()
-        for detail in await self._store.environments():
-            if detail.environment.current is not None:
-                await self.write_record(detail.environment.id)
+        for environment in await self._store.environments():
+            if environment.current is not None:
+                await self.write_record(environment.id)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
         self._news.set()
 

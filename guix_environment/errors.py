@@ -13,6 +13,7 @@
     │   ├── ChannelsRefused             Guix channels that this installation does not use
     │   └── LimitReached                a quota or a full disk
     ├── Conflict                        at odds with what is there
+    │   └── ChangedMeanwhile            no longer what the caller had seen
     ├── RepositoryFailure               the repository does not give what a build needs
     │   ├── RepositoryUnavailable       no repository answers there
     │   ├── RefNotFound                 it has no such branch, tag or commit
@@ -121,6 +122,12 @@ class Conflict(GuixSpawnerError):
 
 class RepositoryFailure(GuixSpawnerError):
     """The repository does not give what a build needs."""
+class ChangedMeanwhile(Conflict):
+    """It was changed since the caller looked at it, who asked for that to be refused."""
+
+    code, status = "changed-meanwhile", 412
+
+
 
     code, status = "repository-failure", 422
 

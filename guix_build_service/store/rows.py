@@ -13,8 +13,8 @@ from guix_environment.repository_url import RepositoryUrl
 Values = Mapping[str, Any]
 
 
-def environment(row: RowMapping) -> Environment:
-    """Return the environment in ROW."""
+def environment(row: RowMapping, groups: Sequence[str]) -> Environment:
+    """Return the environment in ROW, which is shared with GROUPS."""
     return Environment(
         id=EnvironmentId(row["id"]),
         name=row["name"],
@@ -24,7 +24,7 @@ def environment(row: RowMapping) -> Environment:
         subdirectory=row["subdirectory"],
         owner=row["owner"],
         visibility=Visibility(row["visibility"]),
-        groups=tuple(row["groups"]),
+        groups=tuple(groups),
         memory=row["memory"],
         cpu=row["cpu"],
         current=VersionId(row["current"]) if row["current"] else None,
@@ -34,17 +34,17 @@ def environment(row: RowMapping) -> Environment:
 
 
 def environment_values(value: Environment) -> Values:
-    """Return the columns of an environment."""
+    """Return the columns of an environment; its groups have a table of their own."""
     return {
         "id": str(value.id),
         "name": value.name,
+        "sorted_as": value.name.casefold(),
         "description": value.description,
         "repository": str(value.repository),
         "ref": value.ref,
         "subdirectory": value.subdirectory,
         "owner": value.owner,
         "visibility": value.visibility.value,
-        "groups": list(value.groups),
         "memory": value.memory,
         "cpu": value.cpu,
         "current": str(value.current) if value.current else None,

@@ -9,27 +9,33 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from guix_build_service.model import (
     FINAL,
     RUNNING,
     Build,
+    BuildFilter,
     BuildState,
     Environment,
     EnvironmentDetail,
+    EnvironmentFilter,
+    Page,
+    PageRequest,
+    Person,
     Progress,
     Version,
     now,
 )
-from guix_build_service.store import rows
+from guix_build_service.store import details, lists, rows
 from guix_build_service.store.engine import open_database
-from guix_build_service.store.tables import builds, environments, removals, versions, waiting
-from guix_environment.errors import Conflict, NotFound, StoreUnavailable
+from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
+from guix_environment.errors import ChangedMeanwhile, Conflict, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
 
 log = logging.getLogger("guix_build_service.store")
@@ -101,15 +107,28 @@ class Store:
 
     async def add_environment(self, environment: Environment) -> None:
         """Remember a new environment."""
-        await self._transaction(lambda c: c.execute(insert(environments).values(**rows.environment_values(environment))))
 
-    async def environments(self) -> list[EnvironmentDetail]:
-        """Return every environment by name, each with its latest build and current version."""
-        return await self._transaction(lambda c: _details(c, None))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(environments).values(**rows.environment_values(environment)))
+            _share(connection, environment)
+
+        await self._transaction(work)
+
+    async def environments(self) -> list[Environment]:
+        """Return every environment, oldest first."""
+        query = select(environments).order_by(environments.c.created, environments.c.id)
+        return await self._transaction(lambda c: details.some_environments(c, query))
+
+    async def environments_page(
+        self, person: Person, wanted: EnvironmentFilter, page: PageRequest
+    ) -> Page[EnvironmentDetail]:
+        """Return a page of the WANTED environments that PERSON may see, by name."""
+        return await self._transaction(lambda c: lists.environments_page(c, person, wanted, page))
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentDetail:
         """Return one environment.  Raises `NotFound`."""
-        found = await self._transaction(lambda c: _details(c, environment))
+        query = select(environments).where(environments.c.id == environment)
+        found = await self._transaction(lambda c: details.details(c, query))
         if not found:
             raise NotFound("There is no such environment.")
         return found[0]
@@ -118,19 +137,29 @@ class Store:
         """Return OWNER's environments of one repository, oldest first."""
         query = select(environments).where(environments.c.owner == owner, environments.c.repository == repository)
         ordered = query.order_by(environments.c.created)
-        return await self._transaction(lambda c: [rows.environment(row) for row in c.execute(ordered).mappings()])
+        return await self._transaction(lambda c: details.some_environments(c, ordered))
 
-    async def update_environment(self, environment: Environment) -> None:
-        """Put ENVIRONMENT in the place of what was remembered of it.  Raises `NotFound`."""
+    async def change_environment(
+        self, environment: EnvironmentId, change: Callable[[Environment], Environment], seen: datetime | None = None
+    ) -> Environment:
+        """Put what CHANGE makes of ENVIRONMENT in its place, and return it.
 
-        def work(connection: Connection) -> None:
-            values = dict(rows.environment_values(environment)) | {"updated": now()}
+        CHANGE is called within the transaction, so that of two changes neither undoes the other; what it raises ends it.
+        With SEEN, when the state was of that somebody looked at, only if it is that still. Raises `NotFound` and
+        `ChangedMeanwhile`.
+        """
+
+        def work(connection: Connection) -> Environment:
+            before = details.environment(connection, environment)
+            _check_seen(before, seen)
+            after = replace(change(before), updated=now())
+            values = dict(rows.environment_values(after))
             values.pop("current")  # set by builds and by `set_current` alone
-            query = update(environments).where(environments.c.id == environment.id).values(**values)
-            if connection.execute(query).rowcount != 1:
-                raise NotFound("There is no such environment.")
+            connection.execute(update(environments).where(environments.c.id == environment).values(**values))
+            _share(connection, after)
+            return after
 
-        await self._transaction(work)
+        return await self._transaction(work)
 
     async def set_current(self, environment: EnvironmentId, version: VersionId) -> None:
         """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
@@ -144,10 +173,14 @@ class Store:
 
         await self._transaction(work)
 
-    async def remove_environment(self, environment: EnvironmentId) -> tuple[BuildId, ...]:
-        """Forget ENVIRONMENT, note that its files are to go, and return the builds that nobody waits for now."""
+    async def remove_environment(self, environment: EnvironmentId, seen: datetime | None = None) -> tuple[BuildId, ...]:
+        """Forget ENVIRONMENT, note that its files are to go, and return the builds that nobody waits for now.
+
+        With SEEN as `change_environment`.
+        """
 
         def work(connection: Connection) -> tuple[BuildId, ...]:
+            _check_seen(details.environment(connection, environment), seen)
             keys = select(versions.c.key).where(versions.c.environment == environment).distinct()
             removal = {"environment": str(environment), "keys": list(connection.scalars(keys))}
             in_flight = (
@@ -184,6 +217,18 @@ class Store:
         query = select(versions).where(versions.c.environment == environment).order_by(versions.c.created.desc())
         return await self._transaction(lambda c: [rows.version(row) for row in c.execute(query).mappings()])
 
+    async def versions_page(self, environment: EnvironmentId, page: PageRequest) -> Page[Version]:
+        """Return a page of the versions of ENVIRONMENT, newest first."""
+        return await self._transaction(lambda c: lists.versions_page(c, environment, page))
+
+    async def version(self, environment: EnvironmentId, version: VersionId) -> Version:
+        """Return one version of ENVIRONMENT.  Raises `NotFound`."""
+        query = select(versions).where(versions.c.id == version, versions.c.environment == environment)
+        row = await self._transaction(lambda c: c.execute(query).mappings().first())
+        if row is None:
+            raise NotFound("This environment has no such version.")
+        return rows.version(row)
+
     async def keys_in_use(self, keys: Iterable[str]) -> frozenset[str]:
         """Return those of KEYS that some version has."""
         query = select(versions.c.key).where(versions.c.key.in_(list(keys))).distinct()
@@ -209,24 +254,24 @@ class Store:
                 if environment not in present:
                     values = {"build": joined, "environment": str(environment), "joined": now()}
                     connection.execute(insert(waiting).values(**values))
-            return Joined(_build(connection, BuildId(joined)), created=found is None)
+            return Joined(details.build(connection, BuildId(joined)), created=found is None)
 
         return await self._transaction(work)
 
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
-        return await self._transaction(lambda c: _build(c, build))
+        return await self._transaction(lambda c: details.build(c, build))
 
     async def builds_in(self, states: Iterable[BuildState]) -> list[Build]:
         """Return the builds in any of STATES, oldest first."""
         wanted = [state.value for state in states]
         query = select(builds).where(builds.c.state.in_(wanted)).order_by(builds.c.created, builds.c.id)
 
-        def work(connection: Connection) -> list[Build]:
-            found = list(connection.execute(query).mappings())
-            return [rows.build(row, _environments_of(connection, row["id"])) for row in found]
+        return await self._transaction(lambda c: details.some_builds(c, query))
 
-        return await self._transaction(work)
+    async def builds_page(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
+        """Return a page of the WANTED builds that PERSON may see, newest first."""
+        return await self._transaction(lambda c: lists.builds_page(c, person, wanted, page))
 
     async def claim(self) -> Build | None:
         """Take the oldest build out of the queue into its first running state; None when nothing waits."""
@@ -256,7 +301,7 @@ class Store:
     async def _change(self, build: BuildId, values: Mapping[str, object]) -> Build:
         def work(connection: Connection) -> Build:
             connection.execute(update(builds).where(builds.c.id == build).values(**values))
-            return _build(connection, build)
+            return details.build(connection, build)
 
         return await self._transaction(work)
 
@@ -264,7 +309,7 @@ class Store:
         """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
 
         def work(connection: Connection) -> Build:
-            before = _build(connection, build).state
+            before = details.build(connection, build).state
             values = {"finished": now(), "error": dict(error) if error is not None else None, "phase": ""}
             return _move(connection, build, before, state, values)
 
@@ -274,7 +319,7 @@ class Store:
         """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
 
         def work(connection: Connection) -> Build:
-            before = _build(connection, build).state
+            before = details.build(connection, build).state
             values = {"started": None, "phase": "", "done": 0, "total": 0}
             return _move(connection, build, before, BuildState.QUEUED, values)
 
@@ -284,10 +329,10 @@ class Store:
         """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
 
         def work(connection: Connection) -> Finished:
-            waiting_now = _build(connection, build).environments
+            waiting_now = details.build(connection, build).environments
             missing = tuple(set(waiting_now) - {version.environment for version in made})
             if missing:
-                return Finished(_build(connection, build), missing)
+                return Finished(details.build(connection, build), missing)
             for version in made:
                 if version.environment not in waiting_now:
                     continue  # deleted meanwhile
@@ -308,40 +353,19 @@ def _move(
     query = update(builds).where(builds.c.id == build, builds.c.state == before.value).values(state=after.value, **values)
     if connection.execute(query).rowcount != 1:
         raise Conflict(f"This build is no longer {before.value}.")
-    return _build(connection, build)
+    return details.build(connection, build)
 
 
-def _environments_of(connection: Connection, build: str) -> list[str]:
-    query = select(waiting.c.environment).where(waiting.c.build == build).order_by(waiting.c.joined, waiting.c.environment)
-    return list(connection.scalars(query))
+def _share(connection: Connection, environment: Environment) -> None:
+    """Have the groups of ENVIRONMENT be those that it is shared with."""
+    connection.execute(delete(sharing).where(sharing.c.environment == environment.id))
+    values = [
+        {"environment": str(environment.id), "place": place, "name": name} for place, name in enumerate(environment.groups)
+    ]
+    if values:
+        connection.execute(insert(sharing), values)
 
 
-def _build(connection: Connection, build: BuildId) -> Build:
-    row = connection.execute(select(builds).where(builds.c.id == build)).mappings().first()
-    if row is None:
-        raise NotFound("There is no such build.")
-    return rows.build(row, _environments_of(connection, build))
-
-
-def _details(connection: Connection, environment: EnvironmentId | None) -> list[EnvironmentDetail]:
-    query = select(environments).order_by(func.lower(environments.c.name), environments.c.id)
-    if environment is not None:
-        query = query.where(environments.c.id == environment)
-    found = [rows.environment(row) for row in connection.execute(query).mappings()]
-    identifiers = [str(value.id) for value in found]
-    latest = _latest_builds(connection, identifiers)
-    current = select(versions).where(versions.c.id.in_([str(value.current) for value in found if value.current]))
-    by_version = {row["id"]: rows.version(row) for row in connection.execute(current).mappings()}
-    return [EnvironmentDetail(value, latest.get(value.id), by_version.get(value.current or "")) for value in found]
-
-
-def _latest_builds(connection: Connection, identifiers: Sequence[str]) -> dict[str, Build]:
-    """Return the latest build of each environment."""
-    joined = select(waiting.c.environment, builds).join(builds, waiting.c.build == builds.c.id)
-    query = joined.where(waiting.c.environment.in_(identifiers)).order_by(waiting.c.joined)
-    newest: dict[str, RowMapping] = {row["environment"]: row for row in connection.execute(query).mappings()}
-    members: dict[str, list[str]] = {}
-    together = select(waiting).where(waiting.c.build.in_([row["id"] for row in newest.values()])).order_by(waiting.c.joined)
-    for row in connection.execute(together).mappings():
-        members.setdefault(row["build"], []).append(row["environment"])
-    return {environment: rows.build(row, members[row["id"]]) for environment, row in newest.items()}
+def _check_seen(environment: Environment, seen: datetime | None) -> None:
+    if seen is not None and environment.updated != seen:
+        raise ChangedMeanwhile("This environment was changed meanwhile.", hint="Look at it again, then change it.")

@@ -45,13 +45,14 @@ environments = Table(
     metadata,
     Column("id", String(12), primary_key=True),
     Column("name", String(200), nullable=False),
+    # The name as names are put in order and searched: neither database does it beyond English letters.
+    Column("sorted_as", String(600), nullable=False),
     Column("description", Text, nullable=False),
     Column("repository", String(600), nullable=False),
     Column("ref", String(200), nullable=False),
     Column("subdirectory", String(600), nullable=False),
     Column("owner", String(255), nullable=False),
     Column("visibility", String(20), nullable=False),
-    Column("groups", JSON, nullable=False),
     Column("memory", BigInteger),
     Column("cpu", Float),
     # No foreign key: an environment and its current version would each need the other first.
@@ -59,6 +60,16 @@ environments = Table(
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
     Index("environments_of_owner", "owner", "repository"),
+    Index("environments_by_name", "sorted_as", "id"),
+)
+
+sharing = Table(
+    "environment_groups",
+    metadata,
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    # Named so because GROUP is a word of SQL.
+    Column("name", String(255), nullable=False, index=True),
 )
 
 versions = Table(

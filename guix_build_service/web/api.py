@@ -1,16 +1,22 @@
 """What every address of the REST API has in common: JSON both ways, and a description from which OpenAPI is made."""
 
+import base64
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ValidationError
 from tornado.web import RequestHandler
 
+from guix_build_service.model import Page, PageRequest, Place
 from guix_build_service.web.auth import Authenticated
 from guix_build_service.web.refusals import MalformedRequest, MediaTypeRefused
-from guix_environment.errors import InvalidInput, NotFound
+from guix_build_service.web.schemas import PageQuery
+from guix_environment.errors import ChangedMeanwhile, InvalidInput, NotFound
 from guix_environment.identifiers import CheckedString
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -29,6 +35,10 @@ class Operation:
     gives: type[BaseModel] | None
     statuses: tuple[HTTPStatus, ...]
     media_type: str
+    query: type[BaseModel] | None
+    """What may stand behind the question mark."""
+    tagged: bool
+    """Whether it can be asked for only if nothing was changed since (``If-Match``)."""
 
 
 def operation(
@@ -38,11 +48,13 @@ def operation(
     gives: type[BaseModel] | None = None,
     statuses: tuple[HTTPStatus, ...] = (HTTPStatus.OK,),
     media_type: str = "application/json",
+    query: type[BaseModel] | None = None,
+    tagged: bool = False,
 ) -> Callable[[_Method], _Method]:
     """Describe a handler's method; every method of the API has such a description."""
 
     def describe(method: _Method) -> _Method:
-        method.__dict__["operation"] = Operation(summary, takes, gives, statuses, media_type)
+        method.__dict__["operation"] = Operation(summary, takes, gives, statuses, media_type, query, tagged)
         return method
 
     return describe
@@ -57,6 +69,8 @@ def operations(handler: type[RequestHandler]) -> dict[str, Operation]:
 class ApiHandler(Authenticated):
     """A handler below ``api/v1/``: answers JSON, also when it refuses, and sends nobody to a login page."""
 
+    _tag: str | None = None
+
     def body(self, kind: type[Body]) -> Body:
         """Return the request's body as KIND.
 
@@ -69,11 +83,53 @@ class ApiHandler(Authenticated):
             raise MediaTypeRefused("The body must be JSON.", hint="Send it with Content-Type: application/json.")
         return validated(kind, self.request.body)
 
+    def query(self, kind: type[Body]) -> Body:
+        """Return what stands behind the question mark as KIND.  Raises `InvalidInput`."""
+        given = {name: values for name, values in self.request.query_arguments.items() if name != "_xsrf"}
+        for name, values in given.items():
+            if len(values) > 1:
+                raise InvalidInput(f"The request names {name[:80]} more than once.")
+        try:
+            text = {name: values[0].decode() for name, values in given.items()}
+        except UnicodeDecodeError as error:
+            raise MalformedRequest("The address is not UTF-8.") from error
+        try:
+            return kind.model_validate_strings(text, strict=False)
+        except ValidationError as error:
+            raise _unusable(error) from error
+
     def give(self, answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Answer with ANSWER as JSON."""
+        """Answer with ANSWER as JSON; a GET whose caller has just that already is answered with 304."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.write(answer.model_dump_json())
+        text = answer.model_dump_json()
+        self._tag = tag_of(text)
+        if self.changes_something:
+            self.set_header("Etag", self._tag)
+        self.write(text)
+
+    def give_page(self, answer: BaseModel, following: Place | None) -> None:
+        """Answer with ANSWER, a part of a list, and where the FOLLOWING one is (RFC 8288)."""
+        if following is not None:
+            kept = {
+                name: value[0] for name, value in self.request.query_arguments.items() if name not in {"cursor", "_xsrf"}
+            }
+            query = urlencode({**kept, "cursor": cursor(following)})
+            self.set_header("Link", f'<{self.request.path}?{query}>; rel="next"')
+        self.give(answer)
+
+    def compute_etag(self) -> str | None:
+        """Return the tag that `give` made; what is no JSON has none.  Tornado asks for the answer to a GET."""
+        return self._tag
+
+    def check_match(self, shown: BaseModel) -> bool:
+        """Return whether the caller wants something done only to what is SHOWN; raise `ChangedMeanwhile` if that is old."""
+        wanted = [tag.strip() for tag in self.request.headers.get("If-Match", "*").split(",")]
+        if "*" in wanted:
+            return False
+        if tag_of(shown.model_dump_json()) not in wanted:
+            raise ChangedMeanwhile("This was changed since you looked at it.", hint="Look at it again, then change it.")
+        return True
 
     def address(self, path: str) -> str:
         """Return the address of PATH below ``api/v1/``."""
@@ -93,9 +149,53 @@ def validated(kind: type[Body], body: bytes) -> Body:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _unusable(error) from error
+
+
+def _unusable(error: ValidationError) -> InvalidInput:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
     if any(problem["type"] == "json_invalid" for problem in problems):
-        raise MalformedRequest("The body is not JSON.")
+        return MalformedRequest("The body is not JSON.")
     fields = {".".join(str(part) for part in problem["loc"]) or "body": problem["msg"] for problem in problems[:20]}
     first = next(iter(fields.items()))
-    raise InvalidInput(f"The request cannot be used. {first[0][:80]}: {first[1]}.", details={"fields": fields})
+    return InvalidInput(f"The request cannot be used. {first[0][:80]}: {first[1]}.", details={"fields": fields})
+
+
+def tag_of(text: str) -> str:
+    """Return the entity tag of the answer TEXT (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def cursor(place: Place) -> str:
+    """Return PLACE as callers get it: a word that means nothing to them.
+
+    >>> place_of(cursor(Place("plots", "eabcdefghijk")))
+    Place(key='plots', id='eabcdefghijk')
+    """
+    return base64.urlsafe_b64encode(json.dumps([place.key, place.id]).encode()).decode().rstrip("=")
+
+
+def place_of(text: str) -> Place:
+    """Return the place that the cursor TEXT stands for.  Raises `InvalidInput` where it is none of ours."""
+    try:
+        values = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        key, identifier = values
+    except (ValueError, TypeError) as error:
+        raise _no_cursor() from error
+    if not (isinstance(key, str) and isinstance(identifier, str)) or "\0" in key + identifier:
+        raise _no_cursor()
+    return Place(key, identifier)
+
+
+def requested(query: PageQuery) -> PageRequest:
+    """Return which part of a list QUERY asks for.  Raises `InvalidInput`."""
+    return PageRequest(query.limit, place_of(query.cursor) if query.cursor is not None else None)
+
+
+def following(page: Page[object]) -> str | None:
+    """Return the cursor of what follows PAGE."""
+    return cursor(page.following) if page.following is not None else None
+
+
+def _no_cursor() -> InvalidInput:
+    return InvalidInput("This is no cursor of a list.", hint="Begin the list again, without one.")

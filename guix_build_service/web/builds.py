@@ -3,10 +3,24 @@
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
-from guix_build_service.web.api import ApiHandler, identified, operation
-from guix_build_service.web.schemas import BuildAnswer
+from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
+from guix_build_service.web.schemas import BuildAnswer, BuildsAnswer, BuildsQuery
 from guix_build_service.web.texts import TextAnswers
 from guix_environment.identifiers import BuildId
+
+
+class Builds(ApiHandler):
+    """Builds of all environments that one may see."""
+
+    route = "builds"
+
+    @operation("List builds, newest first", gives=BuildsAnswer, query=BuildsQuery)
+    async def get(self) -> None:
+        """List."""
+        query = self.query(BuildsQuery)
+        page = await self.manager.some_builds(self.person, query.wanted(), requested(query))
+        found = tuple(BuildAnswer.of(each, self.person) for each in page.items)
+        self.give_page(BuildsAnswer(builds=found, next=following(page)), page.following)
 
 
 class OneBuild(ApiHandler):

@@ -1,15 +1,20 @@
 """The API's environments: add, see, change, build, roll back, delete."""
 
+from datetime import datetime
 from http import HTTPStatus
 
-from guix_build_service.model import BuildState, EnvironmentDetail
-from guix_build_service.web.api import ApiHandler, identified, operation
+from guix_build_service.model import BuildFilter, BuildState, EnvironmentDetail
+from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.schemas import (
+    BuildAnswer,
     BuildRequest,
+    BuildsAnswer,
     EnvironmentAnswer,
     EnvironmentChanges,
     EnvironmentRequest,
     EnvironmentsAnswer,
+    EnvironmentsQuery,
+    PageQuery,
     ResolvedAnswer,
     ResolveRequest,
     RollbackRequest,
@@ -36,11 +41,13 @@ class Environments(_EnvironmentHandler):
 
     route = "environments"
 
-    @operation("List the environments that you may see", gives=EnvironmentsAnswer)
+    @operation("List the environments that you may see", gives=EnvironmentsAnswer, query=EnvironmentsQuery)
     async def get(self) -> None:
         """List."""
-        found = await self.manager.environments(self.person)
-        self.give(EnvironmentsAnswer(environments=tuple(EnvironmentAnswer.of(each, self.person) for each in found)))
+        query = self.query(EnvironmentsQuery)
+        page = await self.manager.some_environments(self.person, query.wanted(), requested(query))
+        found = tuple(EnvironmentAnswer.of(each, self.person) for each in page.items)
+        self.give_page(EnvironmentsAnswer(environments=found, next=following(page)), page.following)
 
     @operation(
         "Add an environment, or find the one you have, and build what it lacks",
@@ -65,18 +72,28 @@ class OneEnvironment(ApiHandler):
         detail = await self.manager.environment(identified(EnvironmentId, environment), self.person)
         self.give(EnvironmentAnswer.of(detail, self.person))
 
-    @operation("Rename, describe, share or limit an environment", takes=EnvironmentChanges, gives=EnvironmentAnswer)
+    @operation(
+        "Rename, describe, share or limit an environment", takes=EnvironmentChanges, gives=EnvironmentAnswer, tagged=True
+    )
     async def patch(self, environment: str) -> None:
         """Change."""
-        changes = self.body(EnvironmentChanges).as_changes()
-        detail = await self.manager.update_environment(identified(EnvironmentId, environment), changes, self.person)
-        self.give(EnvironmentAnswer.of(detail, self.person))
+        identifier, changes = identified(EnvironmentId, environment), self.body(EnvironmentChanges).as_changes()
+        seen = await self._seen(identifier)
+        self.give(
+            EnvironmentAnswer.of(await self.manager.update_environment(identifier, changes, self.person, seen), self.person)
+        )
 
-    @operation("Forget an environment; nobody's files are touched", statuses=(HTTPStatus.NO_CONTENT,))
+    @operation("Forget an environment; nobody's files are touched", statuses=(HTTPStatus.NO_CONTENT,), tagged=True)
     async def delete(self, environment: str) -> None:
         """Delete."""
-        await self.manager.delete_environment(identified(EnvironmentId, environment), self.person)
+        identifier = identified(EnvironmentId, environment)
+        await self.manager.delete_environment(identifier, self.person, await self._seen(identifier))
         self.set_status(HTTPStatus.NO_CONTENT)
+
+    async def _seen(self, environment: EnvironmentId) -> datetime | None:
+        """Return of when the caller knows the environment, where they want it touched only as they know it."""
+        detail = await self.manager.environment(environment, self.person)
+        return detail.environment.updated if self.check_match(EnvironmentAnswer.of(detail, self.person)) else None
 
 
 class Versions(ApiHandler):
@@ -84,23 +101,42 @@ class Versions(ApiHandler):
 
     route = "environments/{environment}/versions"
 
-    @operation("List an environment's versions, newest first", gives=VersionsAnswer)
+    @operation("List an environment's versions, newest first", gives=VersionsAnswer, query=PageQuery)
     async def get(self, environment: str) -> None:
         """List."""
         identifier = identified(EnvironmentId, environment)
         detail = await self.manager.environment(identifier, self.person)
-        versions = await self.manager.versions(identifier, self.person)
-        self.give(
-            VersionsAnswer(
-                versions=tuple(VersionAnswer.of(version) for version in versions), current=detail.environment.current
-            )
+        page = await self.manager.some_versions(identifier, self.person, requested(self.query(PageQuery)))
+        found = tuple(VersionAnswer.of(version) for version in page.items)
+        self.give_page(
+            VersionsAnswer(versions=found, current=detail.environment.current, next=following(page)), page.following
         )
 
 
+class OneVersion(ApiHandler):
+    """One version of an environment."""
+
+    route = "environments/{environment}/versions/{version}"
+
+    @operation("Show one version of an environment", gives=VersionAnswer)
+    async def get(self, environment: str, version: str) -> None:
+        """Show."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        self.give(VersionAnswer.of(await self.manager.version(*identifiers, self.person)))
+
+
 class EnvironmentBuilds(_EnvironmentHandler):
-    """Where an environment is built anew."""
+    """An environment's builds, and where it is built anew."""
 
     route = "environments/{environment}/builds"
+
+    @operation("List an environment's builds, newest first", gives=BuildsAnswer, query=PageQuery)
+    async def get(self, environment: str) -> None:
+        """List."""
+        wanted = BuildFilter(environment=identified(EnvironmentId, environment))
+        page = await self.manager.some_builds(self.person, wanted, requested(self.query(PageQuery)))
+        found = tuple(BuildAnswer.of(each, self.person) for each in page.items)
+        self.give_page(BuildsAnswer(builds=found, next=following(page)), page.following)
 
     @operation(
         "Build what the environment's ref stands for now",

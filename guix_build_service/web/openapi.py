@@ -10,9 +10,15 @@ from pydantic.json_schema import models_json_schema
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, Operation, operations
 from guix_build_service.web.schemas import ErrorAnswer
+from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
 API_VERSION = "1.0"
 """Raised in its first part when something that a client relies on goes away; then the addresses change as well."""
+
+_IDENTIFIERS: Mapping[str, Mapping[str, object]] = {
+    name: {"pattern": f"^{kind.form.pattern}$"}
+    for name, kind in {"environment": EnvironmentId, "version": VersionId, "build": BuildId}.items()
+}
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -24,7 +30,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
         model
         for _, methods in described
         for each in methods.values()
-        for model in (each.takes, each.gives)
+        for model in (each.takes, each.gives, each.query)
         if model is not None
     } | {ErrorAnswer}
     ordered = sorted(models, key=lambda model: model.__name__)
@@ -49,7 +55,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
 
 def _methods(handler: type[AnsweringHandler], methods: Mapping[str, Operation]) -> dict[str, object]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **_IDENTIFIERS.get(name, {})}}
         for name in re.findall(r"{(\w+)}", handler.route)
     ]
     found: dict[str, object] = {"parameters": parameters} if parameters else {}
@@ -67,11 +73,31 @@ def _operation(handler: type[AnsweringHandler], method: str, operation: Operatio
             "default": {"description": "A refusal", "content": _json(ErrorAnswer)},
         },
     }
+    if parameters := [*_query(operation), *_headers(operation)]:
+        described["parameters"] = parameters
     if operation.takes is not None:
         described["requestBody"] = {"content": _json(operation.takes)}
     if not issubclass(handler, ApiHandler):
         described["security"] = []
     return described
+
+
+def _query(operation: Operation) -> Iterable[dict[str, object]]:
+    """Yield what may stand behind the question mark of OPERATION; null is what is left out."""
+    schema = operation.query.model_json_schema(ref_template=_REFERENCE) if operation.query is not None else {}
+    for name, each in schema.get("properties", {}).items():
+        kinds = [kind for kind in each.get("anyOf", ()) if kind.get("type") != "null"]
+        about = {key: value for key, value in each.items() if key not in {"anyOf", "default", "title", "description"}}
+        shown = {**about, **(kinds[0] if kinds else {})}
+        if each.get("default") is not None:
+            shown["default"] = each["default"]
+        yield {"name": name, "in": "query", "description": each.get("description", ""), "schema": shown}
+
+
+def _headers(operation: Operation) -> Iterable[dict[str, object]]:
+    if operation.tagged:
+        about = "The entity tag (`ETag`) that it was last seen with; 412 when it was changed since."
+        yield {"name": "If-Match", "in": "header", "description": about, "schema": {"type": "string"}}
 
 
 def _answer(status: HTTPStatus, operation: Operation) -> dict[str, object]:

@@ -8,16 +8,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guix_build_service.hub_client import Session
 from guix_build_service.model import (
+    LARGEST_PAGE,
     Build,
+    BuildFilter,
     BuildState,
     Changes,
     EnvironmentDetail,
+    EnvironmentFilter,
     NewEnvironment,
     Person,
     Resolved,
     Version,
 )
 from guix_environment.records import Visibility
+from guix_environment.repository_url import RepositoryUrl
 
 
 def _printable(text: str) -> str:
@@ -56,6 +60,41 @@ class Outgoing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class PageQuery(Incoming):
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="The most entries.")] = 100
+    cursor: Annotated[str, Field(max_length=2000, description="Where to go on: `next` of the part before.")] | None = None
+
+
+class EnvironmentsQuery(PageQuery):
+    """Which environments are wanted; whatever is left out does not matter."""
+
+    owner: Annotated[Line, Field(max_length=255)] | None = None
+    state: BuildState | None = Field(default=None, description="State of the latest build.")
+    text: Annotated[Line, Field(max_length=200, description="In name, description or repository.")] | None = None
+    repo: Annotated[Line, Field(min_length=1, max_length=512, description="Address of the repository.")] | None = None
+    visibility: Visibility | None = None
+
+    def wanted(self) -> EnvironmentFilter:
+        """Return what the manager is asked for.  Raises `InvalidAddress`."""
+        repository = RepositoryUrl.parse(self.repo) if self.repo is not None else None
+        return EnvironmentFilter(self.owner, self.state, self.text or None, repository, self.visibility)
+
+
+class BuildsQuery(PageQuery):
+    """Which builds are wanted; whatever is left out does not matter."""
+
+    state: BuildState | None = None
+    repo: Annotated[Line, Field(min_length=1, max_length=512, description="Address of the repository.")] | None = None
+    requested_by: Annotated[Line, Field(max_length=255, description="You, or anybody for administrators.")] | None = None
+
+    def wanted(self) -> BuildFilter:
+        """Return what the manager is asked for.  Raises `InvalidAddress`."""
+        repository = RepositoryUrl.parse(self.repo) if self.repo is not None else None
+        return BuildFilter(self.state, repository, requested_by=self.requested_by)
+
+
 class EnvironmentRequest(Incoming):
     """An environment to add: a repository, and what is not chosen by itself."""
 
@@ -90,14 +129,15 @@ class EnvironmentChanges(Incoming):
     name: Annotated[Name, Field(min_length=1)] | None = None
     description: Description | None = None
     ref: Ref | None = None
-    memory: Memory | None = None
-    cpu: Cpu | None = None
+    memory: Memory | None = Field(default=None, description="null for no limit of its own.")
+    cpu: Cpu | None = Field(default=None, description="null for no limit of its own.")
     visibility: Visibility | None = None
     groups: Groups | None = None
 
     def as_changes(self) -> Changes:
         """Return what the manager is asked to change."""
-        return Changes(**{name: getattr(self, name) for name in type(self).model_fields})
+        cleared = {name for name in ("memory", "cpu") if name in self.model_fields_set and getattr(self, name) is None}
+        return Changes(**{name: getattr(self, name) for name in type(self).model_fields}, cleared=frozenset(cleared))
 
 
 class BuildRequest(Incoming):
@@ -255,17 +295,29 @@ class EnvironmentAnswer(Outgoing):
         )
 
 
-class EnvironmentsAnswer(Outgoing):
+class PartAnswer(Outgoing):
+    """A part of a list."""
+
+    next: str | None = Field(description="The `cursor` of the next part; null when this is the last one.")
+
+
+class EnvironmentsAnswer(PartAnswer):
     """What the caller may see, by name."""
 
     environments: tuple[EnvironmentAnswer, ...]
 
 
-class VersionsAnswer(Outgoing):
+class VersionsAnswer(PartAnswer):
     """An environment's versions, newest first."""
 
     versions: tuple[VersionAnswer, ...]
     current: str | None
+
+
+class BuildsAnswer(PartAnswer):
+    """Builds, newest first."""
+
+    builds: tuple[BuildAnswer, ...]
 
 
 class ResolvedAnswer(Outgoing):
@@ -325,11 +377,39 @@ class SessionOption(Outgoing):
     cpu: float | None
     kernels: tuple[str, ...]
 
+    @classmethod
+    def of(cls, detail: EnvironmentDetail, version: Version) -> Self:
+        """Return what DETAIL, whose current VERSION it is, offers."""
+        environment = detail.environment
+        return cls(
+            environment=environment.id,
+            name=environment.name,
+            repo=str(environment.repository),
+            commit=version.commit,
+            memory=environment.memory,
+            cpu=environment.cpu,
+            kernels=version.kernels,
+        )
 
-class SessionOptionsAnswer(Outgoing):
+
+class SessionOptionsAnswer(PartAnswer):
     """What a session can be started with."""
 
     environments: tuple[SessionOption, ...]
+
+
+class GalleryEntry(SessionOption):
+    """An environment that everyone may start."""
+
+    description: str
+    owner: str
+    link: str = Field(description="The page from which a person starts it.")
+
+
+class GalleryAnswer(PartAnswer):
+    """What everyone may start, by name."""
+
+    environments: tuple[GalleryEntry, ...]
 
 
 class LogEvent(Outgoing):

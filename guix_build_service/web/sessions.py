@@ -5,10 +5,13 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from guix_build_service.hub_client import Session, SessionName, session_name
-from guix_build_service.model import Environment, EnvironmentDetail
-from guix_build_service.web.api import ApiHandler, identified, operation
+from guix_build_service.model import Environment, EnvironmentDetail, EnvironmentFilter, Version
+from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.auth import Authenticated
 from guix_build_service.web.schemas import (
+    GalleryAnswer,
+    GalleryEntry,
+    PageQuery,
     SessionAnswer,
     SessionOption,
     SessionOptionsAnswer,
@@ -18,6 +21,7 @@ from guix_build_service.web.schemas import (
 from guix_build_service.web.texts import TextAnswers
 from guix_environment.errors import Conflict, NotFound, Refused
 from guix_environment.identifiers import EnvironmentId, VersionId
+from guix_environment.records import Visibility
 
 
 class SessionStarter(Authenticated):
@@ -149,26 +153,36 @@ class SessionOptions(ApiHandler):
 
     route = "session-options"
 
-    @operation("List the environments that you can start a session in", gives=SessionOptionsAnswer)
+    @operation("List the environments that you can start a session in", gives=SessionOptionsAnswer, query=PageQuery)
     async def get(self) -> None:
         """List."""
-        details = await self.manager.environments(self.person)
-        ready = [(detail.environment, detail.version) for detail in details if detail.version is not None]
-        self.give(
-            SessionOptionsAnswer(
-                environments=tuple(
-                    SessionOption(
-                        environment=environment.id,
-                        name=environment.name,
-                        repo=str(environment.repository),
-                        commit=version.commit,
-                        memory=environment.memory,
-                        cpu=environment.cpu,
-                        kernels=version.kernels,
-                    )
-                    for environment, version in ready
-                )
-            )
+        page = await self.manager.some_environments(
+            self.person, EnvironmentFilter(startable=True), requested(self.query(PageQuery))
+        )
+        found = tuple(SessionOption.of(detail, detail.version) for detail in page.items if detail.version is not None)
+        self.give_page(SessionOptionsAnswer(environments=found, next=following(page)), page.following)
+
+
+class Gallery(ApiHandler):
+    """What everyone may start."""
+
+    route = "gallery"
+
+    @operation("List the environments that everyone may start", gives=GalleryAnswer, query=PageQuery)
+    async def get(self) -> None:
+        """List."""
+        wanted = EnvironmentFilter(visibility=Visibility.EVERYONE, startable=True)
+        page = await self.manager.some_environments(self.person, wanted, requested(self.query(PageQuery)))
+        found = tuple(self._entry(detail, detail.version) for detail in page.items if detail.version is not None)
+        self.give_page(GalleryAnswer(environments=found, next=following(page)), page.following)
+
+    def _entry(self, detail: EnvironmentDetail, version: Version) -> GalleryEntry:
+        environment = detail.environment
+        return GalleryEntry(
+            **SessionOption.of(detail, version).model_dump(),
+            description=environment.description,
+            owner=environment.owner,
+            link=f"{self.shared.settings.prefix}environments/{environment.id}",
         )
 
 

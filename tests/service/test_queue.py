@@ -142,10 +142,10 @@ async def test_a_build_cancelled_while_it_is_published_is_either_ready_or_gone(t
         pipeline.steps[BuildState.READY] = cancel
         build = await service.finished(await service.store.build(await ask(service)))
         await asyncio.gather(*cancelling)
-        detail = (await service.store.environments())[0]
+        [environment] = await service.store.environments()
         published = [record.id for record in service.records.environments()]
         if build.state is BuildState.READY:
-            assert published == [detail.environment.id]
+            assert published == [environment.id]
         else:
             assert build.state is BuildState.CANCELLED
             assert left_of(service) == []

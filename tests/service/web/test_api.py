@@ -105,7 +105,7 @@ async def test_what_cannot_be_used_is_refused_with_the_reason(site: Site, body: 
     headers = {"Content-Type": "application/json"}
     answer = await site.ask("POST", "api/v1/environments", token=TOKEN, headers=headers, body=body)
     assert (answer.code, refusal(answer)) == (status, code)
-    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"environments": []}
+    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"next": None, "environments": []}
 
 
 async def test_a_body_far_too_large_is_not_even_read(site: Site) -> None:
@@ -184,7 +184,7 @@ async def test_a_log_is_text_that_can_be_read_in_parts(site: Site) -> None:
 async def test_resolving_builds_nothing(site: Site) -> None:
     answer = await site.ask("POST", "api/v1/resolve", token=TOKEN, json_body={"repo": GOOD})
     assert content(answer) == {"repo": GOOD, "ref": "main", "commit": site.pipeline.commit}
-    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"environments": []}
+    assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"next": None, "environments": []}
 
 
 async def test_a_session_is_started_as_the_caller_seen_and_stopped(site: Site) -> None:

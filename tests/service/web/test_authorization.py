@@ -66,9 +66,12 @@ RULES = {
     "PATCH api/v1/environments/{environment}": Rule(Needs.CHANGING, OK, {"name": "Changed"}),
     "DELETE api/v1/environments/{environment}": Rule(Needs.CHANGING, GONE),
     "GET api/v1/environments/{environment}/versions": Rule(Needs.SEEING),
+    "GET api/v1/environments/{environment}/versions/{version}": Rule(Needs.SEEING),
+    "GET api/v1/environments/{environment}/builds": Rule(Needs.SEEING),
     "POST api/v1/environments/{environment}/builds": Rule(Needs.CHANGING, TAKEN, {"force": True}),
     "POST api/v1/environments/{environment}/rollback": Rule(Needs.CHANGING, NO_EARLIER_VERSION),
     "POST api/v1/resolve": Rule(Needs.ACCESS, OK, REPOSITORY),
+    "GET api/v1/builds": Rule(Needs.ACCESS),
     "GET api/v1/builds/{build}": Rule(Needs.SEEING),
     "POST api/v1/builds/{build}/cancel": Rule(Needs.CHANGING, under_way=True),
     "GET api/v1/builds/{build}/log": Rule(Needs.SEEING),
@@ -81,6 +84,7 @@ RULES = {
     "DELETE api/v1/sessions/{name}": Rule(Needs.USER, NONE_OF_ITS_OWN),
     "GET api/v1/sessions/{name}/log": Rule(Needs.USER, NONE_OF_ITS_OWN),
     "GET api/v1/session-options": Rule(Needs.ACCESS),
+    "GET api/v1/gallery": Rule(Needs.ACCESS),
     "GET api/v1/health": Rule(Needs.NOTHING),
     "GET api/v1/versions": Rule(Needs.ACCESS),
     "GET api/v1/openapi.json": Rule(Needs.ACCESS),
@@ -181,7 +185,8 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     rule = RULES[route]
     method, _, path = route.partition(" ")
     assert detail.build is not None
-    path = path.format(environment=detail.environment.id, build=detail.build.id, name="none")
+    version = detail.version.id if detail.version is not None else "none"
+    path = path.format(environment=detail.environment.id, version=version, build=detail.build.id, name="none")
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None

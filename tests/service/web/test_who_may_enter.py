@@ -22,7 +22,9 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
         for handler in handlers:
             if handler in {Health, LoginCallbackPage}:
                 continue
-            path = below + handler.route.format(environment="eaaaaaaaaaaa", build="baaaaaaaaaaa", name="a")
+            path = below + handler.route.format(
+                environment="eaaaaaaaaaaa", version="vaaaaaaaaaaa", build="baaaaaaaaaaa", name="a"
+            )
             methods = [name for name in ("get", "post", "patch", "delete") if name in vars(handler)]
             assert methods
             found += [(method.upper(), path, handler) for method in methods]

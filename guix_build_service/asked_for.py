@@ -1,0 +1,115 @@
+"""What people ask for, checked: whatever passes here can be remembered, shown and built."""
+
+from dataclasses import replace
+
+from guix_build_service.model import Build, BuildState, Changes, Environment, NewEnvironment, Person, Resolved, now
+from guix_environment.errors import InvalidInput
+from guix_environment.identifiers import BuildId, EnvironmentId
+from guix_environment.records import Visibility
+from guix_environment.repository_url import RepositoryUrl, checked_ref, checked_subdirectory
+
+LONGEST_NAME = 100
+LONGEST_DESCRIPTION = 2_000
+MOST_GROUPS = 50
+LEAST_MEMORY = 128 * 1024 * 1024
+LARGEST_MEMORY = 1 << 50
+MOST_CPU = 1024.0
+
+
+def new_environment(request: NewEnvironment, person: Person) -> Environment:
+    """Return the environment that PERSON asks for by REQUEST.  Raises `InvalidInput`."""
+    url = RepositoryUrl.parse(request.repository)
+    moment = now()
+    return _shared_sensibly(
+        Environment(
+            id=EnvironmentId.new(),
+            name=_name(request.name or url.name),
+            description=_description(request.description),
+            repository=url,
+            ref=given_ref(request.ref),
+            subdirectory=checked_subdirectory(request.subdirectory),
+            owner=person.name,
+            visibility=request.visibility,
+            groups=_groups(request.groups),
+            memory=None if request.memory is None else _memory(request.memory),
+            cpu=None if request.cpu is None else _cpu(request.cpu),
+            current=None,
+            created=moment,
+            updated=moment,
+        )
+    )
+
+
+def changed(before: Environment, changes: Changes) -> Environment:
+    """Return the environment BEFORE with the CHANGES made to it.  Raises `InvalidInput`."""
+    memory = before.memory if changes.memory is None else _memory(changes.memory)
+    cpu = before.cpu if changes.cpu is None else _cpu(changes.cpu)
+    after = replace(
+        before,
+        name=before.name if changes.name is None else _name(changes.name),
+        description=before.description if changes.description is None else _description(changes.description),
+        ref=before.ref if changes.ref is None else given_ref(changes.ref),
+        memory=None if "memory" in changes.cleared else memory,
+        cpu=None if "cpu" in changes.cleared else cpu,
+        visibility=before.visibility if changes.visibility is None else changes.visibility,
+        groups=before.groups if changes.groups is None else _groups(changes.groups),
+    )
+    return _shared_sensibly(after)
+
+
+def new_build(environment: Environment, resolved: Resolved | None, person: Person, *, force: bool) -> Build:
+    """Return the build of what was RESOLVED, or else of what the ref of ENVIRONMENT will stand for when its turn comes."""
+    return Build(
+        id=BuildId.new(),
+        environments=(environment.id,),
+        repository=environment.repository,
+        ref=resolved.ref if resolved else environment.ref,
+        subdirectory=environment.subdirectory,
+        commit=resolved.commit if resolved else None,
+        state=BuildState.QUEUED,
+        force=force,
+        requested_by=person.name,
+        created=now(),
+    )
+
+
+def _shared_sensibly(environment: Environment) -> Environment:
+    if environment.visibility is Visibility.GROUPS and not environment.groups:
+        raise InvalidInput("No group was named to share this environment with.", hint="Name one, or keep it private.")
+    return environment
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidInput(f"A name has 1 to {LONGEST_NAME} characters, and no invisible ones.")
+    return name
+
+
+def _description(text: str) -> str:
+    if len(text) > LONGEST_DESCRIPTION:
+        raise InvalidInput(f"A description has at most {LONGEST_DESCRIPTION} characters.")
+    return "".join(character for character in text if character.isprintable() or character == "\n")
+
+
+def given_ref(text: str) -> str:
+    """Return TEXT as a ref; empty stands for the default branch.  Raises `InvalidRef`."""
+    return checked_ref(text.strip()) if text.strip() else ""
+
+
+def _groups(groups: tuple[str, ...]) -> tuple[str, ...]:
+    if len(groups) > MOST_GROUPS or not all(0 < len(group) <= 255 and group.isprintable() for group in groups):
+        raise InvalidInput(f"At most {MOST_GROUPS} groups, each with a name.")
+    return tuple(dict.fromkeys(groups))
+
+
+def _memory(size: int) -> int:
+    if not LEAST_MEMORY <= size <= LARGEST_MEMORY:
+        raise InvalidInput("A session needs at least 128 MB of memory.")
+    return size
+
+
+def _cpu(cores: float) -> float:
+    if not 0 < cores <= MOST_CPU:
+        raise InvalidInput("The number of cores is above 0, such as 0.5 or 2.")
+    return float(cores)

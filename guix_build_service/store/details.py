@@ -1,0 +1,75 @@
+"""Builds and environments put together from the rows of several tables."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, Select, select
+
+from guix_build_service.model import Build, Environment, EnvironmentDetail, Version
+from guix_build_service.store import rows
+from guix_build_service.store.tables import builds, environments, sharing, versions, waiting
+from guix_environment.errors import NotFound
+from guix_environment.identifiers import BuildId, EnvironmentId
+
+
+def build(connection: Connection, identifier: BuildId) -> Build:
+    """Return one build.  Raises `NotFound`."""
+    found = some_builds(connection, select(builds).where(builds.c.id == identifier))
+    if not found:
+        raise NotFound("There is no such build.")
+    return found[0]
+
+
+def some_builds(connection: Connection, query: "Select[tuple[object, ...]]") -> list[Build]:
+    """Return the builds whose rows QUERY gives, in its order."""
+    found = list(connection.execute(query).mappings())
+    members = _members(connection, [row["id"] for row in found])
+    return [rows.build(row, members.get(row["id"], ())) for row in found]
+
+
+def environment(connection: Connection, identifier: EnvironmentId) -> Environment:
+    """Return one environment.  Raises `NotFound`."""
+    found = some_environments(connection, select(environments).where(environments.c.id == identifier))
+    if not found:
+        raise NotFound("There is no such environment.")
+    return found[0]
+
+
+def some_environments(connection: Connection, query: "Select[tuple[object, ...]]") -> list[Environment]:
+    """Return the environments whose rows QUERY gives, in its order."""
+    found = list(connection.execute(query).mappings())
+    shared = select(sharing).where(sharing.c.environment.in_([row["id"] for row in found])).order_by(sharing.c.place)
+    groups: dict[str, list[str]] = {}
+    for row in connection.execute(shared).mappings():
+        groups.setdefault(row["environment"], []).append(row["name"])
+    return [rows.environment(row, groups.get(row["id"], ())) for row in found]
+
+
+def details(connection: Connection, query: "Select[tuple[object, ...]]") -> list[EnvironmentDetail]:
+    """Return the environments whose rows QUERY gives, each with its latest build and its current version."""
+    found = some_environments(connection, query)
+    latest = _latest_builds(connection, [value.id for value in found])
+    current = _versions(connection, [value.current for value in found if value.current])
+    return [EnvironmentDetail(value, latest.get(value.id), current.get(value.current or "")) for value in found]
+
+
+def _versions(connection: Connection, identifiers: Sequence[str]) -> dict[str, Version]:
+    query = select(versions).where(versions.c.id.in_(identifiers))
+    return {row["id"]: rows.version(row) for row in connection.execute(query).mappings()}
+
+
+def _latest_builds(connection: Connection, identifiers: Sequence[str]) -> dict[str, Build]:
+    """Return the latest build of each environment."""
+    joined = select(waiting.c.environment, builds).join(builds, waiting.c.build == builds.c.id)
+    query = joined.where(waiting.c.environment.in_(identifiers)).order_by(waiting.c.joined)
+    newest: dict[str, RowMapping] = {row["environment"]: row for row in connection.execute(query).mappings()}
+    members = _members(connection, [row["id"] for row in newest.values()])
+    return {environment: rows.build(row, members[row["id"]]) for environment, row in newest.items()}
+
+
+def _members(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[str]]:
+    """Return the environments that wait for each build, in the order in which they asked."""
+    query = select(waiting).where(waiting.c.build.in_(identifiers)).order_by(waiting.c.joined, waiting.c.environment)
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["build"], []).append(row["environment"])
+    return found
