@@ -2,7 +2,8 @@
 
     python tools/with_guix.py pytest -m guix
 
-The folder is ``.cache/guix``, or GUIXLAB; it is provisioned when it is empty, and its daemons end with the command.
+The folder is ``.cache/guix``, or GUIXLAB; it is provisioned when it is empty, and its daemons end with the command, unless
+they ran before it: then somebody else may need them.
 """
 
 import os
@@ -15,7 +16,9 @@ sys.path.insert(0, str(CHECKOUT))
 
 from demo.guix import FolderGuix, has_guix  # noqa: E402 - found only once the checkout is on the path
 from demo.settings import UnsuitableGround  # noqa: E402
+from guixlab.daemons import is_up  # noqa: E402
 from guixlab.errors import LabError  # noqa: E402
+from guixlab.folder import Folder  # noqa: E402
 from guixlab.host import install_host, require_root, require_user_namespaces  # noqa: E402
 
 
@@ -28,12 +31,14 @@ def main(command: list[str]) -> int:
     require_user_namespaces()
     folder = Path(os.environ.get("GUIXLAB") or CHECKOUT / ".cache" / "guix")
     # Tests send nothing beyond this machine, so the substitute servers are not even asked whether they answer.
+    others = is_up(Folder(folder.absolute())) is not None
     guix = FolderGuix(folder, os.environ.get("GUIX_CONTENTS") or "stand-ins")
     try:
         guix.provide()
         return subprocess.run(guix.inside(command), check=False).returncode
     finally:
-        guix.end()
+        if not others:
+            guix.end()
 
 
 if __name__ == "__main__":
