@@ -120,14 +120,14 @@ class Conflict(GuixSpawnerError):
     code, status = "conflict", 409
 
 
-class RepositoryFailure(GuixSpawnerError):
-    """The repository does not give what a build needs."""
 class ChangedMeanwhile(Conflict):
     """It was changed since the caller looked at it, who asked for that to be refused."""
 
     code, status = "changed-meanwhile", 412
 
 
+class RepositoryFailure(GuixSpawnerError):
+    """The repository does not give what a build needs."""
 
     code, status = "repository-failure", 422
 
