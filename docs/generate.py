@@ -158,6 +158,7 @@ _UNSET = {
     ("BuildService", "roots_folder"): "`/var/guix/profiles/per-user/ACCOUNT/guix-build-service`",
     ("BuildService", "database_url"): "`service.sqlite` in `service_folder`",
     ("BuildService", "address"): "what the hub says",
+    ("BuildService", "certificate_authorities"): "those that the machine knows",
     ("BuildService", "config_file"): "none",
     ("BuildService", "sessions_folder"): "none",
     ("GuixSpawner", "records_folder"): "none; must be set",

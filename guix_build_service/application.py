@@ -19,7 +19,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
-from guix_build_service.git import Git, find_git
+from guix_build_service.git import Git, check, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
 from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
@@ -116,6 +116,14 @@ class BuildService(Application):
         """,
     ).tag(config=True)
 
+    certificate_authorities = Unicode(
+        help="""File of the certificates of all authorities that Git hosts' own are checked against, in PEM.
+
+        Give one where a host's certificate is signed by an authority that the machine does not know; unless set, those that
+        the machine knows count.
+        """
+    ).tag(config=True)
+
     file_repositories = List(
         Unicode(), help="Folders below which repositories may be used by file:// addresses; none unless set."
     ).tag(config=True)
@@ -206,6 +214,7 @@ class BuildService(Application):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, ended.set)
         prepare_folder(self.folder)
+        await check_git(self.workshop().git)
         async with self.parts() as (manager, queue), self.listening(manager):
             # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
             beginning = asyncio.create_task(self.begin(manager, queue), name="begin")
@@ -241,8 +250,9 @@ class BuildService(Application):
         # Two services of one account may need the same profile; what one lets go of is not the other's.
         installation = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
+        authorities = Path(self.certificate_authorities).absolute() if self.certificate_authorities else None
         return Workshop(
-            git=Git(find_git(path), home, path),
+            git=Git(find_git(path), home, path, certificates=authorities),
             guix=GuixCommand(self.guix, home, account_name(), path, variables),
             hosts=Hosts(
                 [PrivateHost.parse(text) for text in self.private_hosts],
@@ -320,6 +330,14 @@ def prepare_folder(folder: Path) -> None:
         (folder / "builds").mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         sys.exit(f"guix-build-service: cannot write into {folder}: {error.strerror}")
+
+
+async def check_git(git: Git) -> None:
+    """Return if GIT can be used.  Raises `SystemExit` with what is lacking and what to do about it."""
+    try:
+        await check(git)
+    except GuixSpawnerError as error:
+        sys.exit(f"guix-build-service: {error.message} {error.hint}")
 
 
 def cookie_secret(file: Path) -> bytes:

@@ -2,16 +2,18 @@
 
 The environment is made here from nothing; configuration comes through ``GIT_CONFIG_*`` variables so that no word of a
 person's stands before ``--`` on a command line; no hook, filter, submodule, redirect or other protocol than the checked
-address's own is used; and no file of a repository is ever checked out.  The recipe was tried against hostile addresses and
-servers with Git 2.39; each setting is explained in git-config(1).
+address's own is used; the only way to a host is the proxy that leads to it; and no file of a repository is ever checked out.
+The recipe was tried against hostile addresses and servers with Git 2.39; each setting is explained in git-config(1).
 """
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guix_build_service.hosts import Reached
+from guix_environment.errors import GuixSpawnerError
 from guix_environment.identifiers import Commit
 from guix_environment.processes import Completed, run
 
@@ -20,9 +22,19 @@ FETCH_SECONDS = 300.0
 LOCAL_SECONDS = 60.0
 
 LARGEST_PACK = 1024 * 1024 * 1024
-"""Bytes that one file of a fetched repository may have."""
+"""Bytes that one file of a fetched repository may have, and that may be transferred for it."""
+
+LARGEST_LISTING = 64 * 1024 * 1024
+"""Bytes that may be transferred to learn what a repository's branches are: half a million of them, from a server that cannot
+be asked for single ones."""
+
+LARGEST_MEMORY = 2 * 1024 * 1024 * 1024
+"""Bytes of address space of one Git process."""
 
 PROCESSOR_SECONDS = 120
+
+OLDEST = (2, 31)
+"""The first Git that takes settings from its environment; an older one would follow none of those below."""
 
 _FOR_FOLDERS = Path(__file__).with_name("folders.gitconfig")
 
@@ -40,6 +52,14 @@ _CONFIGURATION: Mapping[str, str] = {
     "fetch.fsck.zeroPaddedFilemode": "ignore",
     "fetch.fsck.badTimezone": "ignore",
     "transfer.bundleURI": "false",
+    # One pack, with the limit of a file, and not as many files as there are objects.
+    "fetch.unpackLimit": "1",
+    "fetch.writeCommitGraph": "false",
+    # So that memory stays small whatever a pack holds: large files go through in pieces, and one thread does it.
+    "core.bigFileThreshold": "16m",
+    "core.packedGitWindowSize": "32m",
+    "core.packedGitLimit": "256m",
+    "pack.threads": "1",
     "core.hooksPath": "/dev/null",
     "core.symlinks": "false",
     "core.fsmonitor": "false",
@@ -75,21 +95,26 @@ class Git:
     search_path: str = "/usr/local/bin:/usr/bin:/bin"
     marks: Mapping[str, str] | None = None
     """Variables by which the processes of one build are told from others."""
+    certificates: Path | None = None
+    """A file of the authorities that hosts' certificates are checked against, in the place of the machine's own."""
 
     def command(self, *words: str, folder: Path | None = None, reached: Reached | None = None) -> GitCommand:
         """Return the command ``git WORDS`` on the bare repository FOLDER, able to talk to REACHED alone."""
-        limits = ("prlimit", f"--fsize={LARGEST_PACK}", f"--cpu={PROCESSOR_SECONDS}", "--core=0", "--")
+        size = (f"--fsize={LARGEST_PACK}", f"--as={LARGEST_MEMORY}")
+        limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--core=0", "--")
         place = (f"--git-dir={folder}",) if folder else ()
         return GitCommand((*limits, self.program, *place, *words), self.environment(reached))
 
     def environment(self, reached: Reached | None) -> dict[str, str]:
         """Return all the variables that a Git command sees."""
-        scheme = reached.url.scheme if reached else ""
+        scheme = reached.url.scheme if reached and (reached.proxy or reached.url.scheme == "file") else ""
         settings = dict(_CONFIGURATION)
-        if reached is not None:
+        if scheme:
             settings[f"protocol.{scheme}.allow"] = "always"
-        if reached is not None and reached.addresses:
-            settings["http.curloptResolve"] = _pinned(reached)
+        if reached is not None and reached.proxy:
+            settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
+        if self.certificates:
+            settings["http.sslCAInfo"] = str(self.certificates)
         variables = {
             "PATH": self.search_path,
             "HOME": str(self.home),
@@ -105,6 +130,7 @@ class Git:
             "GIT_PROTOCOL_FROM_USER": "0",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_CONFIG_COUNT": str(len(settings)),
             **(self.marks or {}),
@@ -128,13 +154,6 @@ class Git:
         return await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
 
 
-def _pinned(reached: Reached) -> str:
-    """Return the value of ``http.curloptResolve`` (git-config(1)) that has Git connect to the checked addresses alone."""
-    port = reached.url.port or (443 if reached.url.scheme == "https" else 80)
-    addresses = ",".join(f"[{address}]" if ":" in address else address for address in reached.addresses)
-    return f"{reached.url.host}:{port}:{addresses}"
-
-
 def listing(url: str, references: Sequence[str]) -> tuple[str, ...]:
     """Return the words that ask the repository at URL what REFERENCES (full names) are."""
     return ("ls-remote", "--symref", "--", url, *references)
@@ -154,3 +173,15 @@ def version_reference(commit: Commit) -> str:
 def find_git(search_path: str) -> str:
     """Return the program to run: Git on SEARCH_PATH, or just its name where there is none."""
     return shutil.which("git", path=search_path) or "git"
+
+
+async def check(git: Git) -> None:
+    """Return if GIT can be run and is new enough to be held to its settings, else raise `GuixSpawnerError`."""
+    try:
+        done = await git.run("version")
+    except OSError:
+        raise GuixSpawnerError("Git is not installed.", hint="Install git, such as with `apt-get install git`.") from None
+    found = re.search(rb"git version (\d+)\.(\d+)", done.output)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        oldest = ".".join(str(number) for number in OLDEST)
+        raise GuixSpawnerError(f"This Git is older than {oldest}.", hint="Install a newer one.")

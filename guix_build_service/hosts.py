@@ -2,22 +2,18 @@
 
 A person's address of a repository is a way to make this machine connect somewhere.  Public addresses over HTTPS are fine;
 everything else (the machine itself, the networks around it, a cloud's metadata service) is reached only where the
-administrator lists it.  The addresses that were checked are handed to Git, which then asks no resolver a second time.
+administrator lists it.  A name is looked up here and nowhere else: Git gets no further than the addresses that were checked
+(`guix_build_service.egress`).
 """
 
-import asyncio
-import ipaddress
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from guix_environment.addresses import Address, as_address, is_name_around, is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
-
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host's name and port to its addresses; raises `OSError` where there are none."""
+from guix_environment.resolution import Resolver, is_this_machine, resolved, system_resolver
 
 RESOLUTION_SECONDS = 10.0
 
@@ -33,11 +29,13 @@ _OTHERS_PORTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How to reach a repository: its address, and where its host's name was found to lead."""
+    """How to reach a repository: its address, and where its host was found to be."""
 
     url: RepositoryUrl
     addresses: tuple[str, ...] = ()
-    """The checked addresses of a host that has a name; empty for a file, and for a host that is an address itself."""
+    """The checked addresses of the host; empty for a file."""
+    proxy: str = field(default="", repr=False)
+    """The address of the proxy that leads there, with the password that it takes; without one Git reaches no host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,6 @@ class PrivateHost:
         return cls(host, int(port))
 
 
-async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Ask the machine's own resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
-
-
 class Hosts:
     """The policy of this installation."""
 
@@ -81,29 +73,14 @@ class Hosts:
         """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnavailable` for a host that has no address."""
         if url.scheme == "file":
             return self._file(url)
-        port = url.port or (_PORT if url.scheme == "https" else 80)
+        port = url.reached_port
         listed = PrivateHost(url.host, port) in self._private
-        if url.scheme == "http" and not listed:
-            raise HostRefused(
-                "Repositories are fetched over HTTPS here, not over plain HTTP.",
-                hint=f"Try https://{url.authority}{url.path}, or ask the administrator to allow {url.host}:{port}.",
-            )
-        if not listed and port != _PORT and (port < _LEAST_PORT or port in _OTHERS_PORTS):
-            raise HostRefused(
-                f"Repositories are not fetched from port {port}, which belongs to another service.",
-                hint=f"Leave the port out, or ask the administrator to allow {url.host}:{port}.",
-            )
-        private = HostRefused(
-            f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
-            hint=f"The administrator can allow it: private_hosts, {url.host}:{port}.",
-        )
-        named = as_address(url.host) is None
-        if named and not listed and is_name_around(url.host):
-            raise private
-        addresses = await self._resolve(url.host, port)
-        if not listed and not all(is_public(address) for address in addresses):
-            raise private
-        return Reached(url, tuple(str(address) for address in addresses) if named else ())
+        if not listed:
+            _check_unlisted(url)
+        addresses = await self._addresses(url.host, port)
+        if not listed and not all(is_public(address) and not is_this_machine(address) for address in addresses):
+            raise _private(url)
+        return Reached(url, tuple(str(address) for address in addresses))
 
     def _file(self, url: RepositoryUrl) -> Reached:
         # Without following links out of the listed folders.  Blocks for a few microseconds: it is a local folder.
@@ -115,18 +92,38 @@ class Hosts:
             )
         return Reached(url)
 
-    async def _resolve(self, host: str, port: int) -> list[Address]:
+    async def _addresses(self, host: str, port: int) -> list[Address]:
         if address := as_address(host):
             return [address]
-        unknown = RepositoryUnavailable(
-            f"There is no host named {host}.", hint="Check the address: paste it from the forge's page of the repository."
-        )
         try:
-            async with asyncio.timeout(RESOLUTION_SECONDS):
-                texts = await self._resolver(host, port)
-            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in dict.fromkeys(texts)]
-        except (OSError, ValueError, TimeoutError):
-            raise unknown from None
-        if not addresses:
-            raise unknown
-        return addresses
+            return await resolved(self._resolver, host, port, RESOLUTION_SECONDS)
+        except OSError:
+            raise RepositoryUnavailable(
+                f"There is no host named {host}.",
+                hint="Check the address: paste it from the forge's page of the repository.",
+            ) from None
+
+
+def _check_unlisted(url: RepositoryUrl) -> None:
+    """Raise `HostRefused` where nobody need be asked to know that URL, which the administrator does not list, is refused."""
+    port = url.reached_port
+    if url.scheme == "http":
+        raise HostRefused(
+            "Repositories are fetched over HTTPS here, not over plain HTTP.",
+            hint=f"Try https://{url.authority}{url.path}, or ask the administrator to allow {url.host}:{port}.",
+        )
+    if port != _PORT and (port < _LEAST_PORT or port in _OTHERS_PORTS):
+        raise HostRefused(
+            f"Repositories are not fetched from port {port}, which belongs to another service.",
+            hint=f"Leave the port out, or ask the administrator to allow {url.host}:{port}.",
+        )
+    address = as_address(url.host)
+    if is_name_around(url.host) if address is None else not is_public(address):
+        raise _private(url)
+
+
+def _private(url: RepositoryUrl) -> HostRefused:
+    return HostRefused(
+        f"{url.host} is not on the public internet, and this hub does not fetch from private addresses.",
+        hint=f"The administrator can allow it: private_hosts, {url.host}:{url.reached_port}.",
+    )

@@ -76,6 +76,11 @@ class RepositoryUrl:
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
     @property
+    def reached_port(self) -> int:
+        """The port that is connected to; 0 for a file."""
+        return self.port or _PORTS.get(self.scheme, 0)
+
+    @property
     def name(self) -> str:
         """The last part of the path without ``.git``: what a working copy is called."""
         return self.path.rpartition("/")[2].removesuffix(".git") or "repository"

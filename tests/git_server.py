@@ -1,13 +1,16 @@
 """A real Git over HTTP on loopback: ``git http-backend`` behind the standard library's server."""
 
 import os
+import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 IDENTITY = {
@@ -27,6 +30,7 @@ class GitServer:
 
     folder: Path
     port: int
+    scheme: str = "http"
 
     @property
     def host(self) -> str:
@@ -52,7 +56,7 @@ class GitServer:
         return _git(work, "rev-parse", "HEAD").strip()
 
     def url(self, name: str) -> str:
-        return f"http://{self.host}/{name}.git"
+        return f"{self.scheme}://{self.host}/{name}.git"
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -62,9 +66,46 @@ def _git(folder: Path, *words: str) -> str:
     ).stdout
 
 
+def with_tls(listening: socket.socket, certificate: Path) -> socket.socket:
+    """Return LISTENING, to which now TLS is spoken; a client that breaks off harms only itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context.wrap_socket(listening, server_side=True, do_handshake_on_connect=False)
+
+
+def make_certificate(file: Path, *names: str) -> Path:
+    """Write into FILE a key and a certificate of its own for NAMES, and return FILE."""
+    alternatives = ",".join(f"IP:{name}" if name[0].isdigit() else f"DNS:{name}" for name in names)
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{file}.key")
+    subject = ("-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={alternatives}")
+    command = ["openssl", "req", "-x509", "-days", "2", *key, *subject, "-out", f"{file}.certificate"]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_text(Path(f"{file}.certificate").read_text() + Path(f"{file}.key").read_text())
+    return file
+
+
+def end_tls(connection: object) -> None:
+    """Say goodbye on CONNECTION as TLS wants it, where it is spoken there."""
+    if isinstance(connection, ssl.SSLSocket):
+        with suppress(OSError, ValueError):
+            connection.unwrap()
+
+
+class _Server(ThreadingHTTPServer):
+    def shutdown_request(self, request: Any) -> None:
+        end_tls(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that break off, as some tests have them do."""
+
+
 @contextmanager
-def serve_git(folder: Path) -> Iterator[GitServer]:
-    """Serve the bare repositories below FOLDER on a free port of loopback until the context ends."""
+def serve_git(folder: Path, certificate: Path | None = None) -> Iterator[GitServer]:
+    """Serve the bare repositories below FOLDER on a free port of loopback until the context ends.
+
+    With CERTIFICATE, a file that holds a key too, over TLS.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.0"
@@ -101,11 +142,13 @@ def serve_git(folder: Path) -> Iterator[GitServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
+    if certificate:
+        server.socket = with_tls(server.socket, certificate)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield GitServer(folder, server.server_address[1])
+        yield GitServer(folder, server.server_address[1], "https" if certificate else "http")
     finally:
         server.shutdown()
         server.server_close()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from guix_build_service.git import FETCH_SECONDS, Git, fetching, version_reference
+from guix_build_service.git import FETCH_SECONDS, LARGEST_PACK, Git, fetching, version_reference
 from guix_build_service.hosts import Hosts
 from guix_build_service.model import Resolved
 from guix_build_service.pipeline.job import Job
@@ -22,24 +22,26 @@ async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved) -> None:
     made = await git.run(*words, folder=job.clone)
     if not made.succeeded:
         raise failure(made, resolved.repository)
-    kept_as = version_reference(resolved.commit)
-    done = await _fetch(job, git, hosts, resolved, resolved.commit, kept_as)
+    deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
+    done = await _fetch(job, git, hosts, resolved, resolved.commit, deadline)
     if done.succeeded and await _holds(git, job, resolved.commit):
         return
-    for name in (f"refs/heads/{resolved.ref}", f"refs/tags/{resolved.ref}") if resolved.ref else ():
-        again = await _fetch(job, git, hosts, resolved, name, kept_as)
+    for name in (f"refs/heads/{resolved.ref}", f"refs/tags/{resolved.ref}") if resolved.ref and _not_given(done) else ():
+        again = await _fetch(job, git, hosts, resolved, name, deadline)
         if again.succeeded and await _holds(git, job, resolved.commit):
             return
     raise _failed(done, resolved)
 
 
-async def _fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, wanted: str, kept_as: str) -> Completed:
+async def _fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, wanted: str, deadline: float) -> Completed:
+    kept_as = version_reference(resolved.commit)
     return await talk(
         git,
         hosts,
         resolved.repository,
         lambda address: fetching(address, wanted, kept_as),
-        timeout=FETCH_SECONDS,
+        most=LARGEST_PACK,
+        timeout=max(1.0, deadline - asyncio.get_running_loop().time()),
         folder=job.clone,
     )
 
@@ -51,9 +53,14 @@ async def _holds(git: Git, job: Job, commit: Commit) -> bool:
     return done.succeeded and done.output.decode().strip() == commit
 
 
-def _failed(done: Completed, resolved: Resolved) -> Exception:
+def _not_given(done: Completed) -> bool:
+    """Tell whether the server answered, and gives no commit of that name."""
     said = done.errors.decode(errors="replace")
-    if "not our ref" in said or "unadvertised object" in said or "no such remote ref" in said or done.succeeded:
+    return "not our ref" in said or "unadvertised object" in said or "no such remote ref" in said or done.succeeded
+
+
+def _failed(done: Completed, resolved: Resolved) -> Exception:
+    if _not_given(done):
         return RefNotFound(
             f"The repository does not have the commit {resolved.commit.short}, or no longer.",
             hint="Check that it was pushed, and give a branch's name if the server hands out no single commits.",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from guix_build_service.egress import opened
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
 from guix_environment.errors import RepositoryTooLarge, RepositoryUnavailable
@@ -17,7 +18,19 @@ _UNANSWERED = re.compile(
 )
 _CERTIFICATE = re.compile(r"certificate|SSL|TLS")
 _DANGEROUS = re.compile(r"fsck error|error: object [0-9a-f]+:")
-_TOO_LARGE = re.compile(r"File too large|signal 25|exceeds maximum allowed size")
+_DAMAGED = re.compile(
+    r"index-pack (?:failed|died|output)|unpack-objects failed|bad pack|corrupt|bad line length|protocol error"
+    r"|invalid object|bad (?:object|tree)|inflate|unexpected (?:object|response|disconnect)|did not send all"
+    r"|unresolved delta|missing (?:blob|tree|commit|object)|not a valid object"
+    r"|expected (?:old|new|flush|shallow|wanted|packfile|sha|acknowledg|object)"
+)
+_TOO_LARGE = re.compile(
+    r"File too large|signal 2[45]|exceeds maximum allowed size|[Oo]ut of memory|mmap failed|[Cc]annot allocate memory"
+    # What unpacks was ended by the kernel, and had nothing to say.
+    r"|\A(?:fatal: )?fetch-pack: invalid index-pack output"
+)
+_TOO_LARGE_SIGNALS = frozenset({24, 25})
+"""SIGXCPU and SIGXFSZ."""
 
 
 async def talk(
@@ -26,17 +39,20 @@ async def talk(
     url: RepositoryUrl,
     words: Callable[[str], Sequence[str]],
     *,
+    most: int,
     timeout: float,  # noqa: ASYNC109 - it ends the process, see processes.run
     folder: Path | None = None,
 ) -> Completed:
-    """Run the Git command that WORDS makes of an address, on URL; raise what its failure to reach a repository means.
+    """Run the Git command that WORDS makes of an address, on URL, and return how it ended.
 
-    Redirects are not followed, because they lead past the hosts that were checked.  Some forges redirect the address
-    without ``.git`` to the one with it, so that one is tried then, on the same host.
+    Raises `HostRefused`, and what the way there ended it for: `RepositoryTooLarge` beyond MOST bytes,
+    `RepositoryUnavailable` where nobody answers.  Redirects are not followed, because they lead past the hosts that were
+    checked.  Some forges redirect the address without ``.git`` to the one with it, so that one is tried then, on the same
+    host.
     """
-    done = await _run(git, hosts, url, words, timeout, folder)
+    done = await _run(git, hosts, url, words, most, timeout, folder)
     if not done.succeeded and _REDIRECTED.search(_said(done)) and not url.path.endswith(".git"):
-        done = await _run(git, hosts, replace(url, path=f"{url.path}.git"), words, timeout, folder)
+        done = await _run(git, hosts, replace(url, path=f"{url.path}.git"), words, most, timeout, folder)
     return done
 
 
@@ -45,11 +61,16 @@ async def _run(
     hosts: Hosts,
     url: RepositoryUrl,
     words: Callable[[str], Sequence[str]],
+    most: int,
     seconds: float,
     folder: Path | None,
 ) -> Completed:
     reached = await hosts.check(url)
-    return await git.run(*words(str(url)), reached=reached, timeout=seconds, folder=folder)
+    async with opened(reached, most) as passage:
+        done = await git.run(*words(str(url)), reached=passage.reached, timeout=seconds, folder=folder)
+    if passage.refusal is not None and not done.succeeded:
+        raise passage.refusal
+    return done
 
 
 def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | RepositoryTooLarge:
@@ -58,7 +79,7 @@ def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | Repo
     Few kinds, and no word of the server's: an answer that told more would let people explore networks with it.
     """
     said = _said(done)
-    if _TOO_LARGE.search(said) or done.status in {-25, 153}:
+    if _TOO_LARGE.search(said) or {-done.status, done.status - 128} & _TOO_LARGE_SIGNALS:
         return RepositoryTooLarge(
             "The repository is larger than this hub fetches.",
             hint="Keep large data elsewhere, and let the notebook download it.",
@@ -67,6 +88,11 @@ def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | Repo
         return RepositoryUnavailable(
             "Git refuses what is in this repository: it is damaged, or made to harm whoever checks it out.",
             hint="Run `git fsck` in a clone of it; often it is an address in .gitmodules.",
+        )
+    if _DAMAGED.search(said):
+        return RepositoryUnavailable(
+            "What the server sends is damaged, and Git cannot read it.",
+            hint="Try again later. If it stays so, run `git fsck` where the repository is, or push it anew.",
         )
     if done.timed_out or _UNANSWERED.search(said):
         return RepositoryUnavailable(

@@ -2,7 +2,7 @@
 
 import re
 
-from guix_build_service.git import LISTING_SECONDS, Git, listing
+from guix_build_service.git import LARGEST_LISTING, LISTING_SECONDS, Git, listing
 from guix_build_service.hosts import Hosts
 from guix_build_service.model import Resolved
 from guix_build_service.pipeline.remote import failure, talk
@@ -18,13 +18,16 @@ async def resolve(git: Git, hosts: Hosts, url: RepositoryUrl, ref: str) -> Resol
     """Return the commit that REF of the repository at URL stands for; the default branch's for an empty REF.
 
     A name is taken as a branch before it is taken as a tag, and only whole: ``ls-remote`` alone would take ``main`` for
-    ``release/main`` too.  Raises `InvalidRef`, `HostRefused`, `RepositoryUnavailable`, `RefNotFound`.
+    ``release/main`` too.  Raises `InvalidRef`, `HostRefused`, `RepositoryUnavailable`, `RepositoryTooLarge`,
+    `RefNotFound`.
     """
     if ref:
         checked_ref(ref)
     names = _candidates(ref)
     asked = ["HEAD", *names, *(f"{name}^{{}}" for name in names if name.startswith(_TAG))]
-    done = await talk(git, hosts, url, lambda address: listing(address, asked), timeout=LISTING_SECONDS)
+    done = await talk(
+        git, hosts, url, lambda address: listing(address, asked), most=LARGEST_LISTING, timeout=LISTING_SECONDS
+    )
     if not done.succeeded:
         raise failure(done, url)
     commits, default = _parse(done.output.decode(errors="replace"))

@@ -1,6 +1,8 @@
 """The corpora of addresses and refs, and how the service takes one."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,3 +58,9 @@ def is_told_well(error: GuixSpawnerError) -> bool:
     return bool(error.message and error.hint and len(error.message + error.hint) < 600) and "secret" not in str(
         error.as_json()
     )
+
+
+def can_trace() -> bool:
+    """Tell whether strace is here and may look on."""
+    strace = shutil.which("strace")
+    return strace is not None and subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode == 0

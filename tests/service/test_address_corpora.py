@@ -1,7 +1,6 @@
 """Addresses and refs by the hundred: hostile ones are refused before anything is asked, those that people paste are used."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,16 @@ import pytest
 
 from guix_build_service.hosts import Hosts
 from guix_environment.repository_url import RepositoryUrl, checked_ref
-from tests.service.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, lines, no_git, nothing_but_refusal, refused
+from tests.service.addresses import (
+    FORGE,
+    HOSTILE_ADDRESSES,
+    HOSTILE_REFS,
+    can_trace,
+    lines,
+    no_git,
+    nothing_but_refusal,
+    refused,
+)
 
 
 @contextmanager
@@ -87,11 +95,6 @@ def test_refs_that_people_ask_for(ref: str) -> None:
 def test_git_takes_them_too(ref: str) -> None:
     done = subprocess.run(["git", "check-ref-format", "--allow-onelevel", ref], check=False)
     assert done.returncode == 0
-
-
-def can_trace() -> bool:
-    strace = shutil.which("strace")
-    return strace is not None and subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode == 0
 
 
 TRACED = """

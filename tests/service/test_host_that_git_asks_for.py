@@ -138,7 +138,7 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(found[1])
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)  # type: ignore[untyped-decorator]
 def forgotten_at_once(_pointer: object, descriptor: int, _purpose: int) -> int:
     """Have a socket leave nothing behind when it is closed: the machine has fewer ports than there are addresses."""
     with socket.socket(fileno=os.dup(descriptor)) as same:

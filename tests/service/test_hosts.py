@@ -57,7 +57,7 @@ async def test_everything_else_is_refused(address: str) -> None:
 
 
 async def test_a_listed_host_is_used_at_that_port_alone() -> None:
-    assert await check("http://127.0.0.1:3000/a", "127.0.0.1:3000") == ()
+    assert await check("http://127.0.0.1:3000/a", "127.0.0.1:3000") == ("127.0.0.1",)
     assert await check("https://inside.example/a", "inside.example") == ("10.0.0.7",)
     with pytest.raises(HostRefused):
         await check("http://127.0.0.1:3001/a", "127.0.0.1:3000")

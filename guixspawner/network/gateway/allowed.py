@@ -1,10 +1,10 @@
 """Which hosts and ports the administrator lets sessions reach through the filter."""
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from guix_environment.errors import InvalidInput
+from guix_environment.proxy_requests import split
 
 PORTS = frozenset({80, 443})
 """What is meant where no port is named."""
@@ -41,25 +41,3 @@ class Destination:
 def is_allowed(host: str, port: int, destinations: Iterable[Destination]) -> bool:
     """Tell whether one of DESTINATIONS includes PORT of HOST."""
     return any(destination.includes(host, port) for destination in destinations)
-
-
-def split(authority: str, *, default: int) -> tuple[str, int]:
-    """Return the host, in lower case, and the port of AUTHORITY, or DEFAULT where it names none.  Raises `InvalidInput`."""
-    if authority.startswith("["):
-        host, closed, rest = authority[1:].partition("]")
-        colon, port = rest[:1], rest[1:]
-        valid = closed and (not rest or colon == ":") and _is_address(host)
-    else:
-        host, colon, port = authority.partition(":")
-        valid = bool(host) and all(letter.isalnum() or letter in "-._*" for letter in host) and host.isascii()
-    if not valid or (colon and not (port.isdecimal() and port.isascii() and 0 < int(port[:6]) < 65536)):
-        raise InvalidInput(f"This is not a host and a port: {authority!r:.80}")
-    return host.lower().rstrip("."), int(port) if colon else default
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return "%" not in host

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from guix_environment.streams import Connection
 from guixspawner.network.gateway.filter import LARGEST_HEAD, Filter
 from guixspawner.network.gateway.hub_api import HubApi, drained
 from guixspawner.network.gateway.settings import FILTER, HUB
-from guixspawner.network.gateway.streams import Connection
 from guixspawner.network.sockets import SessionSockets
 
 

@@ -5,18 +5,16 @@ stays between its ends, so an allowed host that serves others too leads to them 
 """
 
 import asyncio
-import ipaddress
 import logging
-import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 from guix_environment.addresses import Address, Network, is_public, within
 from guix_environment.errors import GuixSpawnerError, InvalidInput, Refused
-from guixspawner.network.gateway.allowed import Destination, is_allowed, split
-from guixspawner.network.gateway.streams import BLOCK, Connection, joined
+from guix_environment.proxy_requests import Request, parse
+from guix_environment.resolution import Resolver, resolved, system_resolver
+from guix_environment.streams import BLOCK, Connection, joined
+from guixspawner.network.gateway.allowed import Destination, is_allowed
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers together."""
@@ -29,73 +27,7 @@ MOST_CONNECTIONS = 256
 
 _MOST_TOLD = 64
 
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host's name and port to its addresses; raises `OSError` where there are none."""
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"})
-_BETWEEN_HOPS = frozenset(
-    {"connection", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "upgrade"}
-)
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The head of a request to a proxy."""
-
-    host: str
-    port: int
-    forwarded: bytes
-    """What the host is sent before everything else; nothing for a tunnel."""
-
-
-def parse(head: bytes) -> Request:
-    """Return what HEAD, up to its empty line, asks for.  Raises `InvalidInput`."""
-    try:
-        first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-        method, target, version = first.split(" ")
-    except ValueError:
-        raise InvalidInput("This is not a request to a proxy.") from None
-    if (
-        method not in _METHODS
-        or version not in {"HTTP/1.1", "HTTP/1.0"}
-        or any("\n" in line or "\r" in line for line in lines)
-    ):
-        raise InvalidInput("This is not a request to a proxy.")
-    if method == "CONNECT":
-        return Request(*_with_port(target), forwarded=b"")
-    try:
-        address = urlsplit(target)
-    except ValueError:
-        raise InvalidInput("This is not an address.") from None
-    if address.scheme != "http" or "@" in address.netloc or not target.isprintable():
-        raise InvalidInput("Only addresses with http:// are asked for this way.")
-    host, port = split(address.netloc, default=80)
-    path = (address.path or "/") + (f"?{address.query}" if address.query else "")
-    kept = [line for line in lines if _name(line) not in _BETWEEN_HOPS]
-    # One request for each connection: the next one may be meant for another host.
-    forwarded = "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {address.netloc}", "Connection: close", *kept, "", ""])
-    return Request(host, port, forwarded.encode("latin-1"))
-
-
-def _with_port(authority: str) -> tuple[str, int]:
-    host, port = split(authority, default=0)
-    if not port:
-        raise InvalidInput("A tunnel needs a port.")
-    return host, port
-
-
-def _name(line: str) -> str:
-    name, colon, _ = line.partition(":")
-    if not colon or not name or name != name.strip():
-        raise InvalidInput("This is not a header.")
-    return name.lower()
-
-
-async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Ask the machine's own resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
 
 
 class Filter:
@@ -165,10 +97,8 @@ class Filter:
 
     async def _addresses(self, request: Request) -> list[Address]:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                texts = await self._resolver(request.host, request.port)
-            found = [ipaddress.ip_address(text) for text in dict.fromkeys(texts)]
-        except (OSError, ValueError, TimeoutError):
+            found = await resolved(self._resolver, request.host, request.port, CONNECT_SECONDS)
+        except OSError:
             raise GuixSpawnerError(f"There is no host named {request.host}.") from None
         if not all(is_public(address) and not within(address, self._refused) for address in found):
             raise Refused(f"{request.host} is at an address that sessions do not reach.")

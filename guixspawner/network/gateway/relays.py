@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from guixspawner.network.gateway.streams import BLOCK, Connection, joined
+from guix_environment.streams import BLOCK, Connection, joined
 from guixspawner.network.sockets import SessionSockets
 
 LOOPBACK = "127.0.0.1"

@@ -19,6 +19,9 @@ HUB = "hub.sock"
 FILTER = "filter.sock"
 """What is in the folder of each session that it sees."""
 
+_SHARED = ("addresses", "proxy_requests", "resolution", "streams")
+"""What a gateway has in common with the build service."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -39,7 +42,8 @@ class GatewaySettings:
     def fingerprint(self) -> str:
         """What tells this gateway from one with other settings, or of another release."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
+        shared = [resources.files("guix_environment") / f"{name}.py" for name in _SHARED]
+        for file in [*sorted(resources.files(__package__).iterdir(), key=lambda file: file.name), *shared]:
             if file.name.endswith(".py"):
                 digest.update(file.read_bytes())
         return digest.hexdigest()[:16]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from guix_environment.errors import InvalidInput
+from guix_environment.proxy_requests import parse
 from guixspawner.network.gateway import filter as filtering
 from guixspawner.network.gateway.allowed import Destination, is_allowed
-from guixspawner.network.gateway.filter import Filter, parse
+from guixspawner.network.gateway.filter import Filter
 
 NAMES = {
     "open.example": ["93.184.216.34"],
