@@ -24,7 +24,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from guix_session.memory import MemoryEvents
-from guix_session.notices import Notice, notices, out_of_memory
+from guix_session.notices import Notice, new_copy, notices, out_of_memory
 from guix_session.project import Projects
 from guix_session.standing import Standing
 from guix_session.surroundings import Session
@@ -147,6 +147,8 @@ def _notices(state: _State, application: ServerWebApplication) -> tuple[Notice, 
     found = notices(state.session, now=time.time(), last_activity=last)
     if time.time() - state.last_kill < _TELL_SECONDS:
         found.append(out_of_memory(state.session, state.kills))
+    if copy := new_copy(state.session.project):
+        found.append(copy)
     return tuple(found)
 
 

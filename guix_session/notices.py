@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from guix_session.surroundings import Session
+from guix_session.surroundings import Project, Session
 
 WARN_SECONDS = 600.0
 """How long before the end of a session people are warned, at most: of a short time, a fifth."""
@@ -14,7 +14,7 @@ class Notice:
     """Something to show.  It goes away when it is no longer among a session's notices."""
 
     kind: str
-    """``memory``, ``idle`` or ``age``: what it is about, and how the browser knows it again."""
+    """``memory``, ``idle``, ``age`` or ``project``: what it is about, and how the browser knows it again."""
     message: str
     """What is shown at once: JupyterLab shows 140 letters of it."""
     details: str
@@ -70,6 +70,36 @@ def out_of_memory(session: Session, times: int) -> Notice:
         f"This session used up {bound}. What was in the variables of the program that was ended is lost; files are safe, "
         f"and the kernel can be started again. Use less at once, or start a session with more memory.{again}",
     )
+
+
+def new_copy(project: Project) -> Notice | None:
+    """Return what is said where the person may look for work of theirs that is not in PROJECT's working copy; else None."""
+    if not (project.taken or project.others):
+        return None
+    said, home = [], f"~/{project.folder}"
+    if project.taken:
+        said.append(
+            f"{_folders(project.taken)}, where it would be, is no working copy of the repository: it is something else, or "
+            "its hidden folder .git was deleted. Nothing in it was changed."
+        )
+    if project.others:
+        said.append(f"{_folders(project.others)} is an earlier working copy, as you left it.")
+    if not project.folder:
+        said.append("To have a working copy, give what is there another name, and start the session again.")
+        return Notice("project", "This session has no working copy: in your home, its names are taken.", " ".join(said))
+    if project.others:
+        said.append(f"To go on with it, give {home} another name, give it this one, and start the session again.")
+    else:
+        said.append(
+            f"Copy into {home} what you want to go on with. Or have Git know the old folder again, in a terminal: "
+            f"“mv {home}/.git ~/{project.taken[0]}/”; the next session is in there."
+        )
+    message = "This session works in a new copy of the project. What you made before is in another folder."
+    return Notice("project", message, " ".join(said))
+
+
+def _folders(names: tuple[str, ...]) -> str:
+    return " and ".join(f"~/{name}" for name in names)
 
 
 def _early(whole: float) -> float:

@@ -13,11 +13,11 @@ from pathlib import Path
 from guix_session import relays, surroundings
 from guix_session.imports import EXTENSIONS, preload, renew
 from guix_session.processes import Answer
-from guix_session.surroundings import FOLDER, SERVER_SOCKET, Session
+from guix_session.surroundings import FOLDER, SERVER_SOCKET, Project, Session
 
 __all__ = ["main", "preload"]
 
-PREPARE_PROJECT = f'. {FOLDER}/session/project.sh; printf %s "$project"'
+PREPARE_PROJECT = f""". {FOLDER}/session/project.sh; printf '%s\\0%s\\0%s' "$project" "$taken" "$others\""""
 
 
 def main() -> None:
@@ -33,10 +33,9 @@ def main() -> None:
     relays.start(session.relays)
     preload()
     renew()
-    folder = os.fsdecode(answer.wait())
-    session = replace(session, project=replace(session.project, folder=folder))
+    session = replace(session, project=prepared(session.project, os.fsdecode(answer.wait())))
     surroundings.leave_out(os.environ)
-    enter(Path(os.environ["HOME"]), folder)
+    enter(Path(os.environ["HOME"]), session.project.folder)
     serve(session)
 
 
@@ -75,6 +74,12 @@ def tools(variables: Mapping[str, str]) -> str:
 def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
     """Return VARIABLES without what lets a program act as the server."""
     return {name: value for name, value in variables.items() if not name.startswith(("JUPYTERHUB_", "JPY_"))}
+
+
+def prepared(project: Project, answer: str) -> Project:
+    """Return PROJECT with what `PREPARE_PROJECT` printed of it; all of that may be absent."""
+    folder, taken, others, *_ = [*answer.split("\0"), "", "", ""]
+    return replace(project, folder=folder, taken=tuple(taken.splitlines()), others=tuple(others.splitlines()))
 
 
 def enter(home: Path, folder: str) -> None:

@@ -35,6 +35,10 @@ class Project:
     """What to open first, below the working copy, as it stands in addresses."""
     folder: str = ""
     """The working copy's name below the home; empty when there is none."""
+    taken: tuple[str, ...] = ()
+    """Where it had to be made in this session: those of its names that something else in the home has."""
+    others: tuple[str, ...] = ()
+    """Where it was made in this session: earlier copies of it, to which the person has given other names."""
 
 
 @dataclass(frozen=True, slots=True)

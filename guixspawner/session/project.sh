@@ -1,7 +1,8 @@
 # Find the person's working copy of the environment's repository, or make it.
 #
-# Sourced when a session starts (guix_session/start.py), to set `project`. A folder that is there is never touched: only a name that is free is ever written to,
-# and only by renaming a copy that is complete.
+# Sourced when a session starts (guix_session/start.py), to set `project`, and besides, when it made a copy or could not, `taken`:
+# the names of it that something else in the home has, and `others`: what other copies of it the home has, one a line.
+# A folder that is there is never touched: only a name that is free is ever written to, and only by renaming a copy that is complete.
 
 repository=$GUIX_PROJECT_SOURCE
 workshop="$HOME/.cache/guix-environment/projects"
@@ -34,6 +35,26 @@ names() {
         echo "$name"
         of_this_repository "$HOME/$name" && echo "$name-${suffix:0:50}"
     done
+}
+
+# Print those of the copy's names that something else has.
+taken_names() {
+    local name
+    for name in "$GUIX_PROJECT_NAME" "$GUIX_PROJECT_OTHER_NAME"; do
+        if [ -e "$HOME/$name" ] || [ -L "$HOME/$name" ]; then
+            of_this_repository "$HOME/$name" || echo "$name"
+        fi
+    done
+}
+
+# Print which other folders of the home are working copies for this branch that we made: the person gave them new names.
+other_copies() {
+    local file name
+    while read -r file; do
+        name=${file%/.git/config}
+        name=${name##*/}
+        [ "$name" != "$project" ] && belongs "$HOME/$name" && echo "$name"
+    done < <(grep --files-with-matches --no-messages --fixed-strings --devices=skip '[guix-environment]' "$HOME"/*/.git/config)
 }
 
 # Print the branch that the commit came from: the one that was asked for, the repository's own, or one that is there.
@@ -98,10 +119,12 @@ prepare_project() {
         fi
     done
     rm -rf "$copy"
+    taken=$(taken_names)
+    others=$(other_copies)
     [ -n "$project" ] || say "both $GUIX_PROJECT_NAME and $GUIX_PROJECT_OTHER_NAME are taken by something else in your home"
 }
 
-project=
+project= taken= others=
 if [ -d "$repository" ]; then
     configuration=$(mktemp)
     # The repository belongs to the build service, which Git asks to be told of; and no configuration of the person's applies.
@@ -114,5 +137,5 @@ if [ -d "$repository" ]; then
 else
     say "this environment has no copy of its repository; the session starts without it"
 fi
-unset -f say of_this_repository belongs names find_branch clone place prepare_project
+unset -f say of_this_repository belongs names taken_names other_copies find_branch clone place prepare_project
 unset repository workshop

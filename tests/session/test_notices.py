@@ -5,10 +5,21 @@ from pathlib import Path
 import pytest
 
 from guix_session.memory import MemoryEvents
-from guix_session.notices import duration, minutes, notices, out_of_memory, size
-from guix_session.surroundings import Session
+from guix_session.notices import duration, minutes, new_copy, notices, out_of_memory, size
+from guix_session.surroundings import Project, Session
 
 SESSION = Session(started=1000.0, idle_seconds=3600.0, maximal_age=86400.0, limits={"memory": 2**31})
+
+
+COPIES = {
+    name: notice
+    for name, project in {
+        "no git": Project(folder="analysis-41c409", taken=("analysis",)),
+        "renamed": Project(folder="analysis", others=("mine", "old one")),
+        "none": Project(taken=("analysis", "analysis-41c409")),
+    }.items()
+    if (notice := new_copy(project))
+}
 
 
 def kinds(now: float, last_activity: float) -> list[str]:
@@ -44,7 +55,7 @@ def test_without_an_end_nothing_is_said() -> None:
 @pytest.mark.parametrize("now", [1000 + 3600 - 600, 1000 + 86400 - 1, 1e12])
 def test_a_message_is_shown_whole(now: float) -> None:
     """JupyterLab cuts what is longer than 140 letters."""
-    told = [*notices(SESSION, now=now, last_activity=1000), out_of_memory(SESSION, 1)]
+    told = [*notices(SESSION, now=now, last_activity=1000), out_of_memory(SESSION, 1), *COPIES.values()]
     assert all(len(notice.message) <= 140 for notice in told)
 
 
@@ -52,6 +63,23 @@ def test_the_limit_that_was_used_up_is_named() -> None:
     assert "its limit of 2 GiB of memory" in out_of_memory(SESSION, 1).details
     assert "3 times" in out_of_memory(SESSION, 3).details
     assert "all the memory it may have" in out_of_memory(Session(0.0), 1).details
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("no git", ("~/analysis, where it would be,", ".git was deleted", "“mv ~/analysis-41c409/.git ~/analysis/”")),
+        ("renamed", ("~/mine and ~/old one", "give ~/analysis another name")),
+        ("none", ("~/analysis and ~/analysis-41c409", "start the session again")),
+    ],
+)
+def test_where_earlier_work_is_and_what_to_do_is_told(case: str, words: tuple[str, ...]) -> None:
+    assert not [word for word in words if word not in COPIES[case].details]
+
+
+def test_a_copy_that_was_there_or_is_the_first_is_nothing_to_speak_of() -> None:
+    assert new_copy(Project(folder="analysis")) is None
+    assert new_copy(Project()) is None
 
 
 def test_words() -> None:

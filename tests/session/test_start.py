@@ -87,6 +87,14 @@ def test_the_server_works_in_the_working_copy(tmp_path: Path, monkeypatch: pytes
     assert Path.cwd() == tmp_path
 
 
+def test_what_was_found_in_the_home_is_taken_over() -> None:
+    given = Project(source="/somewhere")
+    assert start.prepared(given, "analysis\0one\ntwo\0old one") == Project(
+        source="/somewhere", folder="analysis", taken=("one", "two"), others=("old one",)
+    )
+    assert start.prepared(given, "") == given
+
+
 @pytest.mark.parametrize(
     ("project", "urlpath", "address"),
     [

@@ -56,15 +56,24 @@ class Home:
 
     def prepare(self, **changes: str) -> tuple[str, str]:
         """Return the working copy's name, and what the script said."""
+        (name, _, _), said = self.prepare_and_look(**changes)
+        return name, said
+
+    def prepare_and_look(self, **changes: str) -> tuple[list[str], str]:
+        """Return the working copy's name, what has its names, and other copies; and what the script said."""
         ended = subprocess.run(
-            ["bash", "-c", f'. {SCRIPTS}/project.sh; echo "project:$project"'],
+            ["bash", "-c", f""". {SCRIPTS}/project.sh; printf '%s\\0%s\\0%s' "$project" "$taken" "$others\""""],
             env=self.environment(**changes),
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
         )
-        return ended.stdout.partition("project:")[2].strip(), ended.stderr
+        return ended.stdout.split("\0"), ended.stderr
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """Return each file in the folder NAME with its content."""
+        folder = self.folder / name
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -141,11 +150,58 @@ def test_something_else_of_that_name_is_left_alone(home: Home, kind: str) -> Non
     assert home.prepare() == ("analysis-41c409", "")
 
 
+def test_a_copy_without_its_git_folder_is_left_alone_and_spoken_of_once(home: Home) -> None:
+    home.prepare()
+    copy = home.folder / "analysis"
+    (copy / "index.ipynb").write_text("mine")
+    (copy / "new").write_text("mine too")
+    shutil.rmtree(copy / ".git")
+    assert home.prepare_and_look() == (["analysis-41c409", "analysis", ""], "")
+    assert home.files("analysis") == {"index.ipynb": b"mine", "new": b"mine too"}
+    assert home.prepare_and_look() == (["analysis-41c409", "", ""], "")
+    # What people are told to do.
+    (home.folder / "analysis-41c409/.git").rename(copy / ".git")
+    assert home.prepare_and_look() == (["analysis", "", ""], "")
+    assert home.git("status", "--porcelain", at=copy).splitlines() == ["M index.ipynb", "?? new"]
+
+
+@pytest.mark.parametrize("name", ["mine", "my old analysis", "analysis-trunk"])
+def test_a_copy_with_another_name_is_left_alone_and_spoken_of_once(home: Home, name: str) -> None:
+    home.prepare()
+    copy = home.folder / "analysis"
+    (copy / "new").write_text("mine")
+    before = home.files("analysis")
+    copy.rename(home.folder / name)
+    assert home.prepare_and_look() == (["analysis", "", name], "")
+    assert home.files(name) == before
+    assert home.prepare_and_look() == (["analysis", "", ""], "")
+    # What people are told to do.
+    copy.rename(home.folder / "newer")
+    (home.folder / name).rename(copy)
+    assert home.prepare_and_look() == (["analysis", "", ""], "")
+    assert home.files("analysis") == before
+
+
+def test_copies_of_other_branches_and_other_repositories_are_not_spoken_of(home: Home) -> None:
+    home.git("branch", "--quiet", "other")
+    home.commit_file("index.ipynb", "one again")
+    assert home.prepare_and_look(GUIX_PROJECT_REF="other")[0] == ["analysis", "", ""]
+    assert home.prepare_and_look()[0] == ["analysis-trunk", "", ""]
+    address = "https://git.example/somebody/else"
+    assert home.prepare_and_look(GUIX_PROJECT_ADDRESS=address, GUIX_PROJECT_NAME="else")[0] == ["else", "", ""]
+
+
+def test_what_is_no_configuration_of_gits_is_not_waited_for(home: Home) -> None:
+    (home.folder / "strange/.git").mkdir(parents=True)
+    os.mkfifo(home.folder / "strange/.git/config")
+    assert home.prepare_and_look() == (["analysis", "", ""], "")
+
+
 def test_both_names_taken_is_told_and_nothing_is_touched(home: Home) -> None:
     for name in ("analysis", "analysis-41c409"):
         (home.folder / name).write_text(name)
-    project, said = home.prepare()
-    assert project == ""
+    (project, taken, _), said = home.prepare_and_look()
+    assert (project, taken.split()) == ("", ["analysis", "analysis-41c409"])
     assert "both analysis and analysis-41c409 are taken" in said
     assert (home.folder / "analysis").read_text() == "analysis"
 
