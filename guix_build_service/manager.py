@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from guix_build_service.asked_for import changed, given_ref, new_build, new_environment
+from guix_build_service.asked_for import changed, new_build, new_environment
 from guix_build_service.logs import LARGEST_PIECE, Logs
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.model import (
@@ -35,6 +35,8 @@ from guix_build_service.model import (
     Resolved,
     Version,
 )
+from guix_build_service.places import Located, located
+from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
@@ -86,16 +88,21 @@ class Manager:
         by_group = self._policy.may_add is MayAdd.GROUPS and not person.groups.isdisjoint(self._policy.groups)
         return person.admin or self._policy.may_add is MayAdd.EVERYONE or by_group
 
+    async def _check_may_add(self, person: Person) -> None:
+        if not await self.may_add(person):
+            raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
+
     async def add_environment(self, request: NewEnvironment, person: Person) -> EnvironmentDetail:
         """Add an environment, or find the one that PERSON has of this repository, ref and folder, and start what it lacks.
 
-        The ref is resolved before anything is written.  When the version at that commit is ready already, the detail's
-        ``state`` is ready (the API's 200), else its build is in flight (202).  Raises `InvalidInput`, `Refused`,
+        The repository may be given by whatever address a forge shows for a place in it.  The ref is resolved before
+        anything is written.  When the version at that commit is ready already, the detail's ``state`` is ready (the API's
+        200), else its build is in flight (202).  Raises `InvalidInput`, `Refused`,
         `RepositoryUnavailable`, `RefNotFound`.
         """
-        if not await self.may_add(person):
-            raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
-        wanted = new_environment(request, person)
+        await self._check_may_add(person)
+        place = await self.locate(read(request.repository), request.ref, request.subdirectory, person)
+        wanted = new_environment(place.asked_for(request), person)
         resolved = await self._resolve(wanted.repository, wanted.ref)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
@@ -313,9 +320,16 @@ class Manager:
 
     async def resolve(self, repository: str, ref: str, person: Person) -> Resolved:
         """Return what would be built, and build nothing."""
-        if not await self.may_add(person):
-            raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
-        return await self._resolve(RepositoryUrl.parse(repository), given_ref(ref))
+        place = await self.locate(read(repository), ref, "", person)
+        return await self._resolve(place.repository, place.ref)
+
+    async def locate(self, place: Place, ref: str, subdirectory: str, person: Person) -> Located:
+        """Return where PLACE is, with the REF and SUBDIRECTORY that were named beside it.
+
+        Raises what `places.located` does, and `Refused`.
+        """
+        await self._check_may_add(person)
+        return await located(place, ref, subdirectory, self._resolve)
 
     async def _resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
         """Resolve REF; those who ask for the same at the same time share one question to the server."""

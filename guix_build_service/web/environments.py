@@ -4,6 +4,7 @@ from datetime import datetime
 from http import HTTPStatus
 
 from guix_build_service.model import BuildFilter, BuildState, EnvironmentDetail
+from guix_build_service.providers import read
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.schemas import (
     BuildAnswer,
@@ -174,4 +175,5 @@ class Resolve(ApiHandler):
     async def post(self) -> None:
         """Resolve."""
         request = self.body(ResolveRequest)
-        self.give(ResolvedAnswer.of(await self.manager.resolve(request.repo, request.ref, self.person)))
+        place = await self.manager.locate(read(request.repo), request.ref, request.subdir, self.person)
+        self.give(ResolvedAnswer.of(await self.manager.resolve(str(place.repository), place.ref, self.person), place))

@@ -20,6 +20,7 @@ from guix_build_service.model import (
     Resolved,
     Version,
 )
+from guix_build_service.places import Located
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
 
@@ -157,6 +158,7 @@ class ResolveRequest(Incoming):
 
     repo: Annotated[Line, Field(min_length=1, max_length=512)]
     ref: Ref = ""
+    subdir: Annotated[Line, Field(max_length=200, description="The folder that holds the manifest.")] = ""
 
 
 class SessionRequest(Incoming):
@@ -326,11 +328,19 @@ class ResolvedAnswer(Outgoing):
     repo: str
     ref: str
     commit: str
+    subdir: str
+    path: str = Field(description="The file to open first, where the address was that of a file.")
 
     @classmethod
-    def of(cls, resolved: Resolved) -> Self:
-        """Return RESOLVED as the API shows it."""
-        return cls(repo=str(resolved.repository), ref=resolved.ref, commit=resolved.commit)
+    def of(cls, resolved: Resolved, place: Located) -> Self:
+        """Return what was RESOLVED of PLACE as the API shows it."""
+        return cls(
+            repo=str(resolved.repository),
+            ref=resolved.ref,
+            commit=resolved.commit,
+            subdir=place.subdirectory,
+            path=place.opens,
+        )
 
 
 class SessionAnswer(Outgoing):

@@ -29,6 +29,9 @@ def content(answer: HTTPResponse) -> dict[str, object]:
     return value
 
 
+COMMIT = "7f3a9c1" + "0" * 33
+
+
 async def add(site: Site, **body: object) -> HTTPResponse:
     return await site.ask("POST", "api/v1/environments", token=TOKEN, json_body={"repo": GOOD, **body})
 
@@ -183,7 +186,13 @@ async def test_a_log_is_text_that_can_be_read_in_parts(site: Site) -> None:
 
 async def test_resolving_builds_nothing(site: Site) -> None:
     answer = await site.ask("POST", "api/v1/resolve", token=TOKEN, json_body={"repo": GOOD})
-    assert content(answer) == {"repo": GOOD, "ref": "main", "commit": site.pipeline.commit}
+    assert content(answer) == {
+        "repo": GOOD,
+        "ref": "main",
+        "commit": site.pipeline.commit,
+        "subdir": "",
+        "path": "",
+    }
     assert content(await site.ask("GET", "api/v1/environments", token=TOKEN)) == {"next": None, "environments": []}
 
 
@@ -308,3 +317,19 @@ async def test_a_page_leads_to_the_log_with_the_browsers_login(site: Site) -> No
     assert (await (await site.login("eve")).get("sessions/-/log")).code == HTTPStatus.NOT_FOUND
     stranger = await site.ask("GET", "sessions/-/log", headers={"Sec-Fetch-Mode": "navigate"})
     assert stranger.code == HTTPStatus.FOUND
+
+
+async def test_the_address_of_a_page_of_a_forge_is_enough(site: Site) -> None:
+    body = {"repo": "https://codeberg.org/a/good/src/branch/main/notes"}
+    answer = await site.ask("POST", "api/v1/environments", token="token-ada", json_body=body)
+    assert answer.code == HTTPStatus.ACCEPTED
+    added = json.loads(answer.body)
+    assert (added["repo"], added["subdir"]) == ("https://codeberg.org/a/good", "")
+    assert added["ref"] == "main/notes"  # the scripted repository has every name that it is asked for
+    body = {"repo": f"https://github.com/a/good/blob/{COMMIT}/notes/a%20b.ipynb"}
+    answer = await site.ask("POST", "api/v1/resolve", token="token-ada", json_body=body)
+    found = json.loads(answer.body)
+    assert (found["repo"], found["ref"], found["path"]) == ("https://github.com/a/good", COMMIT, "notes/a b.ipynb")
+    for text in ("https://zenodo.org/records/3242074", "10.5281/zenodo.3242074"):
+        answer = await site.ask("POST", "api/v1/environments", token="token-ada", json_body={"repo": text})
+        assert (answer.code, refusal(answer)) == (HTTPStatus.UNPROCESSABLE_ENTITY, "archive-unsupported")
