@@ -16,6 +16,7 @@ from traitlets import Bool, CaselessStrEnum, Dict, Float, HasTraits, Integer, Li
 from traitlets.config import Config
 
 from guix_build_service.application import BuildService
+from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.manifest import evaluation, neighbours, reader, specifications
 from guix_build_service.manifest.channels import VOCABULARY as CHANNEL_VOCABULARY
 from guix_build_service.manifest.grammar import VOCABULARY
@@ -75,9 +76,14 @@ A configuration file of its own is read when `--BuildService.config_file=FILE` i
 _REQUESTS = """\
 Likewise in the service's process: `--RequestLimits.changes_a_minute=60`."""
 
+_EVALUATION = """\
+Likewise in the service's process: `--ManifestEvaluation.repositories=git.example.edu`. [Manifests that are
+run](../explanation/manifests.md) tells within which walls."""
+
 _MANIFESTS = """\
 Which forms are read in `manifest.scm`, and in the files that it loads. Nothing of a repository is run; what the forms
-mean is as in Guix 1.5.0 and Guile 3. `guix-build-service read FILE [--json]` says what is read in a file.
+mean is as in Guix 1.5.0 and Guile 3. `guix-build-service read FILE [--json]` says what is read in a file. A manifest of
+any other form is refused, unless the administrator lets those of its repository [be run](../explanation/manifests.md).
 
 ## Levels
 
@@ -161,6 +167,7 @@ _UNSET = {
     ("BuildService", "certificate_authorities"): "those that the machine knows",
     ("BuildService", "config_file"): "none",
     ("BuildService", "sessions_folder"): "none",
+    ("ManifestEvaluation", "account"): "the service's own",
     ("GuixSpawner", "records_folder"): "none; must be set",
     ("SessionNetwork", "folder"): "none; must be set",
     ("GuixSpawner", "homes_folder"): "none; must be set",
@@ -254,6 +261,7 @@ def configuration_page() -> str:
         _traits_section(SessionLimits, given, _LIMITS),
         _traits_section(SessionNetwork, given, _NETWORK),
         _traits_section(BuildService, given, _SERVICE),
+        _traits_section(ManifestEvaluation, given, _EVALUATION),
         _traits_section(RequestLimits, given, _REQUESTS),
     ]
     return "\n\n".join(parts) + "\n"

@@ -16,14 +16,16 @@ from urllib.parse import unquote, urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
-from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode, default, validate
+from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
+from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.git import Git, check, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
 from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, MayAdd, Policy
+from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.model import NewEnvironment
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
@@ -35,7 +37,7 @@ from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
 from guix_build_service.web.settings import WebSettings, shared_folder
-from guix_environment.errors import GuixSpawnerError
+from guix_environment.errors import GuixSpawnerError, InvalidInput
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.records import Records, Visibility
@@ -76,7 +78,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [RequestLimits]  # noqa: RUF012 - traitlets' own way
+    classes = [ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -128,6 +130,14 @@ class BuildService(Application):
         Unicode(), help="Folders below which repositories may be used by file:// addresses; none unless set."
     ).tag(config=True)
 
+    allowed_channels = List(
+        JsonObject(),
+        help="""Channels beside Guix's own that the channels files of repositories may name.
+
+        Each is a dictionary with name, url (or urls, a list), and commit and fingerprint of its introduction.
+        """,
+    ).tag(config=True)
+
     running_builds = Integer(2, min=1, help="How many builds run at the same time; the others wait.").tag(config=True)
 
     build_timeout = Float(
@@ -172,6 +182,16 @@ class BuildService(Application):
     def _default_log_level(self) -> int:
         return logging.INFO
 
+    @validate("allowed_channels")
+    def _check_allowed_channels(self, proposal: Mapping[str, Any]) -> list[dict[str, object]]:
+        channels: list[dict[str, object]] = proposal["value"]
+        try:
+            for channel in channels:
+                AllowedChannel.from_json(channel)
+        except InvalidInput as error:
+            raise TraitError(f"{error.message} {error.hint}") from None
+        return channels
+
     @validate("roots_folder")
     def _check_roots_folder(self, proposal: Mapping[str, Any]) -> str:
         folder = str(proposal["value"])
@@ -215,6 +235,7 @@ class BuildService(Application):
             loop.add_signal_handler(number, ended.set)
         prepare_folder(self.folder)
         await check_git(self.workshop().git)
+        await self.check_walls()
         async with self.parts() as (manager, queue), self.listening(manager):
             # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
             beginning = asyncio.create_task(self.begin(manager, queue), name="begin")
@@ -240,6 +261,19 @@ class BuildService(Application):
             await queue.stop()
             await store.close()
 
+    async def check_walls(self) -> None:
+        """Return if manifests that are run, where any are, can be kept apart from everything else.
+
+        Raises `SystemExit` with what is lacking: what was asked for and cannot be had is not done without.
+        """
+        evaluation = self.workshop().evaluation
+        if evaluation is None:
+            return
+        try:
+            await evaluation.check()
+        except GuixSpawnerError as error:
+            sys.exit(f"guix-build-service: {error.message} {error.hint}")
+
     def session_logs(self) -> SessionLogs:
         """Return the logs of sessions, as far as there is a folder of them."""
         return SessionLogs(Path(self.sessions_folder).absolute() if self.sessions_folder else None)
@@ -251,9 +285,10 @@ class BuildService(Application):
         installation = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
         authorities = Path(self.certificate_authorities).absolute() if self.certificate_authorities else None
+        guix = GuixCommand(self.guix, home, account_name(), path, variables)
         return Workshop(
             git=Git(find_git(path), home, path, certificates=authorities),
-            guix=GuixCommand(self.guix, home, account_name(), path, variables),
+            guix=guix,
             hosts=Hosts(
                 [PrivateHost.parse(text) for text in self.private_hosts],
                 [Path(folder) for folder in self.file_repositories],
@@ -262,6 +297,8 @@ class BuildService(Application):
             roots=Roots(self.roots / "environments" / installation),
             state_folder=self.folder,
             build_seconds=self.build_timeout,
+            evaluation=ManifestEvaluation(config=self.config).evaluation(guix),
+            allowed_channels=tuple(AllowedChannel.from_json(channel) for channel in self.allowed_channels),
         )
 
     @contextlib.asynccontextmanager

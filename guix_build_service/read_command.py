@@ -1,20 +1,24 @@
 """``guix-build-service read FILE``: say what a manifest or a channels file says, as the service reads it.
 
-Nothing of FILE is run.  Needs neither the service nor a hub nor a database.  Where there is a Guix, it says which packages
-the names stand for; with ``--no-guix``, or without one, they are shown as they are written.  FILE is a channels file where
-its name begins with ``channels``.  Ends with status 0 when everything was read and Guix has it, else with 1.
+Nothing of FILE is run, unless ``--evaluate`` says to run one that is no data, within the service's walls.  Needs neither the
+service nor a hub nor a database.  Where there is a Guix, it says which packages the names stand for; with ``--no-guix``, or
+without one, they are shown as they are written.  FILE is a channels file where its name begins with ``channels``.  Ends with
+status 0 when everything was read and Guix has it, else with 1.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.jail.plan import chosen
 from guix_build_service.manifest.allowed_channels import refusal
 from guix_build_service.manifest.canonical import Entry, Kind, Named
 from guix_build_service.manifest.channels import ChannelsReading, read_channels
@@ -40,8 +44,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--no-guix", action="store_true", help="do not ask Guix what the names stand for")
     parser.add_argument("--root", type=Path, help="the repository's folder; found by its .git unless given")
+    parser.add_argument("--evaluate", action="store_true", help="run a manifest that is no data, within walls")
+    parser.add_argument("--account", default="", help="with --evaluate: the account to run it as, for root")
+    parser.add_argument("--guix-root", type=Path, default=Path("/"), help="with --evaluate: the system that has Guix")
     options = parser.parse_args(list(words))
     answer = _answer(options.file, options.root, ask=not options.no_guix)
+    if options.evaluate and answer["kind"] == "manifest" and answer["refusals"]:
+        answer = _evaluated(answer, options.file, options.root, options.account, options.guix_root)
     print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else _text(answer))
     return 1 if answer["refusals"] or answer.get("problem") else 0
 
@@ -66,6 +75,42 @@ def _answer(file: Path, root: Path | None, *, ask: bool) -> dict[str, object]:
     answer["packages"] = [_written(entry) for entry in reading.packages.entries]
     answer["resolved"] = False
     return answer | (_resolved(reading) if ask else {})
+
+
+def _evaluated(
+    answer: Mapping[str, object], file: Path, root: Path | None, account: str, guix_root: Path
+) -> dict[str, object]:
+    """Return what running FILE tells, of which ANSWER says why it is no data."""
+    with _guix() as (command, folder):
+        evaluation = Evaluation(command, account=account, root=guix_root)
+        try:
+            place = _place(file, root)
+            found = asyncio.run(evaluation.packages(files_below(place.root), place.name, {}))
+            packages = asyncio.run(listed(command, found, folder))
+        except GuixSpawnerError as error:
+            return {**answer, "problem": error.as_json()}
+    not_data = {"evaluated": True, "resolved": True, "refusals": [], "not_data": answer["refusals"]}
+    return {**answer, **not_data, "packages": [_shown(item) for item in packages]}
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    """Return the files that a manifest of the folder ROOT may read when it is run."""
+    found = {}
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - {".git"})
+        for path in (Path(place, name) for name in sorted(names)):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST_TEXT:
+                found[str(path.relative_to(root))] = path.stat().st_size
+    return {name: (root / name).read_bytes() for name in chosen(found)}
+
+
+@contextlib.contextmanager
+def _guix() -> Iterator[tuple[GuixCommand, Path]]:
+    """Give Guix as this account calls it, and a folder for files in between."""
+    with tempfile.TemporaryDirectory(prefix="guix-build-service-read-") as name:
+        folder = Path(name)
+        kept = {key: os.environ[key] for key in ("GUIX_LOCPATH", "GUILE_LOAD_COMPILED_PATH") if key in os.environ}
+        yield GuixCommand("guix", folder, os.environ.get("USER", "nobody"), search_path(), kept), folder
 
 
 def _place(file: Path, root: Path | None) -> _Place:
@@ -143,13 +188,9 @@ def _written(entry: Entry) -> dict[str, object]:
 
 def _resolved(reading: Reading) -> dict[str, object]:
     """Return the packages as Guix lists them, or what keeps it from that; nothing where there is no Guix."""
-    path = search_path()
-    if shutil.which("guix", path=path) is None:
+    if shutil.which("guix", path=search_path()) is None:
         return {}
-    with tempfile.TemporaryDirectory(prefix="guix-build-service-read-") as name:
-        folder = Path(name)
-        kept = {key: os.environ[key] for key in ("GUIX_LOCPATH", "GUILE_LOAD_COMPILED_PATH") if key in os.environ}
-        command = GuixCommand("guix", folder, os.environ.get("USER", "nobody"), search_path=path, variables=kept)
+    with _guix() as (command, folder):
         try:
             found = asyncio.run(listed(command, reading.packages, folder))
         except GuixSpawnerError as error:
@@ -163,7 +204,8 @@ def _shown(item: Listed) -> dict[str, object]:
 
 def _text(answer: dict[str, object]) -> str:
     """Return ANSWER as people read it."""
-    lines = [f"{answer['file']}: {answer['kind']}" + (f", level {answer['level']}" if answer["level"] else ", not read")]
+    how = f"level {answer['level']}" if answer["level"] else "run within walls" if answer.get("evaluated") else "not read"
+    lines = [f"{answer['file']}: {answer['kind']}, {how}"]
     for item in _objects(answer, "packages"):
         version = item["version"] or ("(built with its development inputs)" if item.get("development") else "")
         lines.append(f"  {item['name']} {version} {item['output']}".replace("  ", " ").replace(" ", "  ", 1))

@@ -21,6 +21,8 @@
     │   └── RepositoryTooLarge          it goes beyond a limit
     ├── ManifestFailure                 the manifest does not name packages that Guix can put together
     │   ├── ManifestUnreadable          not Scheme, or not of the forms that are read
+    │   ├── EvaluationFailed            it was run, and no list of packages came of it
+    │   ├── PackagesDefined             it makes packages of its own
     │   ├── PackagesUnknown             Guix has no such packages
     │   └── PackagesConflict            packages that cannot be in one profile
     ├── BuildFailure                    Guix could not build it
@@ -166,6 +168,18 @@ class ManifestUnreadable(ManifestFailure):
     """The manifest is not Scheme, or not of the forms that are read as data."""
 
     code = "manifest-unreadable"
+
+
+class EvaluationFailed(ManifestFailure):
+    """The manifest was run where the administrator allows it, and no list of packages came of that."""
+
+    code = "manifest-evaluation-failed"
+
+
+class PackagesDefined(ManifestFailure):
+    """The manifest makes packages of its own, which are not built."""
+
+    code = "packages-defined"
 
 
 class PackagesUnknown(ManifestFailure):

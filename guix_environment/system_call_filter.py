@@ -60,6 +60,17 @@ ABSENT = frozenset(
 )
 """System calls that are said not to exist."""
 
+ALONE = frozenset(
+    {
+        *("fork", "vfork", "socket", "socketpair", "memfd_create", "memfd_secret"),
+        *("mq_open", "msgget", "semget", "shmget"),
+    }
+)
+"""What a program that computes alone needs none of: other processes, sockets, and memory that no limit of its own counts."""
+
+_THREAD = 0x10000
+"""``CLONE_THREAD`` (``linux/sched.h``), without which ``clone`` makes a process."""
+
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """``TIOCSTI`` and ``TIOCLINUX``, by which a program types into somebody else's terminal."""
 
@@ -83,8 +94,11 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
 
 
-def rules(allowed: Collection[str] = ()) -> Sequence[Rule]:
-    """Return every rule, in a fixed order, but those for the system calls in ALLOWED."""
+def rules(allowed: Collection[str] = (), *, alone: bool = False) -> Sequence[Rule]:
+    """Return every rule, in a fixed order, but those for the system calls in ALLOWED.
+
+    ALONE adds what keeps a program to itself: it makes threads, and no process and no socket.
+    """
     masked = 0xFFFFFFFF  # the kernel itself looks at 32 bits of these arguments alone
     gaps = [family for family in range(max(_FAMILIES)) if family not in _FAMILIES]
     every = [
@@ -95,6 +109,10 @@ def rules(allowed: Collection[str] = ()) -> Sequence[Rule]:
         *(Rule("socket", errno.EAFNOSUPPORT, (Condition(0, _EQUAL, family),)) for family in gaps),
         Rule("socket", errno.EAFNOSUPPORT, (Condition(0, _AT_LEAST, max(_FAMILIES) + 1),)),
     ]
+    if alone:
+        every = [rule for rule in every if rule.call not in ALONE]
+        every += [Rule(call, errno.EPERM) for call in sorted(ALONE)]
+        every.append(Rule("clone", errno.EPERM, (Condition(0, _MASKED, _THREAD, 0),)))
     return [rule for rule in every if rule.call not in allowed]
 
 
@@ -110,8 +128,8 @@ class _Comparison(ctypes.Structure):
 
 
 @functools.cache
-def compiled(allowed: frozenset[str] = frozenset()) -> bytes:
-    """Return the program for this machine of all rules but those for ALLOWED, once for each process of ours.
+def compiled(allowed: frozenset[str] = frozenset(), *, alone: bool = False) -> bytes:
+    """Return the program for this machine of the `rules` for ALLOWED and ALONE, once for each process of ours.
 
     Raises `SessionFailure` when the machine lacks libseccomp.
     """
@@ -126,7 +144,7 @@ def compiled(allowed: frozenset[str] = frozenset()) -> bytes:
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(_ALLOW)))
     try:
         _done(library.seccomp_attr_set(context, _BAD_ARCHITECTURE, ctypes.c_uint32(_ERRNO | errno.ENOSYS)))
-        for rule in rules(allowed):
+        for rule in rules(allowed, alone=alone):
             number = library.seccomp_syscall_resolve_name(rule.call.encode())
             comparisons = (_Comparison * len(rule.conditions))(
                 *(_Comparison(part.argument, part.comparison, part.value, part.second) for part in rule.conditions)

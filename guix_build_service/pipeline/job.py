@@ -7,7 +7,9 @@ from typing import Protocol
 
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
+from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.logs import Log
+from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.model import BuildState, Progress, Resolved
 from guix_environment.guix_command import GuixCommand
@@ -35,6 +37,10 @@ class Workshop:
     """How long Guix may take for one environment."""
     silent_seconds: int = 3600
     """How long one package's build may say nothing."""
+    evaluation: Evaluation | None = None
+    """How manifests are run that are no data; None where none is."""
+    allowed_channels: tuple[AllowedChannel, ...] = ()
+    """Channels that the administrator means beside Guix's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,13 @@ class Pipeline:
         await reporter.entered(BuildState.FETCHING)
         await fetch.fetch(job, git, hosts, resolved)
         await reporter.entered(BuildState.READING)
-        manifest = await read.read(job, git, resolved.commit)
+        manifest = await read.read(
+            job,
+            git,
+            resolved.commit,
+            evaluation=self.workshop.evaluation,
+            allowed_channels=self.workshop.allowed_channels,
+        )
         await _tell(job, manifest)
         key = await build.key_of(self.workshop, manifest.packages)
         async with self._profiles.held(key):

@@ -1,11 +1,15 @@
-"""Find the manifest of a commit and read it as data."""
+"""Find the manifest of a commit and read it as data, or have it run where the administrator allows that."""
 
 import asyncio
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guix_build_service.git import Git
-from guix_build_service.manifest.allowed_channels import refusal
+from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.jail.plan import MOST_BYTES, chosen
+from guix_build_service.manifest.allowed_channels import AllowedChannel, refusal
+from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.channels import read_channels
 from guix_build_service.manifest.grammar import EXAMPLE, NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.kernels import with_kernels
@@ -18,6 +22,7 @@ from guix_environment.identifiers import Commit
 _PLACES = ("manifest.scm", ".guix/manifest.scm", "guix/manifest.scm")
 _REGULAR = frozenset({"100644", "100755"})
 _LINK = "120000"
+_LONGEST_LISTING = 8 * 1024 * 1024
 _HINT = f"Add a file manifest.scm that names the packages, such as:\n{EXAMPLE}"
 
 
@@ -32,12 +37,37 @@ class _File:
     path: str
 
 
-async def read(job: Job, git: Git, commit: Commit) -> ReadManifest:
-    """Return what COMMIT asks for, kernels included.  Raises `ManifestMissing`, `ManifestUnreadable`."""
+async def read(
+    job: Job,
+    git: Git,
+    commit: Commit,
+    *,
+    evaluation: Evaluation | None = None,
+    allowed_channels: Sequence[AllowedChannel] = (),
+) -> ReadManifest:
+    """Return what COMMIT asks for, kernels included; EVALUATION runs a manifest that is no data, where it may.
+
+    Raises `ManifestMissing`, `ManifestUnreadable`, and where it is run what `Evaluation.packages` raises.
+    """
     file = await _manifest(job, git, commit)
-    reading = await _understood(job, git, commit, file)
-    remarks = await _channels(job, git, commit, file.path)
-    return ReadManifest(with_kernels(reading.packages), file.path, await _notebook(job, git, commit), remarks)
+    packages, remarks = await _packages(evaluation, job, git, commit, file)
+    remarks += await _channels(job, git, commit, file.path, allowed_channels)
+    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit), remarks)
+
+
+async def _packages(
+    evaluation: Evaluation | None, job: Job, git: Git, commit: Commit, file: _File
+) -> tuple[PackageList, tuple[str, ...]]:
+    """Return what FILE names, and what to say of how that was found out."""
+    try:
+        return (await _understood(job, git, commit, file)).packages, ()
+    except ManifestUnreadable as error:
+        if evaluation is None or not evaluation.allows(job.repository):
+            raise
+        await job.log.say(f"{error.message} Running it, without network and with nothing of this hub.")
+        remark = f"{file.path} was run to know what it names: {error.message}"
+    files = await _files(job, git, commit)
+    return await evaluation.packages(files, file.path, job.marks), (remark,)
 
 
 def places(subdirectory: str) -> tuple[str, ...]:
@@ -77,7 +107,29 @@ async def _understood(job: Job, git: Git, commit: Commit, file: _File) -> Readin
             files[needed.path] = await _neighbour(job, git, commit, needed.path)
 
 
-async def _channels(job: Job, git: Git, commit: Commit, manifest: str) -> tuple[str, ...]:
+async def _files(job: Job, git: Git, commit: Commit) -> dict[str, bytes]:
+    """Return the files of COMMIT that a manifest may read when it is run."""
+    listed = await _list(job, git, commit, below=True, limit=_LONGEST_LISTING)
+    usable = {file.path: file for file in listed if file.mode in _REGULAR and file.size <= LARGEST_TEXT}
+    files = [usable[path] for path in chosen({file.path: file.size for file in usable.values()})]
+    given = "".join(f"{file.name}\n" for file in files).encode()
+    done = await git.run("cat-file", "--batch", folder=job.clone, given=given, limit=2 * MOST_BYTES)
+    if not done.succeeded:
+        raise _unexpected()
+    return _contents(files, done.output)
+
+
+def _contents(files: Sequence[_File], output: bytes) -> dict[str, bytes]:
+    """Return the contents of FILES from the OUTPUT of ``cat-file --batch``."""
+    contents, position = {}, 0
+    for file in files:
+        begin = output.index(b"\n", position) + 1
+        contents[file.path] = output[begin : begin + file.size]
+        position = begin + file.size + 1
+    return contents
+
+
+async def _channels(job: Job, git: Git, commit: Commit, manifest: str, allowed: Sequence[AllowedChannel]) -> tuple[str, ...]:
     """Return what to say of the channels file that lies beside MANIFEST: packages are the hub's own Guix's all the same."""
     path = posixpath.join(posixpath.dirname(manifest), "channels.scm")
     used = f"{path} is not used: packages are those of the hub's own Guix."
@@ -91,7 +143,7 @@ async def _channels(job: Job, git: Git, commit: Commit, manifest: str) -> tuple[
     except ManifestUnreadable as error:
         return (f"{used} {error.message}",)
     wanted = ", ".join(f"{channel.name} {channel.commit or channel.branch}" for channel in reading.channels)
-    foreign = [f"{channel.name}: {reason}" for channel in reading.channels if (reason := refusal(channel, ()))]
+    foreign = [f"{channel.name}: {reason}" for channel in reading.channels if (reason := refusal(channel, allowed))]
     return (f"{used} It names {wanted}." + (f" Not allowed here: {'; '.join(foreign)}." if foreign else ""),)
 
 
@@ -136,8 +188,12 @@ def _is_plain(name: str) -> bool:
     return len(name) <= 200 and name.isprintable() and "\\" not in name
 
 
-async def _list(job: Job, git: Git, commit: Commit, *paths: str) -> list[_File]:
-    done = await git.run("ls-tree", "-z", "--long", "--full-tree", commit, "--", *paths, folder=job.clone)
+async def _list(
+    job: Job, git: Git, commit: Commit, *paths: str, below: bool = False, limit: int = 1024 * 1024
+) -> list[_File]:
+    """Return what COMMIT has at PATHS, or at its top; with BELOW also in all folders."""
+    words = ("ls-tree", "-z", "--long", "--full-tree", *(("-r",) if below else ()), commit, "--", *paths)
+    done = await git.run(*words, folder=job.clone, limit=limit)
     if not done.succeeded:
         raise _unexpected()
     files = []

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from traitlets import TraitError
 
 from guix_build_service.application import BuildService, cookie_secret
 from guix_build_service.command_line import main
@@ -176,3 +177,24 @@ def test_two_services_of_one_account_do_not_share_their_roots(tmp_path: Path) ->
         assert service.roots == Path("/var/guix/profiles/per-user/x/y")
     assert folders[0] == folders[2] != folders[1]
     assert all(folder.is_relative_to("/var/guix/profiles/per-user/x/y/environments") for folder in folders)
+
+
+async def test_it_does_not_begin_where_manifests_would_be_run_without_walls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    service = BuildService()
+    await service.check_walls()
+    service.config.ManifestEvaluation.repositories = ["git.example.edu"]
+    service.config.ManifestEvaluation.account = "root"
+    with pytest.raises(SystemExit, match="not run as root"):
+        await service.check_walls()
+
+
+def test_channels_are_checked_when_they_are_configured() -> None:
+    with pytest.raises(TraitError, match="has not name, url, commit and fingerprint"):
+        BuildService(allowed_channels=[{"name": "science"}])
+    channel = {"name": "science", "url": "https://example.org/c.git", "commit": "a" * 40, "fingerprint": "AB CD"}
+    assert BuildService(allowed_channels=[channel]).workshop().allowed_channels[0].addresses == (
+        "https://example.org/c.git",
+    )

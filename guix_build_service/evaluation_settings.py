@@ -1,0 +1,51 @@
+"""Running manifests that are no data, as the administrator configures it."""
+
+from pathlib import Path
+
+from traitlets import Float, Integer, List, Unicode
+from traitlets.config import Configurable
+
+from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.jail.plan import Bounds
+from guix_environment.guix_command import GuixCommand
+
+
+class ManifestEvaluation(Configurable):
+    """Which manifests are run, and within which bounds."""
+
+    repositories = List(
+        Unicode(),
+        help="""Repositories whose manifests are run where they are more than a list of packages.
+
+        Each is a name of a host, such as "git.example.edu", or an address with * for anything, such as
+        "https://codeberg.org/our-group/*". None is run unless set here: manifests are programs.
+        """,
+    ).tag(config=True)
+
+    account = Unicode(
+        help="""The account to run manifests as, where the service runs as root; the service's own otherwise.
+
+        Best one that owns nothing.
+        """
+    ).tag(config=True)
+
+    guix_root = Unicode(
+        "/", help="The top folder of the system that Guix is a program of, where it comes from a distribution."
+    ).tag(config=True)
+
+    seconds = Float(120.0, min=1.0, help="How long one manifest may run, and how much of a processor's time it gets.").tag(
+        config=True
+    )
+
+    memory = Integer(
+        2 * 1024**3,
+        min=256 * 1024**2,
+        help="Bytes of addresses that running a manifest may take; Guix itself takes some 400 MiB.",
+    ).tag(config=True)
+
+    def evaluation(self, guix: GuixCommand) -> Evaluation | None:
+        """Return how manifests are run by GUIX, or None where none is."""
+        if not self.repositories:
+            return None
+        bounds = Bounds(seconds=self.seconds, memory=self.memory)
+        return Evaluation(guix, tuple(self.repositories), self.account, Path(self.guix_root), bounds)
