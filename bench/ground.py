@@ -1,9 +1,7 @@
 """Hubs over one set of records that the real Guix built, each starting sessions another way."""
 
 import contextlib
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +9,9 @@ from dataclasses import dataclass
 
 from bench.frame import OURS, say
 from guix_environment.records import Records, ServerRecord
-from guixspawner.configure import _internal_ports, _proxy_command
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import TOKEN, RealHub, built_records
+from tests.spawner.real_hub import PROXY_APART, RealHub, built_records
+from tests.spawner.real_hub import proxy_apart as run_proxy
 
 PERSON = "ada"
 """Whose sessions start one after the other."""
@@ -28,11 +26,6 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120}
 """
 _COLD = "c.WarmStart.enabled = False"
 _WARM = "c.WarmStart.shared = {shared}"
-_PROXY_APART = """
-c.ConfigurableHTTPProxy.should_start = False
-c.ConfigurableHTTPProxy.auth_token = os.environ["TOKEN"]
-"""
-"""A hub ends the proxy that it started, and with that one every way to a session until it is back."""
 _LOCAL = """
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = os.environ["STATE"] + "/homes/{{username}}"
@@ -99,30 +92,14 @@ def hubs(*names: str, shared: int = 1, proxy_apart: bool = False) -> Iterator[di
         server = Records(records).read_server()
         ways = {}
         for name in names:
-            proxy = _PROXY_APART if proxy_apart else ""
+            proxy = PROXY_APART if proxy_apart else ""
             hub = RealHub(records, _COMMON + proxy + _configuration(name, server, shared))
             kept.callback(_end, hub)
             if proxy_apart:
-                kept.enter_context(_proxy(hub))
+                kept.enter_context(run_proxy(hub))
             hub.start()
             ways[name] = Way(name, hub, {"environment": ENVIRONMENT} if name in {COLD, WARM} else {})
         yield ways
-
-
-@contextmanager
-def _proxy(hub: RealHub) -> Iterator[None]:
-    """Run the proxy of HUB."""
-    local, ports = "127.0.0.1", _internal_ports(hub.state, hub.port)
-    words = ["--ip", local, "--port", str(hub.port), "--api-ip", local, "--api-port", str(ports["proxy"])]
-    words += ["--error-target", f"http://{local}:{ports['hub']}/hub/error"]
-    variables = os.environ | {"CONFIGPROXY_AUTH_TOKEN": TOKEN}
-    with subprocess.Popen(
-        [*_proxy_command(), *words], env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as proxy:
-        try:
-            yield
-        finally:
-            proxy.terminate()
 
 
 def _end(hub: RealHub) -> None:

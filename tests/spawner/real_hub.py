@@ -1,10 +1,12 @@
 """A real hub with its proxy for the tests, and an environment that the real Guix built for it."""
 
 import asyncio
+import contextlib
 import getpass
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from guix_build_service.server_layer import ServerProfileSettings, ensure_server
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.processes import ProcessIdentity, from_record
 from guix_environment.records import Records, Visibility
+from guixspawner.configure import _internal_ports, _proxy_command
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -46,6 +49,7 @@ PATIENCE = float(os.environ.get("GUIX_TEST_PATIENCE", "1"))
 CONFIGURATION = """
 import json
 import os
+import random
 from pathlib import Path
 
 from guixspawner.configure import configure
@@ -68,11 +72,23 @@ c.GuixSpawner.http_timeout = int(30 * patience)
 exec(os.environ.get("MORE", ""))
 """
 
+PROXY_APART = """
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.auth_token = os.environ["TOKEN"]
+"""
+"""For a hub beside which `proxy_apart` runs."""
+
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port that is free, as are most of the next ones, which a hub takes for its parts.
+
+    It is below those of which the kernel gives one to every connection that is opened (ip(7)): of these, each may be taken
+    by the time that a hub wants it.
+    """
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", random.randrange(10000, 32000)))
+            return int(listener.getsockname()[1])
 
 
 def output(*command: str | Path) -> str:
@@ -152,9 +168,10 @@ class RealHub:
         (self.state / "configuration.py").write_text(CONFIGURATION)
 
     def start(self) -> None:
-        """Start the hub, and return once it answers."""
+        """Start the hub, and return once it answers; fail as soon as it ends."""
         self.launch()
-        wait_for(lambda: self.request("GET", "/hub/api/")[0] == 200, 300)
+        wait_for(lambda: self.process.poll() is not None or self.request("GET", "/hub/api/")[0] == 200, 300)
+        assert self.process.poll() is None, self.log.read_text()[-5000:]
 
     def launch(self) -> None:
         """Start the hub, and return at once."""
@@ -182,8 +199,10 @@ class RealHub:
         """End the hub without giving it a chance to do anything."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        proxy = int((self.state / "hub" / "proxy.pid").read_text())
-        os.kill(proxy, signal.SIGTERM)
+        proxy = self.state / "hub" / "proxy.pid"
+        # There is none of one that runs apart.
+        if proxy.exists():
+            os.kill(int(proxy.read_text()), signal.SIGTERM)
 
     def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -302,11 +321,18 @@ def running_hub(
 
     BEFORE is a command that its own follows, and OWNER the number of whose its folder is, where it is not ours.
     """
-    hub = RealHub(records, more, options, older)
+    # A hub gives a proxy that it starts fifteen seconds, which is too little where everything takes longer.
+    apart = PATIENCE > 1
+    hub = RealHub(records, (PROXY_APART if apart else "") + more, options, older)
     hub.before = tuple(before)
-    if owner is not None:
-        for path in (hub.state, *hub.state.rglob("*")):
-            os.chown(path, owner, owner, follow_symlinks=False)
+    with proxy_apart(hub) if apart else nullcontext():
+        if owner is not None:
+            for path in (hub.state, *hub.state.rglob("*")):
+                os.chown(path, owner, owner, follow_symlinks=False)
+        yield from _run(hub)
+
+
+def _run(hub: RealHub) -> Iterator[RealHub]:
     hub.start()
     try:
         yield hub
@@ -319,6 +345,29 @@ def running_hub(
         for log in (hub.log, *hub.state.glob("sessions/*/*.log")):
             print(f"--- {log}\n{log.read_text(errors='replace')[-20000:]}")
         shutil.rmtree(hub.state, ignore_errors=True)
+
+
+@contextmanager
+def proxy_apart(hub: RealHub) -> Iterator[None]:
+    """Run the proxy of HUB, of which its configuration says so (`PROXY_APART`); the hub finds it and leaves it alone."""
+    local, ports = "127.0.0.1", _internal_ports(hub.state, hub.port)
+    words = ["--ip", local, "--port", str(hub.port), "--api-ip", local, "--api-port", str(ports["proxy"])]
+    words += ["--error-target", f"http://{local}:{ports['hub']}/hub/error"]
+    variables = os.environ | {"CONFIGPROXY_AUTH_TOKEN": TOKEN}
+    command = [*_proxy_command(), *words]
+    with subprocess.Popen(
+        command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as proxy:
+        try:
+            wait_for(lambda: proxy.poll() is not None or (_listens(hub.port) and _listens(ports["proxy"])), 60)
+            yield
+        finally:
+            proxy.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Visitor:
