@@ -19,7 +19,7 @@ from .contents import Choice, decide, substitute_servers
 from .errors import ExitCode, LabError
 from .folder import Contents, Folder, MachineFolder, read_json, remove_tree, write_atomically
 from .host import require_root
-from .machine import daemon_answers, in_namespace, machine_plan, require_provisioned, run_inside
+from .machine import daemon_answers, in_namespace, machine_plan, require_provisioned, run_inside, write_hosts
 from .processes import ProcessIdentity, adopt_orphans, descendants, end_all, marked, start
 
 MARKER = "GUIXLAB_KEPT_FOR"
@@ -88,6 +88,7 @@ def _prepare_machines(folder: Folder, contents: Contents) -> None:
         if not access_list.exists():
             write_atomically(access_list, (folder.guix_root / "etc/guix/acl").read_text(), 0o600)
         return
+    write_hosts(folder)
     public_key = folder.farm.configuration / "signing-key.pub"
     if not public_key.exists():
         run_inside(folder, machine_plan(folder, folder.farm), ["/usr/bin/guix", "archive", "--generate-key"])
@@ -140,7 +141,7 @@ def keep(folder: Folder, contents: Contents, port: int) -> int:
         if contents is Contents.STAND_INS:
             farm = _start_daemon(folder, folder.farm, "farm-daemon", ["--no-substitutes"], names=True)
             names[farm] = "the farm's daemon"
-        # With stand-ins a build never gets its sources from elsewhere, and does not even look where that would be.
+        # With stand-ins a build gets nothing but wheels from elsewhere, and does not even look where the rest would be.
         options = [f"--substitute-urls={' '.join(servers)}"]
         daemon = _start_daemon(folder, hub, "hub-daemon", options, names=contents is Contents.OFFICIAL)
         names[daemon] = "the hub's daemon"

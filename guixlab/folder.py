@@ -110,6 +110,11 @@ class Folder:
         return self.path / "accounts"
 
     @property
+    def hosts(self) -> Path:
+        """The hosts file (hosts(5)) of the machine that builds from stand-ins."""
+        return self.accounts / "hosts"
+
+    @property
     def commands(self) -> Path:
         """What ``enter`` puts on PATH: the ``guix`` command."""
         return self.path / "bin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import ExitCode, LabError
-from .folder import Folder, MachineFolder
+from .folder import Folder, MachineFolder, write_atomically
 from .mounts import enter_namespace
 from .namespace import Step, list_directory, list_host, network_etc, plan_machine, plan_root
 
@@ -30,11 +31,13 @@ def machine_plan(folder: Folder, machine: MachineFolder, *, names: bool = True) 
     """The Guix view of MACHINE, from the host.
 
     Without NAMES what runs there asks for other machines' names on this one alone, where nobody answers: that is what
-    the C library does with an empty ``resolv.conf`` (resolv.conf(5)).
+    the C library does with an empty ``resolv.conf`` (resolv.conf(5)).  It knows those of `write_hosts` all the same.
     """
     etc = shared_etc(folder)
     if not names:
         etc["resolv.conf"] = os.devnull
+        if folder.hosts.exists():
+            etc["hosts"] = str(folder.hosts)
     return plan_machine(list_host(), folder.guix_root, list_directory(folder.guix_root), etc, machine)
 
 
@@ -89,6 +92,16 @@ def run_guile(folder: Folder, machine: MachineFolder, script: str, *arguments: s
     """Run one of the Scheme files with MACHINE's Guix and return what it printed."""
     command: list[str | Path] = ["/usr/bin/guix", "repl", "--", SCHEME / script, *arguments]
     return run_inside(folder, machine_plan(folder, machine), command)
+
+
+def write_hosts(folder: Folder) -> None:
+    """Write the host's own names down, and where the package index is: wheels are no stand-ins, and come from there."""
+    name = run_guile(folder, folder.farm, "index.scm").strip()
+    with contextlib.suppress(OSError):
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo(name, 443, proto=socket.IPPROTO_TCP)}
+        known = Path("/etc/hosts").read_text() if Path("/etc/hosts").exists() else ""
+        lines = "".join(f"{address} {name}\n" for address in sorted(addresses))
+        write_atomically(folder.hosts, f"{known.rstrip()}\n{lines}")
 
 
 def daemon_answers(machine: MachineFolder, timeout: float = ANSWER_SECONDS) -> bool:
