@@ -11,15 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.git import Git, version_reference
-from guix_build_service.hosts import Hosts, PrivateHost
-from guix_build_service.logs import Logs
+from guix_build_service.git import version_reference
+from guix_build_service.hosts import Hosts
 from guix_build_service.manifest.reader import LARGEST_TEXT
 from guix_build_service.model import Resolved
-from guix_build_service.pipeline.fetch import fetch
-from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.read import places, read
-from guix_build_service.pipeline.resolve import resolve
 from guix_environment.errors import (
     HostRefused,
     InvalidRef,
@@ -29,9 +25,10 @@ from guix_environment.errors import (
     RepositoryTooLarge,
     RepositoryUnavailable,
 )
-from guix_environment.identifiers import BuildId, Commit
+from guix_environment.identifiers import Commit
 from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import IDENTITY, GitServer
+from tests.service.client import Client as Client  # other tests take it from here
 
 MANIFEST = '(specifications->manifest (list "sed"))\n'
 
@@ -40,30 +37,6 @@ def git(folder: Path, *words: str) -> str:
     command = ["git", *words]
     environment = IDENTITY | {"HOME": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout.strip()
-
-
-class Client:
-    """The service's Git, allowed to talk to one server."""
-
-    def __init__(self, folder: Path, host: str) -> None:
-        self.git = Git(shutil.which("git") or "git", folder)
-        self.hosts = Hosts([PrivateHost.parse(host)])
-        self.folder = folder
-        self.logs = Logs(folder / "logs")
-
-    def job(self, url: str, subdirectory: str = "") -> Job:
-        build = BuildId.new()
-        folder = self.folder / build
-        repository = RepositoryUrl.parse(url)
-        return Job(build, repository, "", subdirectory, None, False, folder, self.logs.open(build))
-
-    async def resolve(self, url: str, ref: str = "") -> Resolved:
-        return await resolve(self.git, self.hosts, RepositoryUrl.parse(url), ref)
-
-    async def fetched(self, url: str, ref: str = "", subdirectory: str = "") -> tuple[Job, Resolved]:
-        job, resolved = self.job(url, subdirectory), await self.resolve(url, ref)
-        await fetch(job, self.git, self.hosts, resolved)
-        return job, resolved
 
 
 @pytest.fixture
