@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from guix_build_service.application import BuildService
 from guix_build_service.evaluation_settings import ManifestEvaluation
+from guix_build_service.isolation_settings import Isolation
 from guix_build_service.manifest import evaluation, neighbours, reader, specifications
 from guix_build_service.manifest.channels import VOCABULARY as CHANNEL_VOCABULARY
 from guix_build_service.manifest.grammar import VOCABULARY
@@ -79,6 +80,10 @@ Likewise in the service's process: `--RequestLimits.changes_a_minute=60`."""
 _EVALUATION = """\
 Likewise in the service's process: `--ManifestEvaluation.repositories=git.example.edu`. [Manifests that are
 run](../explanation/manifests.md) tells within which walls."""
+
+_ISOLATION = """\
+Likewise in the service's process: `--Isolation.level=people`. [Isolation](../howto/isolation.md) tells what the levels
+are."""
 
 _MANIFESTS = """\
 Which forms are read in `manifest.scm`, and in the files that it loads. Nothing of a repository is run; what the forms
@@ -262,6 +267,7 @@ def configuration_page() -> str:
         _traits_section(SessionNetwork, given, _NETWORK),
         _traits_section(BuildService, given, _SERVICE),
         _traits_section(ManifestEvaluation, given, _EVALUATION),
+        _traits_section(Isolation, given, _ISOLATION),
         _traits_section(RequestLimits, given, _REQUESTS),
     ]
     return "\n\n".join(parts) + "\n"

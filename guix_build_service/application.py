@@ -22,6 +22,7 @@ from traitlets.config import Application, catch_config_error
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.git import Git, check, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.isolation_settings import Isolation
 from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, MayAdd, Policy
@@ -78,7 +79,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
+    classes = [Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -236,6 +237,7 @@ class BuildService(Application):
         prepare_folder(self.folder)
         await check_git(self.workshop().git)
         await self.check_walls()
+        await self.check_isolation()
         async with self.parts() as (manager, queue), self.listening(manager):
             # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
             beginning = asyncio.create_task(self.begin(manager, queue), name="begin")
@@ -271,6 +273,14 @@ class BuildService(Application):
             return
         try:
             await evaluation.check()
+        except GuixSpawnerError as error:
+            sys.exit(f"guix-build-service: {error.message} {error.hint}")
+
+    async def check_isolation(self) -> None:
+        """Return if people can be kept apart as well as is configured.  Raises `SystemExit` with what is lacking."""
+        workshop = self.workshop()
+        try:
+            await Isolation(config=self.config).check(workshop.guix, self.folder, workshop.evaluation)
         except GuixSpawnerError as error:
             sys.exit(f"guix-build-service: {error.message} {error.hint}")
 

@@ -198,3 +198,33 @@ def test_channels_are_checked_when_they_are_configured() -> None:
     assert BuildService(allowed_channels=[channel]).workshop().allowed_channels[0].addresses == (
         "https://example.org/c.git",
     )
+
+
+async def test_it_does_not_begin_below_the_isolation_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    service = BuildService(guix="no-such-guix")
+    await service.check_isolation()
+    service.config.Isolation.level = "strangers"
+    with pytest.raises(SystemExit, match="isolation strangers was asked for") as caught:
+        await service.check_isolation()
+    assert "Guix does not answer" in str(caught.value)
+
+
+def test_the_doctor_says_what_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--BuildService.guix=no-such-guix", "--Isolation.level=people", "--json"]
+    assert main(["doctor", *words]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["good"]
+    assert {need["name"]: need["there"] for need in found["needs"]}["Guix"] is False
+    assert found["isolation"]["wanted"] == "people"
+    names = [finding["name"] for finding in found["isolation"]["findings"]]
+    assert names == ["containers", "builds", "rights", "bounds", "folder", "guix", "downloads", "manifests"]
+    BuildService.clear_instance()
+    assert main(["doctor", *words[:-1]]) == 1
+    assert "people is asked for, and the service does not start" in capsys.readouterr().out
+    BuildService.clear_instance()

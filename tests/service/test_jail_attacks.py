@@ -207,7 +207,7 @@ async def test_nothing_is_left_of_a_run_that_nobody_waits_for(tmp_path: Path) ->
 
 MEANT = """
 (use-modules (gnu packages base) (gnu packages gcc) (guix packages) (srfi srfi-1))
-(define names (call-with-input-file (string-append (dirname (current-filename)) "/names") read))
+(define names (with-input-from-file (string-append (dirname (current-filename)) "/names") read))
 (concatenate-manifests
   (list (packages->manifest (list sed `(,gcc-13 "lib") (list (specification->package "git") "send-email")))
         (specifications->manifest (map symbol->string names))

@@ -1,0 +1,126 @@
+"""``guix-build-service doctor``: see whether the service could do its work here, and how well it keeps people apart.
+
+With ``--json``, as one JSON object.  Ends with status 0 when everything is there and the configured isolation is reached.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guix_build_service.application import BuildService, prepare_folder
+from guix_build_service.git import LOCAL_SECONDS
+from guix_build_service.isolation.levels import Finding, Level, State, reached
+from guix_build_service.isolation_settings import Isolation
+from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.pipeline.guix import identity
+from guix_environment.errors import GuixSpawnerError
+from guix_environment.processes import run
+
+JSON = "--json"
+"""The word that asks for JSON; it is no setting of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found."""
+
+    needs: Mapping[str, tuple[bool, str]]
+    """Everything that the service needs: whether it is there, and what was found."""
+    isolation: Sequence[Finding]
+    wanted: Level
+
+    @property
+    def reached(self) -> Level:
+        """How well people can be kept apart."""
+        return reached(self.isolation)
+
+    @property
+    def good(self) -> bool:
+        """Whether the service can do what it is configured for."""
+        return all(there for there, _ in self.needs.values()) and self.reached >= self.wanted
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for programs."""
+        return {
+            "good": self.good,
+            "needs": [{"name": name, "there": there, "said": said} for name, (there, said) in self.needs.items()],
+            "isolation": {
+                "wanted": self.wanted.word,
+                "reached": self.reached.word,
+                "findings": [finding.as_json() for finding in self.isolation],
+            },
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        needs = [f"{'ok' if there else 'NOT OK':7}{name}: {said}" for name, (there, said) in self.needs.items()]
+        found = [line for finding in self.isolation for line in self._shown(finding)]
+        asked = f"; {self.wanted.word} is asked for, and the service does not start" if self.reached < self.wanted else ""
+        return [*needs, "", f"isolation: {self.reached.word}{asked}", *found]
+
+    def _shown(self, finding: Finding) -> list[str]:
+        held = finding.state is State.HELD
+        mark = "ok" if held else "NOT OK" if finding.level <= self.wanted else "-"
+        first = f"{mark:7}{finding.level.word} needs {finding.name}: {finding.said}"
+        return [first] if held or not finding.remedy else [first, f"{'':9}{finding.remedy}"]
+
+
+def doctor(service: BuildService, *, as_json: bool = False) -> int:
+    """Print what is found, and return the exit status."""
+    found = asyncio.run(examine(service))
+    print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
+    return 0 if found.good else 1
+
+
+async def examine(service: BuildService) -> Examination:
+    """Find out what SERVICE, as it is configured, has to work with."""
+    prepare_folder(service.folder)
+    workshop = service.workshop()
+    found: dict[str, tuple[bool, str]] = {}
+    try:
+        found["Guix's identity"] = (True, await asyncio.to_thread(identity, workshop.guix))
+    except GuixSpawnerError as error:
+        found["Guix's identity"] = (False, error.message)
+    commands = {
+        "Guix": (workshop.guix.version(), workshop.guix.environment()),
+        "Guix's daemon": ((workshop.guix.program, "gc", "--list-failures"), workshop.guix.environment()),
+        "Git": (workshop.git.command("--version").words, workshop.git.environment(None)),
+    }
+    for name, (words, environment) in commands.items():
+        found[name] = await _try(words, environment)
+    for name, folder in {
+        "service_folder": service.folder,
+        "records_folder": workshop.records.folder,
+        "roots_folder": workshop.roots.folder,
+    }.items():
+        found[name] = await asyncio.to_thread(_writable, folder)
+    if workshop.evaluation is not None:
+        found["running manifests"] = await _runs_manifests(workshop.evaluation)
+    settings = Isolation(config=service.config)
+    isolation = await settings.found(workshop.guix, service.folder, workshop.evaluation)
+    return Examination(found, isolation, settings.wanted)
+
+
+async def _runs_manifests(evaluation: Evaluation) -> tuple[bool, str]:
+    try:
+        await evaluation.packages({"manifest.scm": b"(specifications->manifest '())"}, "manifest.scm", {})
+    except GuixSpawnerError as error:
+        return False, f"{error.message} {error.hint}".strip()
+    return True, "an empty one was run within walls"
+
+
+async def _try(words: Sequence[str], environment: Mapping[str, str]) -> tuple[bool, str]:
+    try:
+        done = await run(words, environment=environment, timeout=LOCAL_SECONDS)
+    except OSError as error:
+        return False, str(error.strerror)
+    said = (done.output + done.errors).decode(errors="replace").strip().partition("\n")[0]
+    return done.succeeded, said or ("answers" if done.succeeded else f"ended with status {done.status}")
+
+
+def _writable(folder: Path) -> tuple[bool, str]:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return os.access(there, os.W_OK), f"{folder}{'' if there == folder else ' (to be made)'}"

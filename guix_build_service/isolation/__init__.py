@@ -1,0 +1,1 @@
+"""How well this machine keeps people apart, as named levels: `levels` judges, and `machine` finds out what is so."""
