@@ -1,0 +1,4 @@
+"""What people do with the service from a command line, by way of its API alone.
+
+Nothing here knows the service's database or folders: a person's token decides what they may do, here as in a browser.
+"""

@@ -1,0 +1,24 @@
+"""What every command is given when it runs: its words, the service, and where to print."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from guix_build_service.commands.client import Client
+from guix_build_service.commands.outcomes import ExitStatus
+from guix_build_service.commands.terminal import Output
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a command."""
+
+    options: Namespace
+    """What its parser made of its words; what is in there is known to that parser's module alone."""
+    client: Client
+    output: Output
+    ask: Callable[[str], bool]
+    """Asks the person a question, and returns whether they said yes; raises `CommandMisused` where nobody can answer."""
+
+
+Command = Callable[[Call], ExitStatus]
