@@ -12,7 +12,7 @@ On the service's machine:
 
   guix-build-service [serve] [--BuildService.TRAIT=VALUE …]     run the service (what the hub does)
   guix-build-service server-layer [--BuildService.…]            build JupyterLab and the tools of every session
-  guix-build-service doctor [--BuildService.…]                  see whether the service could do its work here
+  guix-build-service doctor [--json] [--BuildService.…]         see whether the service could do its work here
   guix-build-service read FILE [--json] [--no-guix] [--root …]  say what a manifest or a channels file says
 
 Anywhere, with a token of the hub; COMMAND --help tells more:
