@@ -16,6 +16,7 @@ from traitlets import Bool, CaselessStrEnum, Dict, Float, HasTraits, Integer, Li
 from traitlets.config import Config
 
 from guix_build_service.application import BuildService
+from guix_build_service.credential_settings import CredentialKeys
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.manifest import evaluation, neighbours, reader, specifications
@@ -84,6 +85,9 @@ run](../explanation/manifests.md) tells within which walls."""
 _ISOLATION = """\
 Likewise in the service's process: `--Isolation.level=people`. [Isolation](../howto/isolation.md) tells what the levels
 are."""
+
+_CREDENTIALS = """\
+Likewise; [Private repositories](../howto/private-repositories.md) tells what for."""
 
 _MANIFESTS = """\
 Which forms are read in `manifest.scm`, and in the files that it loads. Nothing of a repository is run; what the forms
@@ -171,6 +175,7 @@ _UNSET = {
     ("BuildService", "address"): "what the hub says",
     ("BuildService", "certificate_authorities"): "those that the machine knows",
     ("BuildService", "config_file"): "none",
+    ("CredentialKeys", "key_file"): "`credential-keys` in `service_folder`, where there is no JUPYTERHUB_CRYPT_KEY",
     ("BuildService", "sessions_folder"): "none",
     ("ManifestEvaluation", "account"): "the service's own",
     ("GuixSpawner", "records_folder"): "none; must be set",
@@ -269,6 +274,7 @@ def configuration_page() -> str:
         _traits_section(ManifestEvaluation, given, _EVALUATION),
         _traits_section(Isolation, given, _ISOLATION),
         _traits_section(RequestLimits, given, _REQUESTS),
+        _traits_section(CredentialKeys, given, _CREDENTIALS),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -8,7 +8,8 @@ The recipe was tried against hostile addresses and servers with Git 2.39; each s
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from guix_build_service.hosts import Reached
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.identifiers import Commit
 from guix_environment.processes import Completed, run
+from guix_environment.repository_url import RepositoryUrl
 
 LISTING_SECONDS = 30.0
 FETCH_SECONDS = 300.0
@@ -77,6 +79,11 @@ _CONFIGURATION: Mapping[str, str] = {
 }
 
 
+Lender = Callable[[str, RepositoryUrl], AbstractAsyncContextManager[str]]
+"""From a person and the address that Git will talk to, to the helper that has their credential for it: a value of
+``credential.helper``, good while the context lasts, and empty where they have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class GitCommand:
     """A Git command line and the whole environment it runs in."""
@@ -97,15 +104,24 @@ class Git:
     """Variables by which the processes of one build are told from others."""
     certificates: Path | None = None
     """A file of the authorities that hosts' certificates are checked against, in the place of the machine's own."""
+    lender: Lender | None = None
+    """Who lends credentials, if anybody does."""
+    person: str = ""
+    """Whose credentials are lent; nobody's when empty."""
 
-    def command(self, *words: str, folder: Path | None = None, reached: Reached | None = None) -> GitCommand:
-        """Return the command ``git WORDS`` on the bare repository FOLDER, able to talk to REACHED alone."""
+    def command(
+        self, *words: str, folder: Path | None = None, reached: Reached | None = None, helper: str = ""
+    ) -> GitCommand:
+        """Return the command ``git WORDS`` on the bare repository FOLDER, able to talk to REACHED alone.
+
+        HELPER is the program that is asked for a password when a host wants one; nobody is without it.
+        """
         size = (f"--fsize={LARGEST_PACK}", f"--as={LARGEST_MEMORY}")
         limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--core=0", "--")
         place = (f"--git-dir={folder}",) if folder else ()
-        return GitCommand((*limits, self.program, *place, *words), self.environment(reached))
+        return GitCommand((*limits, self.program, *place, *words), self.environment(reached, helper))
 
-    def environment(self, reached: Reached | None) -> dict[str, str]:
+    def environment(self, reached: Reached | None, helper: str = "") -> dict[str, str]:
         """Return all the variables that a Git command sees."""
         scheme = reached.url.scheme if reached and (reached.proxy or reached.url.scheme == "file") else ""
         settings = dict(_CONFIGURATION)
@@ -115,6 +131,8 @@ class Git:
             settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
         if self.certificates:
             settings["http.sslCAInfo"] = str(self.certificates)
+        # The empty helper of the settings forgets those of the machine; this one comes after it.
+        pairs = [*settings.items(), *([("credential.helper", helper)] if helper else [])]
         variables = {
             "PATH": self.search_path,
             "HOME": str(self.home),
@@ -132,10 +150,10 @@ class Git:
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_CONFIG_COUNT": str(len(settings)),
+            "GIT_CONFIG_COUNT": str(len(pairs)),
             **(self.marks or {}),
         }
-        for number, (key, value) in enumerate(settings.items()):
+        for number, (key, value) in enumerate(pairs):
             variables[f"GIT_CONFIG_KEY_{number}"] = key
             variables[f"GIT_CONFIG_VALUE_{number}"] = value
         return variables
@@ -150,8 +168,14 @@ class Git:
         given: bytes = b"",
     ) -> Completed:
         """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`."""
-        command = self.command(*words, folder=folder, reached=reached)
-        return await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
+        async with self._lent(reached) as helper:
+            command = self.command(*words, folder=folder, reached=reached, helper=helper)
+            return await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
+
+    def _lent(self, reached: Reached | None) -> AbstractAsyncContextManager[str]:
+        if self.lender is None or reached is None or not self.person:
+            return nullcontext("")
+        return self.lender(self.person, reached.url)
 
 
 def listing(url: str, references: Sequence[str]) -> tuple[str, ...]:

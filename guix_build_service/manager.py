@@ -40,6 +40,7 @@ from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
+from guix_build_service.vault import Vault
 from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 from guix_environment.repository_url import RepositoryUrl
@@ -71,14 +72,21 @@ class Manager:
     """The use-cases.  All coroutines; none blocks the loop."""
 
     def __init__(
-        self, store: Store, queue: Queue, logs: Logs, policy: Policy, session_logs: SessionLogs | None = None
+        self,
+        store: Store,
+        queue: Queue,
+        logs: Logs,
+        policy: Policy,
+        session_logs: SessionLogs | None = None,
+        vault: Vault | None = None,
     ) -> None:
+        self._vault = vault
         self._session_logs = session_logs or SessionLogs(None)
         self._store = store
         self._queue = queue
         self._logs = logs
         self._policy = policy
-        self._resolving: dict[tuple[str, str], asyncio.Task[Resolved]] = {}
+        self._resolving: dict[tuple[str, str, str], asyncio.Task[Resolved]] = {}
         self._adding = asyncio.Lock()
 
     # --- environments ------------------------------------------------------------
@@ -103,7 +111,7 @@ class Manager:
         await self._check_may_add(person)
         place = await self.locate(read(request.repository), request.ref, request.subdirectory, person)
         wanted = new_environment(place.asked_for(request), person)
-        resolved = await self._resolve(wanted.repository, wanted.ref)
+        resolved = await self._resolve(wanted.repository, wanted.ref, person)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
@@ -219,7 +227,7 @@ class Manager:
     async def start_build(self, environment: EnvironmentId, person: Person, *, force: bool = False) -> EnvironmentDetail:
         """Resolve the environment's ref again and build what it stands for now; with FORCE also when that is known."""
         known = (await self._changeable(environment, person)).environment
-        return await self._build(known, await self._resolve(known.repository, known.ref), person, force=force)
+        return await self._build(known, await self._resolve(known.repository, known.ref, person), person, force=force)
 
     async def _build(
         self, environment: Environment, resolved: Resolved, person: Person, *, force: bool
@@ -316,12 +324,21 @@ class Manager:
     async def _piece(self, build: BuildId, position: int, *, finished: bool) -> LogText:
         return await asyncio.to_thread(self._logs.read, build, position, finished=finished)
 
+    # --- credentials ------------------------------------------------------------
+
+    @property
+    def vault(self) -> Vault:
+        """People's credentials for private repositories.  Raises `NotFound` where none are kept."""
+        if self._vault is None:
+            raise NotFound("Credentials are not kept here.")
+        return self._vault
+
     # --- repositories ------------------------------------------------------------
 
     async def resolve(self, repository: str, ref: str, person: Person) -> Resolved:
         """Return what would be built, and build nothing."""
         place = await self.locate(read(repository), ref, "", person)
-        return await self._resolve(place.repository, place.ref)
+        return await self._resolve(place.repository, place.ref, person)
 
     async def locate(self, place: Place, ref: str, subdirectory: str, person: Person) -> Located:
         """Return where PLACE is, with the REF and SUBDIRECTORY that were named beside it.
@@ -329,14 +346,18 @@ class Manager:
         Raises what `places.located` does, and `Refused`.
         """
         await self._check_may_add(person)
-        return await located(place, ref, subdirectory, self._resolve)
+        return await located(place, ref, subdirectory, lambda url, name: self._resolve(url, name, person))
 
-    async def _resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
-        """Resolve REF; those who ask for the same at the same time share one question to the server."""
-        key = (str(url), ref)
+    async def _resolve(self, url: RepositoryUrl, ref: str, person: Person) -> Resolved:
+        """Resolve REF; those who ask for the same at the same time share one question to the server.
+
+        Whoever has a credential for its host asks alone: what they may read is not what others may.
+        """
+        alone = self._vault is not None and await self._vault.has(person.name, url)
+        key = (str(url), ref, person.name if alone else "")
         task = self._resolving.get(key)
         if task is None:
-            task = asyncio.create_task(self._queue.resolve(url, ref), name=f"resolve {url}")
+            task = asyncio.create_task(self._queue.resolve(url, ref, key[2]), name=f"resolve {url}")
             self._resolving[key] = task
             task.add_done_callback(lambda _: self._resolving.pop(key, None))
         return await asyncio.shield(task)

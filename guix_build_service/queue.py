@@ -139,6 +139,7 @@ class Queue:
             force=build.force,
             folder=self._folder / build.id,
             log=await asyncio.to_thread(self._logs.open, build.id),
+            person=build.requested_by,
         )
         try:
             await self._make(build, job)
@@ -211,9 +212,9 @@ class Queue:
         else:
             await self._pipeline.write_record(known)
 
-    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
-        """Return the commit that REF of the repository at URL stands for now, outside of any build."""
-        return await self._pipeline.resolve(url, ref)
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
+        """Return the commit that REF of the repository at URL stands for now, outside of any build, as PERSON sees it."""
+        return await self._pipeline.resolve(url, ref, person)
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine."""

@@ -16,6 +16,7 @@
     │   └── ChangedMeanwhile            no longer what the caller had seen
     ├── RepositoryFailure               the repository does not give what a build needs
     │   ├── RepositoryUnavailable       no repository answers there
+    │   ├── CredentialUnusable          what opens a private one cannot be read
     │   ├── RefNotFound                 it has no such branch, tag or commit
     │   ├── ManifestMissing             no manifest.scm
     │   └── RepositoryTooLarge          it goes beyond a limit
@@ -138,6 +139,12 @@ class RepositoryUnavailable(RepositoryFailure):
     """No repository answers at this address, or not to us."""
 
     code = "repository-unavailable"
+
+
+class CredentialUnusable(RepositoryFailure):
+    """What a person keeps to open a private repository cannot be read, or cannot be kept now."""
+
+    code, status = "credential-unusable", 503
 
 
 class RefNotFound(RepositoryFailure):

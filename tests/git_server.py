@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -101,10 +102,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve_git(folder: Path, certificate: Path | None = None) -> Iterator[GitServer]:
+def serve_git(
+    folder: Path, certificate: Path | None = None, passwords: Mapping[str, str] | None = None
+) -> Iterator[GitServer]:
     """Serve the bare repositories below FOLDER on a free port of loopback until the context ends.
 
-    With CERTIFICATE, a file that holds a key too, over TLS.
+    With CERTIFICATE, a file that holds a key too, over TLS. With PASSWORDS, by user name, whoever has none of them is
+    answered 401; they may change meanwhile.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -117,6 +121,11 @@ def serve_git(folder: Path, certificate: Path | None = None) -> Iterator[GitServ
             self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
         def _answer(self, body: bytes) -> None:
+            if passwords is not None and not self._is_known(passwords):
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="private"')
+                self.end_headers()
+                return
             address = urlsplit(self.path)
             environment = IDENTITY | {
                 "GIT_PROJECT_ROOT": str(folder),
@@ -138,6 +147,11 @@ def serve_git(folder: Path, certificate: Path | None = None) -> Iterator[GitServ
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
+
+        def _is_known(self, passwords: Mapping[str, str]) -> bool:
+            scheme, _, said = self.headers.get("Authorization", "").partition(" ")
+            user, _, password = b64decode(said).decode().partition(":") if scheme == "Basic" else ("", "", "")
+            return bool(user) and passwords.get(user) == password
 
         def log_message(self, *_: object) -> None:
             pass

@@ -57,6 +57,8 @@ class Job:
     folder: Path
     """A folder of the job's own, gone when the job ends."""
     log: Log
+    person: str = ""
+    """Who asked for it, and whose credentials are used."""
 
     @property
     def marks(self) -> Mapping[str, str]:

@@ -23,9 +23,12 @@ class Pipeline:
         self._repositories = _Locks()
         self._used: dict[BuildId, str] = {}
 
-    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
-        """Return the commit that REF of the repository at URL stands for now.  Raises as `resolve.resolve` does."""
-        return await resolve.resolve(self.workshop.git, self.workshop.hosts, url, ref)
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
+        """Return the commit that REF of the repository at URL stands for now; PERSON's credentials are used.
+
+        Raises as `resolve.resolve` does.
+        """
+        return await resolve.resolve(replace(self.workshop.git, person=person), self.workshop.hosts, url, ref)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
         """Do all of JOB but publishing.  Raises what a person is told; leaves nothing behind but what `finish` removes."""
@@ -110,7 +113,7 @@ class Pipeline:
                 await asyncio.to_thread(build.forget_profile, self.workshop, key)
 
     def _git(self, job: Job) -> Git:
-        return replace(self.workshop.git, marks=job.marks)
+        return replace(self.workshop.git, marks=job.marks, person=job.person)
 
 
 async def _tell(job: Job, manifest: ReadManifest) -> None:

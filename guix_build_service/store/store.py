@@ -103,6 +103,10 @@ class Store:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
+    async def transaction(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Run WORK, of another module of the store, as one transaction and return what it returns."""
+        return await self._transaction(work)
+
     # --- environments ------------------------------------------------------------
 
     async def add_environment(self, environment: Environment) -> None:

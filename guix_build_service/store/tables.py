@@ -13,11 +13,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 
@@ -116,6 +118,21 @@ waiting = Table(
     Column("build", String(12), ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
     Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("joined", Moment, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("host", String(300), nullable=False),
+    Column("key", String(16), nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment),
+    Column("refused", Moment),
+    UniqueConstraint("owner", "host", name="credentials_of_owner"),
 )
 
 removals = Table(

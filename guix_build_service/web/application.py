@@ -13,7 +13,17 @@ from tornado.web import Application, RequestHandler, stream_request_body
 
 from guix_build_service.hub_client import HubClient
 from guix_build_service.manager import Manager
-from guix_build_service.web import about, build_pages, builds, environment_pages, environments, events, pages, sessions
+from guix_build_service.web import (
+    about,
+    build_pages,
+    builds,
+    credentials,
+    environment_pages,
+    environments,
+    events,
+    pages,
+    sessions,
+)
 from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers
 from guix_build_service.web.auth import Shared, make_hub_auth
 from guix_build_service.web.limits import Pace
@@ -43,6 +53,8 @@ API: tuple[type[AnsweringHandler], ...] = (
     sessions.SessionLog,
     sessions.SessionOptions,
     sessions.Gallery,
+    credentials.Credentials,
+    credentials.OneCredential,
     about.Health,
     about.SoftwareVersions,
     about.Description,

@@ -10,7 +10,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 TEXTS = (
-    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "guixlab/README.md")),
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "guixlab/README.md")),
     *(CHECKOUT / "share/guix").rglob("README.md"),
     *(path for path in (CHECKOUT / "docs").rglob("*.md") if "_build" not in path.parts),
 )

@@ -57,7 +57,7 @@ class ScriptedPipeline(Pipeline):
         self.incomplete: set[VersionId] = set()
         """Versions of which parts are gone."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:  # noqa: ARG002 - the pipeline's
         self.resolved += 1
         await self.steps.get(BuildState.QUEUED, nothing)(None)  # type: ignore[arg-type] # there is no job yet
         return Resolved(url, ref or "main", self.commits.get(str(url), COMMIT))

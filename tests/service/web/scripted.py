@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from guix_build_service.credentials.keys import GivenKeys, parse_keys
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
 from guix_build_service.logs import Logs
@@ -17,6 +18,8 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
+from guix_build_service.store.credentials import CredentialRows
+from guix_build_service.vault import Vault
 from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit, StorePath, VersionId
@@ -43,7 +46,7 @@ class ScriptedPipeline(Pipeline):
         self.whole = True
         """Whether all of what was built is still there."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:  # noqa: ARG002 - the pipeline's
         if url.name.startswith("gone"):
             raise RepositoryUnavailable("No repository answers there.", hint="Check the address.")
         return Resolved(url, ref or "main", self.commit)
@@ -103,10 +106,11 @@ async def running_manager(folder: Path) -> AsyncIterator[tuple[Manager, Scripted
     )
     store = await Store.open(f"sqlite:///{folder}/service.sqlite")
     logs = Logs(folder / "logs")
+    vault = Vault(CredentialRows(store), GivenKeys(parse_keys("0123456789abcdef" * 4)), folder / "loans")
     queue = Queue(store, pipeline, logs, folder / "jobs")
     await queue.start()
     try:
-        yield Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions")), pipeline
+        yield Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions"), vault), pipeline
     finally:
         await queue.stop()
         await store.close()

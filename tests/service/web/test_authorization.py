@@ -85,6 +85,9 @@ RULES = {
     "GET api/v1/sessions/{name}/log": Rule(Needs.USER, NONE_OF_ITS_OWN),
     "GET api/v1/session-options": Rule(Needs.ACCESS),
     "GET api/v1/gallery": Rule(Needs.ACCESS),
+    "GET api/v1/credentials": Rule(Needs.ACCESS),
+    "PUT api/v1/credentials/{host}": Rule(Needs.ACCESS, OK, {"password": "secret"}),
+    "DELETE api/v1/credentials/{host}": Rule(Needs.ACCESS, NONE_OF_ITS_OWN),
     "GET api/v1/health": Rule(Needs.NOTHING),
     "GET api/v1/versions": Rule(Needs.ACCESS),
     "GET api/v1/openapi.json": Rule(Needs.ACCESS),
@@ -186,7 +189,8 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     method, _, path = route.partition(" ")
     assert detail.build is not None
     version = detail.version.id if detail.version is not None else "none"
-    path = path.format(environment=detail.environment.id, version=version, build=detail.build.id, name="none")
+    names = {"environment": detail.environment.id, "version": version, "build": detail.build.id}
+    path = path.format(**names, name="none", host="git.example")
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None

@@ -23,9 +23,9 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
             if handler in {Health, LoginCallbackPage}:
                 continue
             path = below + handler.route.format(
-                environment="eaaaaaaaaaaa", version="vaaaaaaaaaaa", build="baaaaaaaaaaa", name="a"
+                environment="eaaaaaaaaaaa", version="vaaaaaaaaaaa", build="baaaaaaaaaaa", name="a", host="git.example"
             )
-            methods = [name for name in ("get", "post", "patch", "delete") if name in vars(handler)]
+            methods = [name for name in ("get", "post", "put", "patch", "delete") if name in vars(handler)]
             assert methods
             found += [(method.upper(), path, handler) for method in methods]
     return found

@@ -1,0 +1,97 @@
+"""How a secret is sealed: AES-256-GCM, bound to whose it is and what for.
+
+The binding is the cipher's associated data: a sealed secret that somebody moves to another row of the database, to another
+person's or another host's, opens there no more than one that was changed.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from guix_build_service.credentials.keys import Key
+from guix_environment.errors import InvalidInput
+
+LONGEST = 2000
+"""Characters of a user name or a password."""
+
+_NONCE = 12
+"""Bytes; random, as NIST SP 800-38D, 8.2.2 has it: far fewer than 2**32 secrets are sealed with one key."""
+
+
+class SealBroken(Exception):
+    """No key opens it, or it is not what was sealed for this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What opens a repository; never shown, not even as a value in a trace."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse (`InvalidInput`) what Git's protocol for credentials has no way to say."""
+        for text in (self.user, self.password):
+            if not text or len(text) > LONGEST or not text.isprintable():
+                raise InvalidInput("A user name and a password or token are one line each, and not empty.")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a secret belongs."""
+
+    identifier: str
+    owner: str
+    host: str
+
+    def associated(self) -> bytes:
+        """Return the bytes that a secret sealed for this place is bound to, the same for no other place."""
+        return json.dumps(["guix-build-service/credential/1", self.identifier, self.owner, self.host]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed secret, as the database keeps it."""
+
+    key: str
+    """Which key sealed it."""
+    nonce: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A credential as it is kept."""
+
+    place: Place
+    sealed: Sealed
+    created: datetime
+    used: datetime | None = None
+    """When Git was given it last."""
+    refused: datetime | None = None
+    """When its host last did not accept it; None since it was accepted again."""
+
+
+def seal(secret: Secret, place: Place, keys: Sequence[Key]) -> Sealed:
+    """Return SECRET sealed for PLACE by the first of KEYS."""
+    key, nonce = keys[0], os.urandom(_NONCE)
+    plain = json.dumps([secret.user, secret.password]).encode()
+    return Sealed(key.identifier, nonce, AESGCM(key.material).encrypt(nonce, plain, place.associated()))
+
+
+def unseal(sealed: Sealed, place: Place, keys: Sequence[Key]) -> Secret:
+    """Return the secret that was SEALED for PLACE.  Raises `SealBroken`."""
+    for key in keys:
+        if key.identifier == sealed.key:
+            try:
+                plain = AESGCM(key.material).decrypt(sealed.nonce, sealed.content, place.associated())
+            except InvalidTag:
+                raise SealBroken("It is not what was sealed for this place.") from None
+            user, password = json.loads(plain)
+            return Secret(user, password)
+    raise SealBroken("None of the keys sealed it.")

@@ -1,0 +1,169 @@
+"""People's credentials for private repositories: set, listed without the secret, removed, and lent to Git.
+
+A credential belongs to one person and one host. Only Git commands that run for that person, to that host, are lent it; to
+share an environment shares its profile and never what fetched it. Secrets rest sealed (`credentials.envelope`); when the
+keys change, all of them are sealed anew with the newest one, with the service running.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from guix_build_service.credentials.envelope import Kept, Place, SealBroken, Secret, seal, unseal
+from guix_build_service.credentials.keys import Key, KeysUnusable
+from guix_build_service.credentials.loans import lent
+from guix_build_service.model import now
+from guix_build_service.store.credentials import CredentialRows
+from guix_environment.errors import CredentialUnusable, InvalidInput, NotFound
+from guix_environment.identifiers import Token
+from guix_environment.repository_url import RepositoryUrl
+
+log = logging.getLogger("guix_build_service.vault")
+
+MOST_CREDENTIALS = 100
+"""Hosts that one person may keep a credential for."""
+
+
+class KeySource(Protocol):
+    """Where keys come from."""
+
+    def keys(self) -> Sequence[Key]:
+        """Return the keys as they are now, the one that seals first.  Blocks for a moment.  Raises `KeysUnusable`."""
+
+
+class Vault:
+    """The credentials of all people.  All coroutines; none blocks the loop."""
+
+    def __init__(self, rows: CredentialRows, source: KeySource, folder: Path) -> None:
+        self._rows = rows
+        self._source = source
+        self._folder = folder
+        self._newest = ""
+        self._sealing = asyncio.Lock()
+
+    async def credentials(self, owner: str) -> list[Kept]:
+        """Return what OWNER keeps, by host; nothing that is secret can be read from it."""
+        return await self._rows.of(owner)
+
+    async def put(self, owner: str, host: str, secret: Secret) -> Kept:
+        """Keep SECRET for OWNER and HOST, in the place of an earlier one.
+
+        Raises `InvalidInput` for what is no host, or one too many, and `CredentialUnusable` where there is no key.
+        """
+        host = checked_host(host)
+        known = await self._rows.of(owner)
+        if len(known) >= MOST_CREDENTIALS and host not in {each.place.host for each in known}:
+            raise InvalidInput(f"You keep credentials for {MOST_CREDENTIALS} hosts already.", hint="Remove one first.")
+        keys = await self._keys()
+        place = Place(Token.new(), owner, host)
+        kept = Kept(place, seal(secret, place, keys), now())
+        await self._rows.put(kept)
+        log.info("%r set a credential for %s.", owner, host)
+        return kept
+
+    async def remove(self, owner: str, host: str) -> None:
+        """Forget what OWNER keeps for HOST.  Raises `NotFound`."""
+        if not await self._rows.remove(owner, _as_host(host)):
+            raise NotFound("You keep no credential for this host.")
+        log.info("%r removed a credential for %s.", owner, _as_host(host))
+
+    async def has(self, owner: str, url: RepositoryUrl) -> bool:
+        """Tell whether OWNER keeps a credential for the host of URL."""
+        return bool(owner and url.host) and await self._rows.of_host(owner, url.authority) is not None
+
+    @asynccontextmanager
+    async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[str]:
+        """Yield the value of ``credential.helper`` by which Git gets OWNER's credential for URL; empty where there is none.
+
+        Raises `CredentialUnusable` when there is one and it cannot be opened.
+        """
+        kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
+        if kept is None:
+            yield ""
+            return
+        async with lent(await self._opened(kept), url, self._folder) as loan:
+            try:
+                yield loan.helper
+            finally:
+                if loan.asked:
+                    moment = now()
+                    await self._rows.note(kept.place.identifier, used=moment, refused=moment if loan.refused else None)
+
+    async def begin(self) -> None:
+        """Remove what a run that was killed left, and seal with the newest key whatever another one sealed.
+
+        What no key opens is left as it is, and logged.
+        """
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        try:
+            await self._keys()
+        except CredentialUnusable:
+            log.warning("Credentials for private repositories cannot be kept: there is no usable key.")
+
+    async def _opened(self, kept: Kept) -> Secret:
+        keys = await self._keys()
+        again = await self._rows.of_host(kept.place.owner, kept.place.host) or kept
+        try:
+            return unseal(again.sealed, again.place, keys)
+        except SealBroken as error:
+            log.error("The credential %s cannot be opened: %s", kept.place.identifier, error)  # noqa: TRY400 - no trace of a secret
+            raise CredentialUnusable(
+                f"What you keep for {kept.place.host} cannot be read any more.",
+                hint="Set it again: enter the token or password for this host once more.",
+            ) from None
+
+    async def _keys(self) -> Sequence[Key]:
+        """Return the keys, and seal everything anew when another one is the newest."""
+        try:
+            keys = await asyncio.to_thread(self._source.keys)
+        except KeysUnusable as error:
+            log.error("The key of credentials cannot be used: %s", error)  # noqa: TRY400 - the reason is all there is to say
+            raise CredentialUnusable(
+                "This hub cannot keep credentials now.", hint="Tell its administrator: the service's log says why."
+            ) from None
+        async with self._sealing:
+            if keys[0].identifier != self._newest:
+                await self._seal_all(keys)
+                self._newest = keys[0].identifier
+        return keys
+
+    async def _seal_all(self, keys: Sequence[Key]) -> None:
+        lost = 0
+        others = await self._rows.sealed_otherwise(keys[0].identifier)
+        for kept in others:
+            try:
+                secret = unseal(kept.sealed, kept.place, keys)
+            except SealBroken:
+                lost += 1
+                continue
+            await self._rows.seal_again(kept, seal(secret, kept.place, keys))
+        if others:
+            log.info("%d credentials are sealed with the newest key now.", len(others) - lost)
+        if lost:
+            log.warning("%d credentials are sealed with a key that is no longer there.", lost)
+
+
+def checked_host(text: str) -> str:
+    """Return the host in TEXT, with its port where that is not the usual one, as addresses of repositories have it.
+
+    Raises `InvalidInput`.
+    """
+    refused = InvalidInput("This is not the name of a host.", hint="Write it as codeberg.org, or git.example:3000")
+    if "/" in text or text != text.strip():
+        raise refused
+    try:
+        return RepositoryUrl.parse(f"https://{text}/repository").authority
+    except InvalidInput:
+        raise refused from None
+
+
+def _as_host(text: str) -> str:
+    """Return the host in TEXT.  Raises `NotFound`: of what is no host nobody keeps anything."""
+    try:
+        return checked_host(text)
+    except InvalidInput:
+        raise NotFound("You keep no credential for this host.") from None
