@@ -63,10 +63,18 @@ def variables(hub_variables: Mapping[str, str], network: Network, *, over_socket
     return found | {"GUIX_SESSION_RELAYS": json.dumps(relays)}
 
 
+def machine_hosts(file: Path = Path("/etc/hosts")) -> bytes:
+    """Return the names in the machine's FILE; a machine need not have one, as its resolver knows its own name (hosts(5))."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def hosts(machine: bytes, network: Network) -> bytes:
     """Return ``/etc/hosts`` for a session in NETWORK: of the MACHINE's names, without those for its own loopback."""
     if network is Network.HOST:
-        return machine
+        return machine or _LOCALHOST
     kept = [
         line
         for line in machine.splitlines()

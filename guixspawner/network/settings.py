@@ -139,7 +139,7 @@ class SessionNetwork(LoggingConfigurable):
         sockets = self.sockets(key)
         await asyncio.to_thread(sockets.make, account, by_path=by_path)
         await self.gateway(api).open(key)
-        machine = await asyncio.to_thread(Path("/etc/hosts").read_bytes)
+        machine = await asyncio.to_thread(inside.machine_hosts)
         return Inside(
             self.kind,
             inside.mounts(sockets.inner, sockets.gateway),

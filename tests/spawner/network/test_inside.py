@@ -63,6 +63,15 @@ def test_the_machines_names_without_its_loopback() -> None:
     assert inside.hosts(machine, Network.HOST) == machine
 
 
+def test_a_machine_without_names_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    assert inside.machine_hosts(file) == b""
+    for network in Network:
+        assert inside.hosts(b"", network).startswith(b"127.0.0.1 localhost\n")
+    file.write_bytes(b"10.0.0.7 git\n")
+    assert inside.machine_hosts(file) == b"10.0.0.7 git\n"
+
+
 @pytest.mark.parametrize(
     ("path", "fits"),
     [
