@@ -7,11 +7,9 @@ import json
 import logging
 import os
 import pwd
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,8 +19,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
-from guix_build_service.credential_settings import CredentialKeys
-from guix_build_service.credentials.keys import KeysUnusable
+from guix_build_service.disk import Disk
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.git import Git, check, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
@@ -38,8 +35,7 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
-from guix_build_service.store.credentials import CredentialRows
-from guix_build_service.vault import Vault
+from guix_build_service.turns import Limits
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
@@ -85,7 +81,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
+    classes = [Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -146,6 +142,23 @@ class BuildService(Application):
     ).tag(config=True)
 
     running_builds = Integer(2, min=1, help="How many builds run at the same time; the others wait.").tag(config=True)
+
+    running_builds_per_person = Integer(
+        0, min=0, help="How many builds of one person run at the same time; 0 for as many as running_builds allows."
+    ).tag(config=True)
+
+    running_builds_per_repository = Integer(
+        0, min=0, help="How many builds of one repository run at the same time; 0 for as many as running_builds allows."
+    ).tag(config=True)
+
+    least_free_space = Integer(
+        2 * 1024**3,
+        min=0,
+        help="""Bytes that must stay free in service_folder and in /gnu/store.
+
+        With less, builds wait, and those that run are ended one after the other, the newest first, until there is room.
+        """,
+    ).tag(config=True)
 
     build_timeout = Float(
         6 * 3600.0, min=1.0, help="Seconds that Guix may take for one environment, downloads included."
@@ -226,8 +239,6 @@ class BuildService(Application):
 
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
-        # What is in this process's memory is in no file that a crash leaves, nor what is in that of those it starts.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         output = logging.StreamHandler()
         output.setFormatter(OneLine(FORMAT))
         logging.basicConfig(level=logging.WARNING, handlers=[output])
@@ -261,15 +272,16 @@ class BuildService(Application):
     @contextlib.asynccontextmanager
     async def parts(self) -> AsyncIterator[tuple[Manager, Queue]]:
         """Put the service together; when the context ends no process of a build runs any more."""
-        store = await Store.open(self.database_url or f"sqlite:///{self.folder / 'service.sqlite'}")
+        limits = Limits(
+            self.running_builds, self.running_builds_per_person or None, self.running_builds_per_repository or None
+        )
+        store = await Store.open(self.database_url or f"sqlite:///{self.folder / 'service.sqlite'}", limits)
         logs = Logs(self.folder / "logs")
-        vault = self.vault(store)
-        workshop = self.workshop()
-        pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend)))
-        queue = Queue(store, pipeline, logs, self.folder / "builds", running_builds=self.running_builds)
+        disk = Disk((self.folder, Path("/gnu/store")), self.least_free_space)
+        queue = Queue(store, Pipeline(self.workshop()), logs, self.folder / "builds", disk)
         policy = Policy(MayAdd(self.who_may_add), frozenset(self.adding_groups))
         try:
-            yield Manager(store, queue, logs, policy, self.session_logs(), vault), queue
+            yield Manager(store, queue, logs, policy, self.session_logs()), queue
         finally:
             await queue.stop()
             await store.close()
@@ -294,14 +306,6 @@ class BuildService(Application):
             await Isolation(config=self.config).check(workshop.guix, self.folder, workshop.evaluation)
         except GuixSpawnerError as error:
             sys.exit(f"guix-build-service: {error.message} {error.hint}")
-
-    def vault(self, store: Store) -> Vault:
-        """Return people's credentials.  Raises `SystemExit` with one sentence where no key can be made for them."""
-        try:
-            source = CredentialKeys(parent=self).source(self.folder, os.environ)
-        except (OSError, SecretFileUnsafe, KeysUnusable) as error:
-            sys.exit(f"guix-build-service: {error}")
-        return Vault(CredentialRows(store), source, self.folder / "loans")
 
     def session_logs(self) -> SessionLogs:
         """Return the logs of sessions, as far as there is a folder of them."""
@@ -350,7 +354,6 @@ class BuildService(Application):
 
     async def begin(self, manager: Manager, queue: Queue) -> None:
         """Take up what an earlier run left, and add what the configuration wants to be there."""
-        await manager.vault.begin()
         await queue.start()
         await self.add_initial_environments(manager)
 

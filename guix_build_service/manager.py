@@ -115,9 +115,13 @@ class Manager:
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
-                await self._store.add_environment(wanted)
-                environment = wanted
-        return await self._build(environment, resolved, person, force=False)
+                # Both or nothing: a service that is killed here leaves no environment that nobody builds.
+                build = new_build(wanted, resolved, person, force=False)
+                await self._store.add_environment(wanted, build, _request_key(build))
+        if environment is not None:
+            return await self._build(environment, resolved, person, force=False)
+        self._queue.notice()
+        return await self.environment(wanted.id, person)
 
     async def add_initial(self, request: NewEnvironment, owner: str) -> None:
         """Add an environment of the configuration's and queue its build; nothing happens when its owner has it already.
@@ -127,9 +131,7 @@ class Manager:
         person = Person(owner, admin=True)
         wanted = new_environment(request, person)
         if await self._same(wanted, named=True) is None:
-            await self._store.add_environment(wanted)
-            build = new_build(wanted, None, person, force=False)
-            await self._store.request_build(build, None)
+            await self._store.add_environment(wanted, new_build(wanted, None, person, force=False))
             self._queue.notice()
 
     async def _same(self, wanted: Environment, *, named: bool) -> Environment | None:
@@ -160,7 +162,7 @@ class Manager:
         detail = await self._store.environment(environment)
         if not detail.environment.may_be_seen_by(person):
             raise NotFound("There is no such environment.")
-        return detail
+        return replace(detail, build=await self._expected(detail.build)) if detail.build is not None else detail
 
     async def _changeable(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
         detail = await self.environment(environment, person)
@@ -241,8 +243,7 @@ class Manager:
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
         build = new_build(environment, resolved, person, force=force)
-        key = request_key(resolved.repository.digest, resolved.commit, environment.subdirectory, RECIPE_VERSION)
-        await self._store.request_build(build, key)
+        await self._store.request_build(build, _request_key(build))
         self._queue.notice()
         return await self._store.environment(environment.id)
 
@@ -262,7 +263,7 @@ class Manager:
 
     async def build(self, build: BuildId, person: Person) -> Build:
         """Return one build, for those who see one of its environments.  Raises `NotFound`."""
-        found = await self._store.build(build)
+        found = await self._expected(await self._store.build(build))
         for identifier in found.environments:
             with contextlib.suppress(NotFound):
                 await self.environment(identifier, person)
@@ -270,6 +271,12 @@ class Manager:
         if person.admin or found.requested_by == person.name:
             return found
         raise NotFound("There is no such build.")
+
+    async def _expected(self, build: Build) -> Build:
+        """Return BUILD with when its turn is to be expected, if it waits for one."""
+        if build.state is not BuildState.QUEUED:
+            return build
+        return replace(build, expected=await self._store.expectation(build.id))
 
     async def cancel(self, build: BuildId, person: Person) -> Build:
         """Stop a build and end its processes; a finished build stays as it is.
@@ -368,7 +375,15 @@ class Manager:
             waiting = await self._store.builds_in([BuildState.QUEUED])
         except GuixSpawnerError as error:
             return {"status": "failing", "store": error.message}
+        if self._queue.hindrance:
+            return {"status": "failing", "store": "ok", "queue": self._queue.hindrance, "queued": len(waiting)}
         return {"status": "ok", "store": "ok", "queued": len(waiting)}
+
+
+def _request_key(build: Build) -> str:
+    """Return the request key of BUILD, whose commit is known."""
+    assert build.commit is not None
+    return request_key(build.repository.digest, build.commit, build.subdirectory, RECIPE_VERSION)
 
 
 def _before(versions: list[Version], current: VersionId | None) -> VersionId:

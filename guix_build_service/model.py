@@ -158,6 +158,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """When the turn of a build that waits is to be expected."""
+
+    position: int
+    """1 for the next one."""
+    seconds: float | None
+    """Until then, by how long builds took lately; None where there were none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """The job that makes a version."""
 
@@ -179,6 +189,8 @@ class Build:
     error: Mapping[str, object] | None = None
     """Of a failed build: ``code``, ``message``, perhaps ``hint`` and details (`guix_environment.errors`)."""
     progress: Progress = field(default_factory=Progress)
+    expected: Expectation | None = None
+    """Of a build that waits, where it was looked for."""
 
 
 @dataclass(frozen=True, slots=True)

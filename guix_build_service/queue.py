@@ -1,4 +1,4 @@
-"""The queue: durable jobs, a few at a time, first come first served.
+"""The queue: durable jobs, a few at a time, in the order that `turns` finds fair.
 
 The rows of the store are the truth.  What runs here is only what some row says is running; a service that was killed finds
 those rows at its next start, ends what is left of their processes, and puts them back in their old place.
@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from guix_build_service.disk import Disk
 from guix_build_service.logs import Logs
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Progress, Resolved, Version
@@ -18,7 +19,7 @@ from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.store import Store
-from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, NotFound, StoreUnavailable
+from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, LimitReached, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.processes import end, marked_with
 from guix_environment.repository_url import RepositoryUrl
@@ -26,21 +27,29 @@ from guix_environment.repository_url import RepositoryUrl
 LOOK_SECONDS = 30.0
 """How often the queue looks at the store without being told that something is new."""
 
+DISK_SECONDS = 5.0
+"""How often it looks at the disk while builds run, or wait for room."""
+
+_FULL = "The disk of this hub is nearly full, so the build was ended."
+
 log = logging.getLogger("guix_build_service.queue")
 
 
 class Queue:
     """Takes builds from the store, has the pipeline make them, and tells whoever follows."""
 
-    def __init__(self, store: Store, pipeline: Pipeline, logs: Logs, folder: Path, *, running_builds: int = 2) -> None:
+    def __init__(self, store: Store, pipeline: Pipeline, logs: Logs, folder: Path, disk: Disk | None = None) -> None:
         self._store = store
         self._pipeline = pipeline
         self._logs = logs
         self._folder = folder
         """Where jobs have their own folders."""
-        self._places = running_builds
+        self._disk = disk or Disk()
+        self.hindrance = ""
+        """Why no build begins, in a sentence; empty where they do."""
         self._tasks: dict[BuildId, asyncio.Task[None]] = {}
-        self._cancelled: set[BuildId] = set()
+        self._stopped: dict[BuildId, GuixSpawnerError | None] = {}
+        """Builds that are being ended, and why; None for what somebody cancelled."""
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self.changes = Changes()
@@ -53,9 +62,12 @@ class Queue:
         """
         await self._requeue_interrupted()
         await self.remove_leftovers()
-        for environment in await self._store.environments():
-            if environment.current is not None:
-                await self.write_record(environment.id)
+        kept = await self._store.everything_kept()
+        for environment in kept:
+            await self.write_record(environment)
+        # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
+        await self._pipeline.tidy(kept)
+        await asyncio.to_thread(_remove_all, self._folder)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
         self._news.set()
 
@@ -66,8 +78,9 @@ class Queue:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._dispatcher
         tasks = list(self._tasks.items())
-        for _, task in tasks:
-            task.cancel()
+        for build, task in tasks:
+            if build not in self._stopped:
+                task.cancel()
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
         for build, _ in tasks:
             await self._end_processes(build)
@@ -86,11 +99,16 @@ class Queue:
                 await self._store.finish(build, BuildState.CANCELLED)
         # Looked up again: its turn may have come in between.
         if task := self._tasks.get(build):
-            self._cancelled.add(build)
-            task.cancel()
+            self._stop_task(build, None)
             await asyncio.wait([task])
         self.changes.announce(build)
         return await self._store.build(build)
+
+    def _stop_task(self, build: BuildId, why: GuixSpawnerError | None) -> None:
+        """End BUILD, unless it is being ended: a task that is told so twice would not even note how it ended."""
+        if build not in self._stopped:
+            self._stopped[build] = why
+            self._tasks[build].cancel()
 
     async def _requeue_interrupted(self) -> None:
         """Put back what a row says is running, and is not."""
@@ -105,26 +123,46 @@ class Queue:
         while True:
             # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when there is news at that moment.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(DISK_SECONDS if self._tasks or self.hindrance else LOOK_SECONDS):
                     await self._news.wait()
             self._news.clear()
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
                 await self._requeue_interrupted()
-                await self._start_waiting()
+                await self._look_at_disk()
+                if not self.hindrance:
+                    await self._start_waiting()
 
     async def _start_waiting(self) -> None:
-        """Start as many of the waiting builds as there are places for."""
-        while len(self._tasks) < self._places and (build := await self._store.claim()):
+        """Start those of the waiting builds whose turn it is."""
+        began = False
+        while build := await self._store.claim():
+            began = True
             task = asyncio.create_task(self._run(build), name=f"build {build.id}")
             self._tasks[build.id] = task
             task.add_done_callback(functools.partial(self._done, build.id))
+        if began:
+            self.changes.announce_all()  # who waits has come nearer
+
+    async def _look_at_disk(self) -> None:
+        """Begin nothing while the disk is too full, and end what began last; to be called again and again."""
+        short = await asyncio.to_thread(self._disk.is_short)
+        running = [build for build in self._tasks if build not in self._stopped]
+        if short and running and len(running) == len(self._tasks):  # what is ended already may make room
+            self._stop_task(running[-1], LimitReached(_FULL, hint="Try again later, or tell the administrator."))
+        hindrance = "Waiting for room on the hub's disk" if short else ""
+        if hindrance != self.hindrance:
+            log.warning("%s.", hindrance or "There is room on the disk again")
+            self.hindrance = hindrance
+        if short:
+            await self._store.hinder(hindrance)
+            self.changes.announce_all()
 
     def _done(self, build: BuildId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.error("Build %s ended without its row knowing it; it will be done again.", build, exc_info=error)
         del self._tasks[build]
-        self._cancelled.discard(build)
+        self._stopped.pop(build, None)
         self.changes.announce(build)
         self._news.set()
 
@@ -145,8 +183,9 @@ class Queue:
             await self._make(build, job)
         except asyncio.CancelledError:
             # Either somebody cancelled this build, or the service ends and the row stays for its next start.
-            if build.id in self._cancelled:
-                await self._finish(job, BuildState.CANCELLED, None)
+            if build.id in self._stopped:
+                why = self._stopped[build.id]
+                await self._finish(job, BuildState.FAILED if why else BuildState.CANCELLED, why)
             raise
         except GuixSpawnerError as error:
             await self._finish(job, BuildState.FAILED, error)
@@ -245,6 +284,11 @@ class Queue:
             await end(process)
 
 
+def _remove_all(folder: Path) -> None:
+    for path in folder.glob("*"):
+        remove_folder(path)
+
+
 class _Reporter:
     """Takes a running build from state to state."""
 
@@ -280,6 +324,11 @@ class Changes:
         """Wake all who follow BUILD."""
         for event in self._followers.get(build, ()):
             event.set()
+
+    def announce_all(self) -> None:
+        """Wake all who follow anything."""
+        for build in self._followers:
+            self.announce(build)
 
     @contextlib.asynccontextmanager
     async def following(self, build: BuildId) -> AsyncIterator[asyncio.Event]:

@@ -28,6 +28,7 @@
     │   └── PackagesConflict            packages that cannot be in one profile
     ├── BuildFailure                    Guix could not build it
     │   ├── BuildTimeout                it took longer than allowed
+    │   ├── BuildSuperseded             a newer commit was asked for meanwhile
     │   └── BuildInterrupted            it was ended from outside
     ├── GuixUnavailable                 no Guix, or its daemon does not answer
     ├── StoreUnavailable                the service's database cannot be read or written
@@ -211,6 +212,12 @@ class BuildTimeout(BuildFailure):
     """The build took longer than this installation allows."""
 
     code = "build-timeout"
+
+
+class BuildSuperseded(BuildFailure):
+    """A newer commit of the same branch was asked for before the build's turn came; the build is cancelled."""
+
+    code = "build-superseded"
 
 
 class BuildInterrupted(BuildFailure):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from guix_build_service.git import Git
@@ -10,7 +10,7 @@ from guix_build_service.model import BuildState, Environment, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
-from guix_environment.identifiers import BuildId, EnvironmentId
+from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 from guix_environment.repository_url import RepositoryUrl
 
 
@@ -95,6 +95,18 @@ class Pipeline:
         """Remove all that sessions of ENVIRONMENT started from."""
         async with self._repositories.held(environment):
             await asyncio.to_thread(publish.remove_environment, self.workshop.records, environment)
+
+    async def tidy(self, kept: Mapping[EnvironmentId, Mapping[VersionId, str]]) -> None:
+        """Remove what belongs to no version that is KEPT, with their environment keys; only while no job runs.
+
+        Nothing happens where nothing is kept at all: then it is rather the database that was lost.
+        """
+        keys = {key for versions in kept.values() for key in versions.values()}
+        for environment, versions in kept.items():
+            await asyncio.to_thread(publish.remove_unknown, self.workshop.records, environment, frozenset(versions))
+        for key in await asyncio.to_thread(self.workshop.roots.held) if kept else ():
+            if key not in keys:
+                await asyncio.to_thread(build.forget_profile, self.workshop, key)
 
     async def finish(self, job: Job, in_use: Callable[[str], Awaitable[bool]]) -> None:
         """Remove the job's own folder, and let go of its profile where no version came of it.

@@ -87,6 +87,13 @@ def withdraw_environment(records: Records, environment: EnvironmentId) -> None:
         remove_folder(folder)
 
 
+def remove_unknown(records: Records, environment: EnvironmentId, kept: frozenset[VersionId]) -> None:
+    """Remove the versions of ENVIRONMENT that are not KEPT.  Blocks."""
+    for folder in (records.environment_folder(environment) / "versions").glob("*"):
+        if folder.name not in kept:
+            remove_folder(folder)
+
+
 def _write_version(
     records: Records, made: Made, subdirectory: str, environment: EnvironmentId, identifier: VersionId
 ) -> VersionRecord:

@@ -25,6 +25,7 @@ from guix_build_service.model import (
     Environment,
     EnvironmentDetail,
     EnvironmentFilter,
+    Expectation,
     Page,
     PageRequest,
     Person,
@@ -32,9 +33,10 @@ from guix_build_service.model import (
     Version,
     now,
 )
-from guix_build_service.store import details, lists, rows
+from guix_build_service.store import details, line, lists, rows
 from guix_build_service.store.engine import open_database
 from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
+from guix_build_service.turns import Limits
 from guix_environment.errors import ChangedMeanwhile, Conflict, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
 
@@ -75,14 +77,18 @@ class Removal:
 class Store:
     """The database, by way of one thread.  Every method raises `StoreUnavailable` when the database fails."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: Limits) -> None:
         self._engine = engine
+        self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     @classmethod
-    async def open(cls, url: str) -> "Store":
-        """Open the database at URL and bring it up to date.  Raises SQLAlchemy's or Alembic's errors."""
-        return cls(await asyncio.to_thread(open_database, url))
+    async def open(cls, url: str, limits: Limits | None = None) -> "Store":
+        """Open the database at URL and bring it up to date; LIMITS say how many builds run.
+
+        Raises SQLAlchemy's or Alembic's errors.
+        """
+        return cls(await asyncio.to_thread(open_database, url), limits or Limits())
 
     async def close(self) -> None:
         """Finish what was begun and close."""
@@ -109,12 +115,16 @@ class Store:
 
     # --- environments ------------------------------------------------------------
 
-    async def add_environment(self, environment: Environment) -> None:
-        """Remember a new environment."""
+    async def add_environment(
+        self, environment: Environment, build: Build | None = None, request_key: str | None = None
+    ) -> None:
+        """Remember a new environment, and with it that BUILD is wanted, as `request_build` does."""
 
         def work(connection: Connection) -> None:
             connection.execute(insert(environments).values(**rows.environment_values(environment)))
             _share(connection, environment)
+            if build is not None:
+                _request(connection, build, request_key)
 
         await self._transaction(work)
 
@@ -242,25 +252,7 @@ class Store:
 
     async def request_build(self, build: Build, request_key: str | None) -> Joined:
         """Put BUILD into the queue, or have its environments wait for the same request where that is in flight already."""
-
-        def work(connection: Connection) -> Joined:
-            same = (
-                select(builds.c.id)
-                .where(builds.c.request_key == request_key, builds.c.force == build.force, builds.c.state.in_(_IN_FLIGHT))
-                .order_by(builds.c.created)
-            )
-            found = connection.scalars(same).first() if request_key else None
-            if found is None:
-                connection.execute(insert(builds).values(**rows.build_values(build, request_key)))
-            joined = found or str(build.id)
-            present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
-            for environment in build.environments:
-                if environment not in present:
-                    values = {"build": joined, "environment": str(environment), "joined": now()}
-                    connection.execute(insert(waiting).values(**values))
-            return Joined(details.build(connection, BuildId(joined)), created=found is None)
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: _request(c, build, request_key))
 
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
@@ -278,14 +270,36 @@ class Store:
         return await self._transaction(lambda c: lists.builds_page(c, person, wanted, page))
 
     async def claim(self) -> Build | None:
-        """Take the oldest build out of the queue into its first running state; None when nothing waits."""
+        """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
 
         def work(connection: Connection) -> Build | None:
-            oldest = select(builds.c.id).where(builds.c.state == BuildState.QUEUED.value)
-            found = connection.scalars(oldest.order_by(builds.c.created, builds.c.id).limit(1)).first()
-            if found is None:
+            now_or_later = line.turns_of(connection, self._limits)
+            if not now_or_later[0]:
                 return None
-            return _move(connection, BuildId(found), BuildState.QUEUED, BuildState.RESOLVING, {"started": now()})
+            values = {"started": now(), "phase": ""}
+            return _move(connection, now_or_later[0][0], BuildState.QUEUED, BuildState.RESOLVING, values)
+
+        return await self._transaction(work)
+
+    async def expectation(self, build: BuildId) -> Expectation | None:
+        """Return when the turn of BUILD is to be expected; None for one that does not wait."""
+        return await self._transaction(lambda c: line.expectation(c, build, self._limits))
+
+    async def hinder(self, why: str) -> None:
+        """Have every build that waits say WHY nothing begins."""
+        waits = builds.c.state == BuildState.QUEUED.value, builds.c.phase != why
+        await self._transaction(lambda c: c.execute(update(builds).where(*waits).values(phase=why)))
+
+    async def everything_kept(self) -> Mapping[EnvironmentId, Mapping[VersionId, str]]:
+        """Return every environment with its versions and their environment keys."""
+
+        def work(connection: Connection) -> Mapping[EnvironmentId, Mapping[VersionId, str]]:
+            found: dict[EnvironmentId, dict[VersionId, str]] = {
+                EnvironmentId(each): {} for each in connection.scalars(select(environments.c.id))
+            }
+            for row in connection.execute(select(versions.c.environment, versions.c.id, versions.c.key)).mappings():
+                found[EnvironmentId(row["environment"])][VersionId(row["id"])] = row["key"]
+            return found
 
         return await self._transaction(work)
 
@@ -347,6 +361,25 @@ class Store:
             return Finished(_move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
 
         return await self._transaction(work)
+
+
+def _request(connection: Connection, build: Build, request_key: str | None) -> Joined:
+    same = (
+        select(builds.c.id)
+        .where(builds.c.request_key == request_key, builds.c.force == build.force, builds.c.state.in_(_IN_FLIGHT))
+        .order_by(builds.c.created)
+    )
+    found = connection.scalars(same).first() if request_key else None
+    if found is None:
+        connection.execute(insert(builds).values(**rows.build_values(build, request_key)))
+    joined = found or str(build.id)
+    line.supersede(connection, build, joined)
+    present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
+    for environment in build.environments:
+        if environment not in present:
+            values = {"build": joined, "environment": str(environment), "joined": now()}
+            connection.execute(insert(waiting).values(**values))
+    return Joined(details.build(connection, BuildId(joined)), created=found is None)
 
 
 def _move(

@@ -199,6 +199,8 @@ class BuildAnswer(Outgoing):
     finished: datetime | None
     error: dict[str, object] | None
     progress: ProgressAnswer
+    position: int | None = Field(description="Of a queued build: 1 for the next one; null where it is not looked for.")
+    expected_seconds: float | None = Field(description="Until its turn, by how long builds took lately.")
 
     @classmethod
     def of(cls, build: Build, person: Person) -> Self:
@@ -216,6 +218,8 @@ class BuildAnswer(Outgoing):
             finished=build.finished,
             error=dict(build.error) if build.error is not None else None,
             progress=ProgressAnswer(phase=build.progress.phase, done=build.progress.done, total=build.progress.total),
+            position=build.expected.position if build.expected else None,
+            expected_seconds=build.expected.seconds if build.expected else None,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guix_build_service.application import account_name
+from guix_build_service.disk import Disk
 from guix_build_service.git import Git, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
 from guix_build_service.logs import Logs
@@ -17,6 +18,7 @@ from guix_build_service.pipeline.job import Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
 from guix_build_service.store import Store
+from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId
 from guix_environment.records import Records
@@ -65,6 +67,8 @@ async def installation(
     guix: str = "guix",
     roots: Path | None = None,
     running_builds: int = 2,
+    limits: Limits | None = None,
+    disk: Disk | None = None,
     build_seconds: float = 600,
     start: bool = True,
 ) -> AsyncIterator[Installation]:
@@ -81,9 +85,9 @@ async def installation(
         state_folder=folder,
         build_seconds=build_seconds,
     )
-    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}")
+    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     logs = Logs(folder / "logs")
-    queue = Queue(store, Pipeline(workshop), logs, folder / "builds", running_builds=running_builds)
+    queue = Queue(store, Pipeline(workshop), logs, folder / "builds", disk)
     if start:
         await queue.start()
     try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from guix_build_service.disk import Disk
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
 from guix_build_service.logs import Logs
@@ -21,6 +22,7 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.pipeline.publish import write_environment
 from guix_build_service.queue import Queue
 from guix_build_service.store import Store
+from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit, StorePath, VersionId
 from guix_environment.processes import run
@@ -98,7 +100,13 @@ class ScriptedPipeline(Pipeline):
 
 @contextlib.asynccontextmanager
 async def scripted(
-    folder: Path, *, running_builds: int = 2, policy: Policy | None = None, start: bool = True
+    folder: Path,
+    *,
+    running_builds: int = 2,
+    limits: Limits | None = None,
+    disk: Disk | None = None,
+    policy: Policy | None = None,
+    start: bool = True,
 ) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
     """Run a service in FOLDER with a scripted pipeline."""
     (folder / "builds").mkdir(parents=True, exist_ok=True)
@@ -111,9 +119,9 @@ async def scripted(
         state_folder=folder,
         build_seconds=60,
     )
-    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}")
+    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")
-    queue = Queue(store, pipeline, logs, folder / "builds", running_builds=running_builds)
+    queue = Queue(store, pipeline, logs, folder / "builds", disk)
     manager = Manager(store, queue, logs, policy or Policy())
     try:
         if start:

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from guix_build_service.disk import Disk
 from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment
 from guix_build_service.pipeline.job import MARK, Job
+from guix_build_service.turns import Limits
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
-from guix_environment.identifiers import BuildId
+from guix_environment.identifiers import BuildId, Commit
 from guix_environment.processes import marked_with
-from tests.service.installation import ADA, BOB, Installation
+from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.scripted import ScriptedPipeline, busy, scripted
 
 URL = "https://forge.example/ada/plots"
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 120) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -43,26 +45,125 @@ def left_of(service: Installation) -> list[Path]:
     return [path for path in found if path.exists() or path.is_symlink()]
 
 
-async def test_builds_run_in_the_order_they_were_asked_for_and_a_few_at_a_time(tmp_path: Path) -> None:
-    running: set[BuildId] = set()
-    most, order = 0, []
+async def test_builds_run_in_the_order_they_were_asked_for(tmp_path: Path) -> None:
+    order = []
 
     async def step(job: Job) -> None:
-        nonlocal most
         order.append(job.build)
-        running.add(job.build)
-        most = max(most, len(running))
-        await asyncio.sleep(0.02)
-        running.discard(job.build)
 
-    async with scripted(tmp_path, running_builds=2) as (service, pipeline):
+    async with scripted(tmp_path, running_builds=1, start=False) as (service, pipeline):
         pipeline.steps[BuildState.FETCHING] = step
-        asked = [await ask(service, f"plots-{number}") for number in range(8)]
+        asked = [await ask(service, f"plots-{number}") for number in range(4)]
+        places = [(await service.manager.build(build, ADA)).expected for build in asked]
+        assert [place.position for place in places if place] == [1, 2, 3, 4]
+        assert {place.seconds for place in places if place} == {None}
+        await service.queue.start()
         for build in asked:
             assert (await service.finished(await service.store.build(build))).state is BuildState.READY
-    assert most == 2
-    assert sorted(order, key=asked.index) == asked
-    assert [asked.index(build) // 2 for build in order] == sorted(asked.index(build) // 2 for build in order)
+            assert (await service.manager.build(build, ADA)).expected is None
+    assert order == asked
+
+
+@pytest.mark.parametrize(
+    ("limits", "running"),
+    [(Limits(2), 2), (Limits(5), 5), (Limits(5, per_person=2), 3), (Limits(5, per_repository=1), 3)],
+)
+async def test_no_more_builds_run_than_may(tmp_path: Path, limits: Limits, running: int) -> None:
+    gate = asyncio.Event()
+    begun = []
+
+    async def step(job: Job) -> None:
+        begun.append(job.build)
+        await gate.wait()
+
+    async with scripted(tmp_path, limits=limits) as (service, pipeline):
+        pipeline.steps[BuildState.FETCHING] = step
+        asked = []
+        for number in range(5):
+            person = BOB if number == 4 else ADA
+            detail = await service.manager.add_environment(
+                NewEnvironment(f"https://forge.example/ada/plots-{number % 3}", subdirectory=f"{number}"), person
+            )
+            assert detail.build is not None
+            asked.append(detail.build.id)
+        await until(lambda: len(begun) == running)
+        waits = [build for build in asked if await state_of(service, build) is BuildState.QUEUED]
+        assert len(waits) == 5 - running
+        expected = [(await service.manager.build(build, ADMIN)).expected for build in waits]
+        assert sorted(each.position for each in expected if each) == list(range(1, len(waits) + 1))
+        gate.set()
+        for build in asked:
+            assert (await service.finished(await service.store.build(build))).state is BuildState.READY
+
+
+async def test_a_newer_commit_is_built_in_place_of_one_that_waits(tmp_path: Path) -> None:
+    async with scripted(tmp_path, start=False) as (service, pipeline):
+        first = await service.manager.add_environment(NewEnvironment(URL, ref="main"), ADA)
+        other = await service.manager.add_environment(NewEnvironment(URL, ref="main"), BOB)
+        assert first.build is not None
+        pipeline.commits[URL] = Commit("cd" * 20)
+        second = await service.manager.start_build(first.environment.id, ADA)
+        assert second.build is not None
+        # Another person waits for the older one still, and then asks for the newer one too.
+        assert await state_of(service, first.build.id) is BuildState.QUEUED
+        assert (await service.store.build(first.build.id)).environments == (other.environment.id,)
+        third = await service.manager.start_build(other.environment.id, BOB)
+        assert third.build is not None
+        assert third.build.id == second.build.id
+        old = await service.store.build(first.build.id)
+        assert old.state is BuildState.CANCELLED
+        assert old.error is not None
+        assert (old.error["code"], old.error["build"]) == ("build-superseded", second.build.id)
+        await service.queue.start()
+        assert (await service.finished(second)).state is BuildState.READY
+        assert pipeline.made == 1
+        # To ask for what is built already supersedes nothing.
+        assert (await service.manager.start_build(first.environment.id, ADA)).state is BuildState.READY
+
+
+async def test_builds_wait_for_room_on_the_disk_and_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.05)
+    short = False
+    monkeypatch.setattr(Disk, "is_short", lambda _: short)
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        first, second = await ask(service), await ask(service, "other")
+        await until(lambda: marked_with(MARK, str(first)) and marked_with(MARK, str(second)))
+        short = True
+        failed = [await service.finished(await service.store.build(build)) for build in (second, first)]
+        for build in failed:
+            assert build.state is BuildState.FAILED
+            assert build.error is not None
+            assert build.error["code"] == "limit-reached"
+            assert marked_with(MARK, str(build.id)) == []
+        third = await ask(service, "third")
+        await until(lambda: service.queue.hindrance)
+        async with asyncio.timeout(60):
+            while not (await service.store.build(third)).progress.phase:
+                await asyncio.sleep(0.02)
+        assert await state_of(service, third) is BuildState.QUEUED
+        assert (await service.manager.health())["status"] == "failing"
+        pipeline.steps.clear()
+        short = False
+        assert (await service.finished(await service.store.build(third))).state is BuildState.READY
+        assert (await service.manager.health())["status"] == "ok"
+
+
+def test_a_disk_is_short_where_one_of_its_places_is(tmp_path: Path) -> None:
+    assert not Disk((tmp_path, tmp_path / "to be made"), 1).is_short()
+    assert Disk((tmp_path / "to be made",), 1 << 62).is_short()
+    assert not Disk((), 1 << 62).is_short()
+
+
+async def test_to_cancel_a_build_twice_at_once_is_to_cancel_it(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        build = await ask(service)
+        await until(lambda: marked_with(MARK, str(build)))
+        cancelled = await asyncio.gather(*(service.manager.cancel(build, ADA) for _ in range(5)))
+        assert {each.state for each in cancelled} == {BuildState.CANCELLED}
+        assert marked_with(MARK, str(build)) == []
+        assert left_of(service) == []
 
 
 async def test_equal_requests_are_one_build_and_everyone_gets_a_version(tmp_path: Path) -> None:
