@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import pwd
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +21,8 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
+from guix_build_service.credential_settings import CredentialKeys
+from guix_build_service.credentials.keys import KeysUnusable
 from guix_build_service.disk import Disk
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.git import Git, check, find_git
@@ -35,7 +39,9 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
+from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.turns import Limits
+from guix_build_service.vault import Vault
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
@@ -81,7 +87,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
+    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -239,6 +245,8 @@ class BuildService(Application):
 
     def start(self) -> None:
         """Run until the hub, or a person, ends it."""
+        # What is in this process's memory is in no file that a crash leaves, nor what is in that of those it starts.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         output = logging.StreamHandler()
         output.setFormatter(OneLine(FORMAT))
         logging.basicConfig(level=logging.WARNING, handlers=[output])
@@ -277,11 +285,14 @@ class BuildService(Application):
         )
         store = await Store.open(self.database_url or f"sqlite:///{self.folder / 'service.sqlite'}", limits)
         logs = Logs(self.folder / "logs")
+        vault = self.vault(store)
+        workshop = self.workshop()
+        pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend)))
         disk = Disk((self.folder, Path("/gnu/store")), self.least_free_space)
-        queue = Queue(store, Pipeline(self.workshop()), logs, self.folder / "builds", disk)
+        queue = Queue(store, pipeline, logs, self.folder / "builds", disk)
         policy = Policy(MayAdd(self.who_may_add), frozenset(self.adding_groups))
         try:
-            yield Manager(store, queue, logs, policy, self.session_logs()), queue
+            yield Manager(store, queue, logs, policy, self.session_logs(), vault), queue
         finally:
             await queue.stop()
             await store.close()
@@ -306,6 +317,14 @@ class BuildService(Application):
             await Isolation(config=self.config).check(workshop.guix, self.folder, workshop.evaluation)
         except GuixSpawnerError as error:
             sys.exit(f"guix-build-service: {error.message} {error.hint}")
+
+    def vault(self, store: Store) -> Vault:
+        """Return people's credentials.  Raises `SystemExit` with one sentence where no key can be made for them."""
+        try:
+            source = CredentialKeys(parent=self).source(self.folder, os.environ)
+        except (OSError, SecretFileUnsafe, KeysUnusable) as error:
+            sys.exit(f"guix-build-service: {error}")
+        return Vault(CredentialRows(store), source, self.folder / "loans")
 
     def session_logs(self) -> SessionLogs:
         """Return the logs of sessions, as far as there is a folder of them."""
@@ -354,6 +373,7 @@ class BuildService(Application):
 
     async def begin(self, manager: Manager, queue: Queue) -> None:
         """Take up what an earlier run left, and add what the configuration wants to be there."""
+        await manager.vault.begin()
         await queue.start()
         await self.add_initial_environments(manager)
 
