@@ -4,9 +4,10 @@ The hub's REST API is the same in JupyterHub 5 and 6 as far as it is used here (
 the body that starts a server: 6 also takes a name for people, and says so in ``GET /hub/api/``.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
@@ -23,6 +24,13 @@ ANSWER_SECONDS = 30.0
 
 START_SECONDS = 2.0
 """How long we wait for a session to start, or to be refused; the hub goes on without us, and shows how on its own page."""
+
+
+PROGRESS_SECONDS = 3600.0
+"""How long the start of a session is followed at most; the hub itself gives up long before."""
+
+TOKEN_SECONDS = 24 * 3600
+"""How long a token for one session can be used."""
 
 
 class HubUnavailable(GuixSpawnerError):
@@ -121,6 +129,51 @@ class HubClient:
         answer = await self._fetch("DELETE", path, token)
         return answer.code == HTTPStatus.NO_CONTENT
 
+    async def progress(self, token: str, user: str, name: str) -> AsyncGenerator[Mapping[str, object]]:
+        """Yield what the hub tells while USER's server NAME starts, the last time when it is ``ready`` or has ``failed``.
+
+        Close it (`contextlib.aclosing`), and the hub is asked no more. Raises `NotFound`, `Refused`.
+        """
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        request = HTTPRequest(
+            f"{self._api_url}/users/{_segment(user)}/servers/{_segment(name)}/progress",
+            headers={"Authorization": f"token {token}", "Accept": "text/event-stream"},
+            request_timeout=PROGRESS_SECONDS,
+            streaming_callback=pieces.put_nowait,
+        )
+        # One of its own: the others, which are few, are there for short questions.
+        client = AsyncHTTPClient(force_instance=True, max_clients=1)
+        asking = asyncio.ensure_future(client.fetch(request, raise_error=False))
+        asking.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            rest = b""
+            while (piece := await pieces.get()) is not None:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data:"):
+                        yield _mapping(_loaded(line.removeprefix(b"data:")))
+            _check_told(asking)
+        finally:
+            asking.cancel()
+            client.close()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def session_token(self, token: str, user: str, name: str) -> str:
+        """Return a new token that opens USER's session NAME and nothing else; none where TOKEN may not make it.
+
+        It can be used for `TOKEN_SECONDS`.
+        """
+        body = {
+            "note": f"Opens the session {name}",
+            "expires_in": TOKEN_SECONDS,
+            "scopes": [f"access:servers!server={user}/{name}"],
+        }
+        try:
+            answer = await self._fetch("POST", f"users/{_segment(user)}/tokens", token, body)
+        except (Refused, NotFound, InvalidInput):
+            return ""
+        return str(_mapping(_json(answer)).get("token") or "")
+
     async def _has_titles(self) -> bool:
         """Tell whether the hub is of release 6 or later; asked once."""
         if self._takes_titles is None:
@@ -155,6 +208,16 @@ class HubClient:
         if not HTTPStatus.OK <= answer.code < HTTPStatus.MULTIPLE_CHOICES:
             raise _failure(answer)
         return answer
+
+
+def _check_told(asking: "asyncio.Future[HTTPResponse]") -> None:
+    """Raise what the hub's answer means to the person, where it told nothing."""
+    try:
+        answer = asking.result()
+    except (OSError, HTTPClientError) as error:
+        raise HubUnavailable("The hub does not answer.", hint="Try again in a minute.") from error
+    if answer.code != HTTPStatus.OK:
+        raise _failure(answer)
 
 
 def _failure(answer: HTTPResponse) -> GuixSpawnerError:
@@ -209,8 +272,12 @@ def _message(answer: HTTPResponse) -> str:
 
 
 def _json(answer: HTTPResponse) -> object:
+    return _loaded(answer.body)
+
+
+def _loaded(text: bytes) -> object:
     try:
-        return json.loads(answer.body)
+        return json.loads(text)
     except ValueError as error:
         raise HubUnavailable("The hub's answer makes no sense.", hint="Try again in a minute.") from error
 

@@ -15,6 +15,8 @@ from guix_build_service.hub_client import HubClient
 from guix_build_service.manager import Manager
 from guix_build_service.web import (
     about,
+    binderhub,
+    binderhub_pages,
     build_pages,
     builds,
     credentials,
@@ -71,13 +73,19 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     environment_pages.DeleteForm,
     build_pages.BuildPage,
     build_pages.CancelForm,
+    binderhub_pages.LinkPage,
     pages.SessionLogPage,
     pages.ApiPage,
     pages.LoginCallbackPage,
 )
 """Everything else below the service's prefix."""
 
-BESIDE: tuple[type[AnsweringHandler], ...] = (about.Health, about.SoftwareVersions)
+BESIDE: tuple[type[AnsweringHandler], ...] = (
+    binderhub.BuildStream,
+    binderhub_pages.Badge,
+    binderhub_pages.BinderHealth,
+    binderhub_pages.BinderVersions,
+)
 """What programs that know BinderHub look for at the service's prefix itself."""
 
 LARGEST_REQUEST = 1024 * 1024
@@ -175,10 +183,18 @@ def make_server(application: Application) -> HTTPServer:
     )
 
 
+WITH_SLASHES = frozenset({"spec"})
+"""The variables of addresses that take slashes too."""
+
+
 def pattern(path: str) -> str:
     """Return the regular expression of PATH, whose variables are in braces."""
     parts: Iterable[str] = re.split(r"{(\w+)}", path)
-    return "".join(f"(?P<{part}>[^/]+)" if number % 2 else re.escape(part) for number, part in enumerate(parts)) + "$"
+    return "".join(_variable(part) if number % 2 else re.escape(part) for number, part in enumerate(parts)) + "$"
+
+
+def _variable(name: str) -> str:
+    return f"(?P<{name}>.+)" if name in WITH_SLASHES else f"(?P<{name}>[^/]+)"
 
 
 def log_request(handler: RequestHandler) -> None:

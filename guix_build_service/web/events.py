@@ -3,10 +3,10 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from tornado.iostream import StreamClosedError
 
@@ -24,7 +24,47 @@ KEEP_ALIVE_SECONDS = 15.0
 _EVENT_ID = re.compile(r"(?P<position>[0-9]{1,15})(?P<end>;end)?")
 
 
-class Events(ApiHandler):
+_Event = TypeVar("_Event")
+
+
+class EventStream(ApiHandler):
+    """What answers with server-sent events for as long as somebody listens."""
+
+    _open: ClassVar[Counter[str]] = Counter()
+
+    def initialize(self, shared: Shared) -> None:
+        """Be ready for a visitor who leaves."""
+        super().initialize(shared)
+        self.left = asyncio.Event()
+
+    def on_connection_close(self) -> None:
+        """Stop following for a visitor who has left."""
+        super().on_connection_close()
+        self.left.set()
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Count one stream more of this person while the context lasts.  Raises `TooManyStreams`."""
+        if self._open[self.person.name] >= self.shared.settings.limits.streams:
+            raise TooManyStreams("You follow too many builds at once.", hint="Close some of their pages.")
+        self._open[self.person.name] += 1
+        try:
+            yield
+        finally:
+            self._open[self.person.name] -= 1
+
+    def set_stream_headers(self) -> None:
+        """Have the answer be a stream that nothing on its way holds back."""
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
+
+    async def send(self, text: str) -> None:
+        """Send TEXT, one or more whole events, now."""
+        self.write(text)
+        await self.flush()
+
+
+class Events(EventStream):
     """A build's states, progress and log as server-sent events.
 
     ``build`` events hold the build, ``log`` events hold text. An event's ``id`` begins with its position in the log; whoever
@@ -33,8 +73,6 @@ class Events(ApiHandler):
     """
 
     route = "builds/{build}/events"
-
-    _open: ClassVar[Counter[str]] = Counter()
 
     @operation(
         "Follow a build",
@@ -50,34 +88,18 @@ class Events(ApiHandler):
         if last is not None and last["end"]:
             self.set_status(HTTPStatus.NO_CONTENT)
             return
-        if self._open[self.person.name] >= self.shared.settings.limits.streams:
-            raise TooManyStreams("You follow too many builds at once.", hint="Close some of their pages.")
-        self._open[self.person.name] += 1
-        try:
+        with self.opened():
             await self._stream(identifier, int(last["position"]) if last else 0)
-        finally:
-            self._open[self.person.name] -= 1
-
-    def initialize(self, shared: Shared) -> None:
-        """Be ready for a visitor who leaves."""
-        super().initialize(shared)
-        self._left = asyncio.Event()
-
-    def on_connection_close(self) -> None:
-        """Stop following for a visitor who has left."""
-        super().on_connection_close()
-        self._left.set()
 
     async def _stream(self, build: BuildId, position: int) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
+        self.set_stream_headers()
         clock = asyncio.get_running_loop().time
         known_at = clock()
         # A visitor who has left, or a right that has ended: either way there is nobody left to tell.
         with suppress(StreamClosedError, GuixSpawnerError):
-            await self._send("retry: 2000\n\n")
+            await self.send("retry: 2000\n\n")
             last: BuildChanged | None = None
-            async with aclosing(with_pauses(self.manager.follow(build, self.person, position), self._left)) as events:
+            async with aclosing(with_pauses(self.manager.follow(build, self.person, position), self.left)) as events:
                 async for event in events:
                     if clock() - known_at > IDENTITY_SECONDS:
                         known_at = clock()
@@ -87,13 +109,9 @@ class Events(ApiHandler):
                         last = event  # the rest of its log comes first
                         continue
                     position = event.position if event else position
-                    await self._send(self._event(event, str(position)) if event else ": still here\n\n")
+                    await self.send(self._event(event, str(position)) if event else ": still here\n\n")
             if last is not None:
-                await self._send(self._event(last, f"{position};end"))
-
-    async def _send(self, text: str) -> None:
-        self.write(text)
-        await self.flush()
+                await self.send(self._event(last, f"{position};end"))
 
     def _event(self, event: BuildEvent, identifier: str) -> str:
         if isinstance(event, LogText):
@@ -103,7 +121,7 @@ class Events(ApiHandler):
         return f"id: {identifier}\nevent: {name}\ndata: {data}\n\n"
 
 
-async def with_pauses(events: AsyncIterator[BuildEvent], ended: asyncio.Event) -> AsyncGenerator[BuildEvent | None]:
+async def with_pauses(events: AsyncIterator[_Event], ended: asyncio.Event) -> AsyncGenerator[_Event | None]:
     """Yield EVENTS, and None after each `KEEP_ALIVE_SECONDS` without one, until they or the visit have ENDED.
 
     Close it (`contextlib.aclosing`), and it ends what it waits for.

@@ -45,6 +45,12 @@ class MediaTypeRefused(GuixSpawnerError):
     code, status = "media-type-refused", 415
 
 
+class NothingAcceptable(GuixSpawnerError):
+    """A caller who takes nothing of what this address answers with."""
+
+    code, status = "nothing-acceptable", 406
+
+
 class RangeRefused(GuixSpawnerError):
     """A range that begins behind the end."""
 

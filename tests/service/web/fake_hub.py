@@ -26,6 +26,14 @@ class FakeHub:
     """Seconds that it takes to start a server."""
     refusal: tuple[int, str] | None = None
     """What it answers instead, when servers are started or stopped."""
+    progress: list[dict[str, object]] = field(default_factory=lambda: [{"progress": 50, "message": "Half way"}])
+    """What it tells of each start, before the server is ready."""
+    fails: str = ""
+    """Why servers do not start, if they do not."""
+    minted: list[dict[str, object]] = field(default_factory=list)
+    """What was asked of each token that it made."""
+    mints: bool = True
+    """Whether callers may have tokens made."""
     port: int = 0
     _server: HTTPServer = field(init=False)
 
@@ -54,6 +62,8 @@ class FakeHub:
                     (r"/hub/api/oauth2/token", _Token, shared),
                     (r"/hub/api/users/([^/]+)", _User, shared),
                     (r"/hub/api/users/([^/]+)/servers/([^/]+)", _Server, shared),
+                    (r"/hub/api/users/([^/]+)/servers/([^/]+)/progress", _Progress, shared),
+                    (r"/hub/api/users/([^/]+)/tokens", _Tokens, shared),
                 ]
             )
         )
@@ -108,6 +118,31 @@ class _User(_Handler):
     def get(self, name: str) -> None:
         self.check_owner(name)
         self.write({"name": name, "servers": self.hub.servers[name]})
+
+
+class _Progress(_Handler):
+    async def get(self, name: str, server: str) -> None:
+        self.check_owner(name)
+        state = self.hub.servers[name][server]
+        self.set_header("Content-Type", "text/event-stream")
+        last = {"failed": True, "message": self.hub.fails} if self.hub.fails else {"ready": True, "message": "Ready"}
+        for event in [*self.hub.progress, last]:
+            if event is last and not self.hub.fails:
+                state |= {"ready": True, "pending": None}
+            self.write(f": a comment\n\ndata: {json.dumps(event)}\n\n")
+            await self.flush()
+        if self.hub.fails:
+            del self.hub.servers[name][server]
+
+
+class _Tokens(_Handler):
+    def post(self, name: str) -> None:
+        self.check_owner(name)
+        if not self.hub.mints:
+            raise HTTPError(HTTPStatus.FORBIDDEN)
+        self.hub.minted.append(json.loads(self.request.body))
+        self.set_status(HTTPStatus.CREATED)
+        self.write({"token": f"minted-{len(self.hub.minted)}"})
 
 
 class _Server(_Handler):

@@ -57,6 +57,7 @@ GONE = frozenset({HTTPStatus.NO_CONTENT})
 LED_ON = frozenset({HTTPStatus.SEE_OTHER})
 NONE_OF_ITS_OWN = frozenset({HTTPStatus.NOT_FOUND})
 NO_EARLIER_VERSION = frozenset({HTTPStatus.CONFLICT})
+LINK = {"provider": "gh", "spec": "a/good/main"}
 REPOSITORY: dict[str, object] = {"repo": "https://git.example/a/good"}
 
 RULES = {
@@ -105,7 +106,12 @@ RULES = {
     "GET sessions/{name}/log": Rule(Needs.USER, NONE_OF_ITS_OWN),
     "GET api": Rule(Needs.ACCESS),
     "GET oauth_callback": Rule(Needs.NOTHING, frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})),
+    "GET v2/{provider}/{spec}": Rule(Needs.ACCESS),
+    "POST v2/{provider}/{spec}": Rule(Needs.USER, LED_ON),
+    "GET build/{provider}/{spec}": Rule(Needs.USER),
+    "GET badge_logo.svg": Rule(Needs.NOTHING),
     "GET health": Rule(Needs.NOTHING),
+    "HEAD health": Rule(Needs.NOTHING),
     "GET versions": Rule(Needs.ACCESS),
 }
 
@@ -190,7 +196,7 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     assert detail.build is not None
     version = detail.version.id if detail.version is not None else "none"
     names = {"environment": detail.environment.id, "version": version, "build": detail.build.id}
-    path = path.format(**names, name="none", host="git.example")
+    path = path.format(**names, name="none", host="git.example", **LINK)
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None

@@ -23,7 +23,13 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
             if handler in {Health, LoginCallbackPage}:
                 continue
             path = below + handler.route.format(
-                environment="eaaaaaaaaaaa", version="vaaaaaaaaaaa", build="baaaaaaaaaaa", name="a", host="git.example"
+                environment="eaaaaaaaaaaa",
+                version="vaaaaaaaaaaa",
+                build="baaaaaaaaaaa",
+                name="a",
+                host="git.example",
+                provider="gh",
+                spec="a/b/c",
             )
             methods = [name for name in ("get", "post", "put", "patch", "delete") if name in vars(handler)]
             assert methods
