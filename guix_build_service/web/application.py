@@ -28,6 +28,7 @@ from guix_build_service.web import (
 )
 from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers
 from guix_build_service.web.auth import Shared, make_hub_auth
+from guix_build_service.web.callers import Caller
 from guix_build_service.web.limits import Pace
 from guix_build_service.web.openapi import describe
 from guix_build_service.web.refusals import RequestTooLarge
@@ -57,6 +58,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     sessions.Gallery,
     credentials.Credentials,
     credentials.OneCredential,
+    Caller,
     about.Health,
     about.SoftwareVersions,
     about.Description,

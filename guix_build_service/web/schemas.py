@@ -420,6 +420,15 @@ class GalleryEntry(SessionOption):
     link: str = Field(description="The page from which a person starts it.")
 
 
+class CallerAnswer(Outgoing):
+    """Who asks, and what they may."""
+
+    name: str = Field(description="As `owner` of environments has it.")
+    groups: tuple[str, ...]
+    admin: bool = Field(description="Whether they may see and change what is everybody's.")
+    may_add: bool = Field(description="Whether they may add environments.")
+
+
 class GalleryAnswer(PartAnswer):
     """What everyone may start, by name."""
 

@@ -36,6 +36,13 @@ async def add(site: Site, **body: object) -> HTTPResponse:
     return await site.ask("POST", "api/v1/environments", token=TOKEN, json_body={"repo": GOOD, **body})
 
 
+@pytest.mark.parametrize(("name", "admin"), [("ada", False), ("root", True), ("service/watcher", False)])
+async def test_callers_learn_who_they_are(site: Site, name: str, admin: bool) -> None:
+    told = json.loads((await site.ask("GET", "api/v1/user", token=f"token-{name.removeprefix('service/')}")).body)
+    assert (told["name"], told["admin"], told["may_add"]) == (name, admin, True)
+    assert told["groups"] == (["lab"] if name == "ada" else [])
+
+
 async def test_an_environment_is_added_built_and_then_ready(site: Site) -> None:
     accepted = await add(site, name="Plots", description="Of penguins", cpu=2, memory=1 << 30)
     assert accepted.code == HTTPStatus.ACCEPTED
