@@ -305,7 +305,8 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+        # Where everything takes longer, so do answers, and what is waited for is waited for the longer.
+        time.sleep(0.1 * PATIENCE)
 
 
 @contextmanager
