@@ -57,6 +57,7 @@ R = (
     "r-cran-irkernel",
     "r-cran-ggplot2",
     "r-cran-cpp11",
+    "r-cran-shiny",
     "r-cran-stringi",
     "r-cran-svglite",
     "r-cran-systemfonts",

@@ -1,6 +1,7 @@
 ;; Print what a farm must hold so that profiles of given packages can be made.
-;; Arguments: specifications as `guix package -i' takes them, and variables
-;; written MODULE/VARIABLE, such as "(gnu packages gcc)/gcc".
+;; Arguments: specifications as `guix package -i' takes them; variables written
+;; MODULE/VARIABLE, such as "(gnu packages gcc)/gcc"; and beginnings of names, such
+;; as "-texlive-", of what is left out though other packages propagate it.
 ;;   package NAME VERSION OUTPUT STORE-PATH UPSTREAM-NAME   each package's outputs
 ;;   unknown SPECIFICATION
 ;;   needed OUTPUT STORE-PATH                 what building the profile needs besides
@@ -13,6 +14,21 @@
 
 (define (variable? argument)
   (string-prefix? "(" argument))
+
+(define (left-out? argument)
+  (string-prefix? "-" argument))
+
+(define left-out
+  (map (lambda (argument) (substring argument 1)) (filter left-out? arguments)))
+
+(define (left-out-entry? entry)
+  (any (lambda (start) (string-prefix? start (manifest-entry-name entry))) left-out))
+
+(define (without-left-out entry)
+  (manifest-entry
+    (inherit entry)
+    (dependencies (map without-left-out
+                       (remove left-out-entry? (manifest-entry-dependencies entry))))))
 
 (define (argument->package argument)
   (let* ((end    (string-rindex argument #\/))
@@ -67,8 +83,10 @@
      (derivation-inputs drv))))
 
 (with-store store
-  (let* ((variables specifications (partition variable? arguments))
-         (manifest (specifications->manifest (filter known? specifications)))
+  (let* ((variables specifications (partition variable? (remove left-out? arguments)))
+         (manifest (map-manifest-entries without-left-out
+                                         (specifications->manifest
+                                          (filter known? specifications))))
          (packages (append (list (default-guile) (guile-for-grafts)
                                  ;; What `computed-file' and the like are run with.
                                  ((@@ (guix gexp) default-guile))

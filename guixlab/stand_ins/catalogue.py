@@ -16,9 +16,12 @@ DEFAULT_SPECIFICATIONS = (
     "python-pip",
     "python-setuptools",
     "python-wheel",
+    "python-bokeh",
+    "python-voila",
     "r-minimal",
     "r-irkernel",
     "r-ggplot2",
+    "r-shiny",
     "bash",
     "bash-minimal",
     "bzip2",
@@ -49,6 +52,10 @@ DEFAULT_SPECIFICATIONS = (
     "xz",
     "zip",
 )
+
+# What is left out, by the beginnings of names, where other packages propagate it: TeX and Node for exports, and large
+# libraries that a package can do without.  Profiles of those other packages leave it out, too.
+LEFT_OUT = ("apache-arrow", "node", "python-dask", "python-modin", "python-pyarrow", "texlive-")
 
 # Packages that have no specification of their own, as MODULE/VARIABLE.
 DEFAULT_VARIABLES = ("(gnu packages gcc)/gcc",)
@@ -116,4 +123,5 @@ PROJECTS = {
     "python-json-logger": "python-json-logger",
     "python-lsp-jsonrpc": "python-lsp-jsonrpc",
     "python-pyqt": "PyQt6",
+    "python-referencing-bootstrap": "referencing",
 }

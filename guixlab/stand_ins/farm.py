@@ -18,7 +18,7 @@ from guixlab.host import free_gigabytes, require_space
 from guixlab.machine import SCHEME, run_guile
 from guixlab.provision import wanted_stamps
 from guixlab.stand_ins import wheels
-from guixlab.stand_ins.catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN
+from guixlab.stand_ins.catalogue import DEFAULT_SPECIFICATIONS, DEFAULT_VARIABLES, FROM_DEBIAN, LEFT_OUT
 from guixlab.stand_ins.debian import make_from_debian
 from guixlab.stand_ins.lines import Output, Wanted, read_wanted
 from guixlab.stand_ins.r import RPackages, make_r
@@ -38,7 +38,8 @@ class Report:
 
 def ask_guix(folder: Folder, specifications: Sequence[str]) -> Wanted:
     """Have Guix work out what profiles of these packages are made of."""
-    return read_wanted(run_guile(folder, folder.farm, "plan.scm", *DEFAULT_VARIABLES, *specifications))
+    without = (f"-{beginning}" for beginning in LEFT_OUT)
+    return read_wanted(run_guile(folder, folder.farm, "plan.scm", *without, *DEFAULT_VARIABLES, *specifications))
 
 
 def _stamp(specifications: Sequence[str]) -> str:
@@ -48,6 +49,7 @@ def _stamp(specifications: Sequence[str]) -> str:
         wanted_stamps(),
         sorted(specifications),
         DEFAULT_VARIABLES,
+        LEFT_OUT,
         hashlib.sha256(lock).hexdigest(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from guixlab.errors import ExitCode, LabError
@@ -18,7 +18,7 @@ from guixlab.stand_ins.workshop import Base, copy_into, find_archive, make_launc
 LIBRARIES = ("usr/lib/R/site-library", "usr/lib/R/library")
 DEPENDENCY = re.compile(r"\b(r-(?:cran|bioc)-[a-z0-9.+-]+)")
 # Packages that came with later versions than Debian's, whose dependants there do without: nothing stands in.
-WITHOUT_CONTENTS = ("r-s7",)
+WITHOUT_CONTENTS = ("r-otel", "r-s7")
 # As long as `/usr/bin/which`, which R's code has compiled in and hands to a shell.
 WHICH = "STANDIN_WHICH"
 
@@ -171,7 +171,7 @@ class RPackages:
         for place in LIBRARIES:
             copy_into(files / place, library)
         for link in [entry for entry in library.rglob("*") if entry.is_symlink()]:
-            _resolve(link, files)
+            resolve(link, (files, self.folder.debian))
         if output.name == "r-irkernel":
             self._install_kernel(tree)
 
@@ -183,16 +183,16 @@ class RPackages:
         specification.write_text(specification.read_text().replace('["R",', f'["{self.r}/bin/R",'))
 
 
-def _resolve(link: Path, files: Path) -> None:
-    """Put the file in the place of a link that leads into Debian's tree, or drop a link to nothing."""
+def resolve(link: Path, trees: Sequence[Path]) -> None:
+    """Put the file in the place of a link that leads into one of Debian's TREES, or drop a link to nothing."""
     target = str(link.readlink())
     if not target.startswith("/"):
         if not link.exists():
             link.unlink()
         return
     link.unlink()
-    source = files / target.lstrip("/")
-    if source.is_dir():
-        shutil.copytree(source, link, symlinks=True)
-    elif source.is_file():
+    source = next((place for tree in trees if (place := tree / target.lstrip("/")).exists()), None)
+    if source and source.is_dir():
+        shutil.copytree(source, link, ignore_dangling_symlinks=True)
+    elif source:
         shutil.copy2(source, link)

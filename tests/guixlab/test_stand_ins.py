@@ -15,7 +15,7 @@ from guixlab.packages import DEBIAN_PACKAGES
 from guixlab.stand_ins.catalogue import DEFAULT_SPECIFICATIONS, FROM_DEBIAN, LAUNCHED, ONLY_PROGRAMS
 from guixlab.stand_ins.debian import FINISH
 from guixlab.stand_ins.lines import read_wanted, split_base
-from guixlab.stand_ins.r import WHICH, bundled, debian_name, replace_in_lazy_load
+from guixlab.stand_ins.r import WHICH, bundled, debian_name, replace_in_lazy_load, resolve
 from guixlab.stand_ins.runtime import render_font_configuration
 from guixlab.stand_ins.store import find_references, normalise
 from guixlab.stand_ins.wheels import LOCK, Wheel, group, make_from_wheel, project_of, read_lock, render_lock
@@ -214,6 +214,27 @@ def test_only_what_guix_does_not_propagate_is_bundled() -> None:
 
 def entry(value: bytes) -> bytes:
     return len(value).to_bytes(4, "big") + zlib.compress(value, 6)
+
+
+def test_links_into_debians_trees_become_what_they_lead_to(tmp_path: Path) -> None:
+    """Debian's Shiny has its scripts in packages of their own."""
+    own, others, library = (tmp_path / name for name in ("own", "others", "library"))
+    (others / "usr/share/javascript/jquery").mkdir(parents=True)
+    (others / "usr/share/javascript/jquery/jquery.js").write_text("$")
+    (others / "usr/share/one.js").write_text("1")
+    library.mkdir()
+    own.mkdir()
+    leading = {
+        "folder": "/usr/share/javascript/jquery",
+        "one.js": "/usr/share/one.js",
+        "gone": "/usr/share/gone",
+        "no": "nowhere",
+    }
+    for name, target in leading.items():
+        (library / name).symlink_to(target)
+        resolve(library / name, (own, others))
+    assert not any(path.is_symlink() for path in library.rglob("*"))
+    assert {str(path.relative_to(library)) for path in library.rglob("*")} == {"folder", "folder/jquery.js", "one.js"}
 
 
 def test_a_constant_of_rs_compiled_code_is_replaced_in_place(tmp_path: Path) -> None:
