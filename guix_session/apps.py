@@ -149,8 +149,9 @@ def _shiny(profile: Path, folder: Path, _: Path) -> App | None:
         or not ("app.r" in files or {"ui.r", "server.r"} <= files)
     ):
         return None
-    # A text for a port is a socket's path (shiny's startApp).
-    run = "shiny::runApp('.', port = commandArgs(TRUE)[1], launch.browser = FALSE)"
+    # A text for a port is a socket's path, which says besides what its mode is to be without (shiny's startApp).
+    port = "structure(commandArgs(TRUE)[1], mask = strtoi('077', base = 8))"
+    run = f"shiny::runApp('.', port = {port}, launch.browser = FALSE)"
     return App("shiny", "Shiny", _command(folder, program, "-e", _literally(run), "{unix_socket}"), unix_socket=True)
 
 
