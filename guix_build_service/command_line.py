@@ -17,7 +17,7 @@ On the service's machine:
 
 Anywhere, with a token of the hub; COMMAND --help tells more:
 
-  guix-build-service list | show | add | build | log | cancel | rollback | delete | resolve | sessions
+  guix-build-service list | show | add | build | log | cancel | rollback | delete | resolve | import | sessions
 """
 
 

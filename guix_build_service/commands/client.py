@@ -18,6 +18,7 @@ from guix_build_service.commands.transport import Answer, Transport
 from guix_build_service.model import LARGEST_PAGE
 from guix_build_service.web.schemas import (
     BuildAnswer,
+    CallerAnswer,
     EnvironmentAnswer,
     EnvironmentRequest,
     EnvironmentsAnswer,
@@ -85,6 +86,10 @@ class Client:
     def __init__(self, transport: Transport, patience: Patience | None = None) -> None:
         self._transport = transport
         self._patience = patience or Patience()
+
+    def caller(self) -> CallerAnswer:
+        """Return whose token it is."""
+        return self._ask("GET", "user", CallerAnswer)
 
     # --- environments ------------------------------------------------------------
 

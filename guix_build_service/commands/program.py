@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from guix_build_service.commands import builds, environments, sessions
+from guix_build_service.commands import builds, environments, import_gallery, sessions
 from guix_build_service.commands.access import access_from
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client, Patience
@@ -14,9 +14,6 @@ from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, exi
 from guix_build_service.commands.terminal import Output, shown
 from guix_build_service.commands.transport import Transport
 from guix_environment.errors import GuixSpawnerError
-
-NAMES = frozenset({"list", "show", "add", "build", "log", "delete", "cancel", "rollback", "resolve", "sessions"})
-"""The commands that are done here."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,7 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (environments, builds, sessions):
+    for group in (environments, import_gallery, builds, sessions):
         group.add_commands(commands)
     return parser
 

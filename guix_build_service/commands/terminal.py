@@ -147,7 +147,7 @@ class BuildProgress:
             return
         steps = build.progress
         tenth = 10 * steps.done // steps.total if steps.total else 0
-        state = f"{build.state.value} {tenth}" if steps.total else build.state.value
+        state = f"{build.state.value} {tenth if steps.total else ''} {build.position or ''}"
         if state != self._said:
             self._said = state
             self._write(shown(_bar(build)) + "\n")
@@ -165,6 +165,11 @@ class BuildProgress:
 def _bar(build: BuildAnswer) -> str:
     """Return one line that tells how BUILD stands."""
     steps = build.progress
+    if build.position is not None:
+        minutes = (
+            f", in about {max(round(build.expected_seconds / 60), 1)} min" if build.expected_seconds is not None else ""
+        )
+        return f"{build.state.value}, number {build.position} of those that wait{minutes}"
     if build.state.is_final or not steps.total:
         return f"{build.state.value} {'' if build.state.is_final else steps.phase}".rstrip()
     full = _BAR * min(steps.done, steps.total) // steps.total

@@ -5,6 +5,7 @@ import json
 import unicodedata
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -19,6 +20,7 @@ from guix_build_service.commands.terminal import BuildProgress, Output, amount, 
 from guix_build_service.model import BuildState
 from guix_build_service.web.schemas import (
     BuildAnswer,
+    CallerAnswer,
     EnvironmentAnswer,
     LogEvent,
     ResolvedAnswer,
@@ -69,9 +71,12 @@ class EvilClient(Client):
     def __init__(self) -> None:
         """Need no connection."""
 
+    def caller(self) -> CallerAnswer:
+        return evil(CallerAnswer)
+
     def environments(self, **wanted: str) -> Iterator[EnvironmentAnswer]:
-        del wanted
-        yield evil(EnvironmentAnswer, name="evil", state="failed", visibility="groups")
+        place = {"repo": "https://git.example/a", "ref": "", "subdir": ""} if "owner" in wanted else {}
+        yield evil(EnvironmentAnswer, name="evil", state="failed", visibility="groups", **place)
 
     def versions(self, environment: str) -> tuple[VersionAnswer, ...]:
         del environment
@@ -88,6 +93,10 @@ class EvilClient(Client):
     def build(self, environment: str, *, force: bool = False) -> EnvironmentAnswer:
         del force
         return self.environment(environment).model_copy(update={"build": built(BuildState.BUILDING)})
+
+    def change(self, environment: str, changes: object) -> EnvironmentAnswer:
+        del changes
+        return self.environment(environment)
 
     def delete(self, environment: str) -> None:
         del environment
@@ -130,8 +139,9 @@ class EvilClient(Client):
         return True
 
 
-def built(state: BuildState, done: int = 1, total: int = 2, phase: str = EVIL) -> BuildAnswer:
-    return evil(BuildAnswer, state=state.value, progress={"phase": phase, "done": done, "total": total})
+def built(state: BuildState, done: int = 1, total: int = 2, phase: str = EVIL, position: int | None = None) -> BuildAnswer:
+    progress = {"phase": phase, "done": done, "total": total}
+    return evil(BuildAnswer, state=state.value, progress=progress, position=position, expected_seconds=150)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -141,12 +151,16 @@ def built(state: BuildState, done: int = 1, total: int = 2, phase: str = EVIL) -
         ["list"], ["show", "evil"], ["add", "https://git.example/a"], ["add", "https://git.example/a", "--wait"],
         ["build", "evil"], ["build", "evil", "--wait"], ["delete", "evil", "--yes"], ["rollback", "evil"],
         ["resolve", "https://git.example/a"], ["log", "evil"], ["log", "evil", "-f"], ["cancel", "evil"],
-        ["sessions", "list"], ["sessions", "start", "evil"], ["sessions", "stop", EVIL], ["sessions", "log", EVIL],
+        ["sessions", "list"], ["import", "GALLERY"], ["import", "GALLERY", "--wait"], ["import", "GALLERY", "--dry-run"],
+         ["sessions", "start", "evil"], ["sessions", "stop", EVIL], ["sessions", "log", EVIL],
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_no_control_character_is_printed(words: list[str], as_json: bool) -> None:
+def test_no_control_character_is_printed(words: list[str], as_json: bool, tmp_path: Path) -> None:
     results, notes = io.StringIO(), io.StringIO()
+    gallery = tmp_path / "gallery.yaml"
+    gallery.write_text('environments: [{repo: "https://git.example/a", name: a name, groups: [lab]}]')
+    words = [str(gallery) if word == "GALLERY" else word for word in words]
     options: Namespace = make_parser().parse_args([*words, *(["--json"] if as_json else [])])
     run: Command = options.run
     run(Call(options, EvilClient(), Output(results, notes, as_json), lambda _: True))
@@ -186,13 +200,16 @@ def test_elsewhere_each_state_and_each_tenth_is_a_line() -> None:
     stream = io.StringIO()
     bar = BuildProgress(stream)
     bar.show(built(BuildState.QUEUED, 0, 0, ""))
+    for position in (7, 7, 6):
+        bar.show(built(BuildState.QUEUED, 0, 0, "", position))
     for done in range(101):
         bar.show(built(BuildState.BUILDING, done, 100))
     bar.show(built(BuildState.READY, 100, 100))
     bar.end()
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 15
     assert (lines[0], lines[-1]) == ("queued", "ready")
+    assert lines[1] == "queued, number 7 of those that wait, in about 2 min"
 
 
 @pytest.mark.parametrize(("text", "bytes_"), [("1", 1), ("4G", 4 << 30), ("512m", 512 << 20), ("1.5K", 1536)])
