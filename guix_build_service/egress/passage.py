@@ -30,7 +30,7 @@ from guix_environment.streams import BLOCK, Connection, joined
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request's first line and headers together."""
 
-HEAD_SECONDS = 10.0
+HEAD_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 
 MOST_ADDRESSES = 4

@@ -68,6 +68,15 @@ def entry(kind: int, size: int, content: bytes) -> bytes:
     return bytes(head) + content
 
 
+def varint(number: int) -> bytes:
+    """Return NUMBER as a difference in a pack has it."""
+    found = []
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
 def packed(entries: Sequence[bytes], number: int | None = None, version: int = 2) -> bytes:
     """Return a pack of ENTRIES that says it has NUMBER of them."""
     head = b"PACK" + struct.pack(">II", version, len(entries) if number is None else number)

@@ -13,16 +13,19 @@ from guix_build_service.pipeline.read import read
 from guix_environment.errors import GuixSpawnerError
 from tests.service.addresses import is_told_well
 from tests.service.client import Client
-from tests.service.hostile_repositories import CASES, READ, Hostile, Traps
+from tests.service.hostile import CASES, READ, Hostile, Traps
 from tests.service.raw_repository import Objects, serve_raw, tripwire
 
 MEGABYTE = 1024 * 1024
-LARGEST_PACK, LARGEST_LISTING, LARGEST_MEMORY = 20 * MEGABYTE, 80 * MEGABYTE, 512 * MEGABYTE
+LARGEST_PACK, LARGEST_LISTING, LARGEST_MEMORY = 20 * MEGABYTE, 80 * MEGABYTE, 384 * MEGABYTE
 
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set limits that are reached in a moment."""
+    """Set limits that are reached in a moment, but for those of time, which a busy machine reaches too."""
+    monkeypatch.setattr(resolving, "LISTING_SECONDS", 500.0)
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 500.0)
+    monkeypatch.setattr(running, "PROCESSOR_SECONDS", 500)
     for place in (running, fetching):
         monkeypatch.setattr(place, "LARGEST_PACK", LARGEST_PACK)
     monkeypatch.setattr(running, "LARGEST_MEMORY", LARGEST_MEMORY)
