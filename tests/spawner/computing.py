@@ -3,10 +3,7 @@
 import asyncio
 import json
 
-from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
-
-from tests.spawner.real_hub import TOKEN, RealHub, execute_request
+from tests.spawner.real_hub import RealHub, connected, execute_request
 
 
 async def compute_in_silence(hub: RealHub, user: str) -> None:
@@ -14,8 +11,7 @@ async def compute_in_silence(hub: RealHub, user: str) -> None:
     status, text = await asyncio.to_thread(hub.request, "POST", f"/user/{user}/api/kernels", {"name": "python3"})
     assert status == 201, text
     address = f"{hub.address.replace('http', 'ws')}/user/{user}/api/kernels/{json.loads(text)['id']}/channels"
-    patient = HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}, connect_timeout=120, request_timeout=120)
-    connection = await websocket_connect(patient)
+    connection = await connected(address)
     await connection.write_message(json.dumps(execute_request("import time; time.sleep(9999)")))
     # The last that it says before it falls silent: the words that it was given.
     while (message := await connection.read_message()) is not None:

@@ -252,9 +252,7 @@ class RealHub:
         assert status == 201, text
         identifier = json.loads(text)["id"]
         address = f"{self.address.replace('http', 'ws')}{base}/api/kernels/{identifier}/channels?session_id=x"
-        # It is there once the kernel is.
-        patient = HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}, connect_timeout=120, request_timeout=120)
-        connection = await websocket_connect(patient)
+        connection = await connected(address)
         await connection.write_message(json.dumps(execute_request(code)))
         printed, awaited = "", {"execute_reply", "idle"}
         while awaited:
@@ -277,7 +275,7 @@ class RealHub:
         _, text = await asyncio.to_thread(self.request, "POST", f"/user/{user}/api/terminals")
         name = json.loads(text)["name"]
         address = f"{self.address.replace('http', 'ws')}/user/{user}/terminals/websocket/{name}"
-        connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+        connection = await connected(address)
         await connection.write_message(json.dumps(["stdin", f"{line}; echo E''ND\r"]))
         shown = ""
         while "END" not in shown:
@@ -286,6 +284,13 @@ class RealHub:
         connection.close()
         await asyncio.to_thread(self.request, "DELETE", f"/user/{user}/api/terminals/{name}")
         return shown
+
+
+async def connected(address: str) -> WebSocketClientConnection:
+    """Return a web socket to ADDRESS; that of a kernel is there once the kernel is."""
+    seconds = 120 * PATIENCE
+    headers = {"Authorization": f"token {TOKEN}"}
+    return await websocket_connect(HTTPRequest(address, headers=headers, connect_timeout=seconds, request_timeout=seconds))
 
 
 async def _received(connection: WebSocketClientConnection) -> Any:

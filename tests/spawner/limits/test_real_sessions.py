@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
 
 from guix_environment import processes
-from tests.spawner.real_hub import TOKEN, RealHub, built_records, first_process, running_hub, wait_for
+from tests.spawner.real_hub import RealHub, built_records, connected, first_process, running_hub, wait_for
 
 from .conftest import BACKEND, EXPECTED
 from .held_hub import GIB, GIVEN, HELD, answers, groups_of, kills, told
@@ -94,7 +92,7 @@ async def test_too_much_memory_ends_the_kernel_and_the_server_answers(hub: RealH
     server, before = first_process(hub, ada), kills(hub, ada)
     _, text = await asyncio.to_thread(hub.request, "POST", f"/user/{ada}/api/kernels", {"name": "python3"})
     address = f"{hub.address.replace('http', 'ws')}/user/{ada}/api/kernels/{json.loads(text)['id']}/channels?session_id=x"
-    connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+    connection = await connected(address)
     await connection.write_message(json.dumps(_execute("kept = bytearray(b'x' * (3 * 2**30))")))
     while True:
         message = await connection.read_message()

@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tornado.httpclient import HTTPRequest
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from tornado.websocket import WebSocketClientConnection
 
 from guix_environment import processes
 from guixspawner.limits import cgroups
-from tests.spawner.real_hub import PATIENCE, TOKEN, RealHub, built_records, first_process, running_hub
+from tests.spawner.real_hub import PATIENCE, RealHub, built_records, connected, first_process, running_hub
 
 from .conftest import EXPECTED, throttled
 from .held_hub import GIVEN, HELD, answers, groups_of, kills, members_of
@@ -144,7 +143,7 @@ async def kernel(hub: RealHub, user: str) -> AsyncIterator[Kernel]:
     assert status == 201, text
     identifier = json.loads(text)["id"]
     address = f"{hub.address.replace('http', 'ws')}/user/{user}/api/kernels/{identifier}/channels?session_id=x"
-    connection = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {TOKEN}"}))
+    connection = await connected(address)
     one = Kernel(hub, user, identifier, connection)
     try:
         yield one
