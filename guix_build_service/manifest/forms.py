@@ -166,7 +166,7 @@ def _case(evaluation: Evaluation, form: Form, scope: Scope) -> Value:
             return run(evaluation, clause.items[1:], Scope({}, scope))
         found = evaluation.elements(quoted(evaluation, choices), choices.position)
         # `case' compares by eqv?, for which no two strings or lists are the same.
-        if any(not isinstance(item, str | tuple) and same(item, value, clause.position) for item in found):
+        if any(not isinstance(item, str | tuple) and same(evaluation, item, value, clause.position) for item in found):
             return run(evaluation, clause.items[1:], Scope({}, scope))
     return Unspecified()
 

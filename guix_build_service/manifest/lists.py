@@ -144,8 +144,7 @@ def _fold(*, right: bool) -> Apply:
 def _delete_duplicates(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     kept: list[Value] = []
     for item in evaluation.elements(arguments[0], position):
-        evaluation.step(position, len(kept))
-        if not any(same(item, other, position) for other in kept):
+        if not any(same(evaluation, item, other, position) for other in kept):
             kept.append(item)
     return tuple(kept)
 
@@ -208,7 +207,7 @@ def _length(evaluation: Evaluation, arguments: list[Value], position: Position) 
 def _member(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     elements = evaluation.elements(arguments[1], position)
     for place, item in enumerate(elements):
-        if same(arguments[0], item, position):
+        if same(evaluation, arguments[0], item, position):
             return elements[place:]
     return False
 
@@ -229,12 +228,12 @@ def _pairs(evaluation: Evaluation, value: Value, position: Position) -> list[tup
 
 def _assoc(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     pairs = _pairs(evaluation, arguments[1], position)
-    return next((whole for whole, key, _ in pairs if same(arguments[0], key, position)), False)
+    return next((whole for whole, key, _ in pairs if same(evaluation, arguments[0], key, position)), False)
 
 
 def _assoc_ref(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     pairs = _pairs(evaluation, arguments[0], position)
-    return next((right for _, key, right in pairs if same(arguments[1], key, position)), False)
+    return next((right for _, key, right in pairs if same(evaluation, arguments[1], key, position)), False)
 
 
 def _acons(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:

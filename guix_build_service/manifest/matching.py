@@ -49,9 +49,9 @@ def _matches(evaluation: Evaluation, pattern: Datum, value: Value, bound: dict[s
             bound[name] = value
             return True
         case Text(value=text):
-            return same(text, value, pattern.position)
+            return same(evaluation, text, value, pattern.position)
         case Atom(text=text):
-            return same(literal(text), value, pattern.position)
+            return same(evaluation, literal(text), value, pattern.position)
         case Form() if pattern.head() in {"quote", "or", "and"}:
             return _combined(evaluation, pattern, value, bound)
         case Form(items=(Symbol(name="?" | "$" | "=" | "not" | "quasiquote" | "get!" | "set!"), *_)):
@@ -65,7 +65,7 @@ def _combined(evaluation: Evaluation, pattern: Form, value: Value, bound: dict[s
     patterns = pattern.items[1:]
     match pattern.head():
         case "quote" if len(patterns) == 1:
-            return same(quoted(evaluation, patterns[0]), value, pattern.position)
+            return same(evaluation, quoted(evaluation, patterns[0]), value, pattern.position)
         case "and":
             return all(_matches(evaluation, item, value, bound) for item in patterns)
         case "or":

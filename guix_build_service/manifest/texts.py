@@ -67,15 +67,15 @@ def _string_equal(evaluation: Evaluation, arguments: list[Value], position: Posi
     return len({evaluation.text(item, position) for item in arguments}) < 2
 
 
-def _equal(_evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    return same(arguments[0], arguments[1], position)
+def _equal(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    return same(evaluation, arguments[0], arguments[1], position)
 
 
-def _identical(_evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+def _identical(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     left, right = arguments
     if isinstance(left, str | tuple) and isinstance(right, str | tuple) and left and right:
         raise unreadable(position, "whether these two are one object is not known; equal? compares what they hold.")
-    return same(left, right, position)
+    return same(evaluation, left, right, position)
 
 
 def _symbol_to_string(_evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
@@ -132,7 +132,7 @@ def _format(evaluation: Evaluation, arguments: list[Value], position: Position) 
         match piece[:1]:
             case "a" if (values and isinstance(values[0], str | Word)) or (values and type(values[0]) is int):
                 value = values.pop(0)
-                text += value.name if isinstance(value, Word) else str(value)
+                text += evaluation.text(value.name if isinstance(value, Word) else str(value), position)
             case "%":
                 text += "\n"
             case _:

@@ -164,14 +164,18 @@ def single(value: Value) -> Value:
     return value
 
 
-def same(left: Value, right: Value, position: Position) -> bool:
-    """Tell whether Scheme holds LEFT and RIGHT for equal; refuse where only Guix could know."""
+def same(evaluation: "Evaluation", left: Value, right: Value, position: Position) -> bool:
+    """Tell whether Scheme holds LEFT and RIGHT for equal; refuse where only Guix could know.
+
+    Each pair that is compared counts as a step of EVALUATION: lists of the same lists again and again have no end otherwise.
+    """
+    evaluation.step(position)
     if isinstance(left, _PLAIN) or isinstance(right, _PLAIN) or left == () or right == ():
         return type(left) is type(right) and left == right
     if isinstance(left, tuple) and isinstance(right, tuple) and not any(isinstance(item, OPEN) for item in (*left, *right)):
-        return len(left) == len(right) and all(same(*pair, position) for pair in zip(left, right, strict=True))
+        return len(left) == len(right) and all(same(evaluation, *pair, position) for pair in zip(left, right, strict=True))
     if isinstance(left, Dotted) and isinstance(right, Dotted):
-        return same(left.items, right.items, position) and same(left.tail, right.tail, position)
+        return same(evaluation, left.items, right.items, position) and same(evaluation, left.tail, right.tail, position)
     if isinstance(left, Package | Channel) and left == right:
         return True
     raise unreadable(position, "whether these two are the same, only Guix could tell.", hint=NAME_THEM)
