@@ -15,6 +15,7 @@ from enum import StrEnum
 from guix_build_service.asked_for import changed, new_build, new_environment
 from guix_build_service.logs import LARGEST_PIECE, Logs
 from guix_build_service.manifest.canonical import request_key
+from guix_build_service.measures import Measures, Needed
 from guix_build_service.model import (
     LARGEST_PAGE,
     RECIPE_VERSION,
@@ -39,7 +40,7 @@ from guix_build_service.places import Located, located
 from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
-from guix_build_service.store import Store
+from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
 from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
@@ -117,7 +118,7 @@ class Manager:
             if environment is None:
                 # Both or nothing: a service that is killed here leaves no environment that nobody builds.
                 build = new_build(wanted, resolved, person, force=False)
-                await self._store.add_environment(wanted, build, _request_key(build))
+                self._count(await self._store.add_environment(wanted, build, _request_key(build)))
         if environment is not None:
             return await self._build(environment, resolved, person, force=False)
         self._queue.notice()
@@ -237,15 +238,20 @@ class Manager:
         """Queue the build of what was RESOLVED, or make the version current that is just that."""
         found = None if force else await self._version_of(environment, resolved)
         if found is not None:
+            self.measures.request(Needed.NOTHING)
             await self._store.set_current(environment.id, found.id)
             await self._queue.write_record(environment.id)
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
         build = new_build(environment, resolved, person, force=force)
-        await self._store.request_build(build, _request_key(build))
+        self._count(await self._store.request_build(build, _request_key(build)))
         self._queue.notice()
         return await self._store.environment(environment.id)
+
+    def _count(self, joined: Joined | None) -> None:
+        if joined is not None:
+            self.measures.request(Needed.BUILD if joined.created else Needed.NOTHING_MORE)
 
     async def _version_of(self, environment: Environment, resolved: Resolved) -> Version | None:
         """Return the newest version of what was RESOLVED that sessions can start from, if there is one."""
@@ -368,6 +374,15 @@ class Manager:
             self._resolving[key] = task
             task.add_done_callback(lambda _: self._resolving.pop(key, None))
         return await asyncio.shield(task)
+
+    @property
+    def measures(self) -> Measures:
+        """What the service measures of itself."""
+        return self._queue.measures
+
+    async def metrics(self) -> bytes:
+        """Return all figures of the service, in Prometheus's form."""
+        return self.measures.exposition(await self._store.figures())
 
     async def health(self) -> Mapping[str, object]:
         """Return whether the service can do its work, for those who watch it."""

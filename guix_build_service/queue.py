@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from guix_build_service.disk import Disk
 from guix_build_service.logs import Logs
 from guix_build_service.manifest.canonical import request_key
+from guix_build_service.measures import Measures
 from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Progress, Resolved, Version
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
@@ -53,6 +55,7 @@ class Queue:
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self.changes = Changes()
+        self.measures = Measures()
 
     async def start(self) -> None:
         """Put in order what an earlier end of the service left, and begin to work.
@@ -203,7 +206,7 @@ class Queue:
         published: dict[EnvironmentId, Version] = {}
         tried: set[EnvironmentId] = set()
         try:
-            made = await self._pipeline.make(job, _Reporter(self._store, self.changes, build))
+            made = await self._made(build, job)
             await self._publish_all(job, made, published, tried)
         except BaseException:
             for version in published.values():
@@ -214,6 +217,15 @@ class Queue:
             for environment in tried:
                 await self.write_record(environment)
         await job.log.say("Ready.")
+
+    async def _made(self, build: Build, job: Job) -> Made:
+        reporter = _Reporter(self._store, self.changes, self.measures, build)
+        try:
+            made = await self._pipeline.make(job, reporter)
+        finally:
+            reporter.ended()
+        self.measures.profile(known=made.known)
+        return made
 
     async def _publish_all(
         self, job: Job, made: Made, published: dict[EnvironmentId, Version], tried: set[EnvironmentId]
@@ -292,15 +304,26 @@ def _remove_all(folder: Path) -> None:
 class _Reporter:
     """Takes a running build from state to state."""
 
-    def __init__(self, store: Store, changes: "Changes", build: Build) -> None:
+    def __init__(self, store: Store, changes: "Changes", measures: Measures, build: Build) -> None:
         self._store = store
         self._changes = changes
+        self._measures = measures
         self._build = build
+        self._since = time.monotonic()
+        if build.started is not None:
+            measures.spent(BuildState.QUEUED, (build.started - build.created).total_seconds())
 
     async def entered(self, state: BuildState) -> None:
         if state is not self._build.state:
+            self.ended()
             self._build = await self._store.move(self._build.id, self._build.state, state)
         self._changes.announce(self._build.id)
+
+    def ended(self) -> None:
+        """Measure the time that the build was in its state, which ends now."""
+        moment = time.monotonic()
+        self._measures.spent(self._build.state, moment - self._since)
+        self._since = moment
 
     async def resolved(self, resolved: Resolved) -> None:
         key = request_key(resolved.repository.digest, resolved.commit, self._build.subdirectory, RECIPE_VERSION)

@@ -117,3 +117,5 @@ class Made:
     resolved: Resolved
     manifest: ReadManifest
     profile: Profile
+    known: bool = False
+    """Whether the profile was there already."""

@@ -60,7 +60,7 @@ class Pipeline:
             if profile is not None:
                 await job.log.say("A profile of exactly these packages is there already.")
                 await reporter.entered(BuildState.BUILDING)
-                return Made(resolved, manifest, profile)
+                return Made(resolved, manifest, profile, known=True)
             lowered = await guix.lower(
                 self.workshop.guix, job, manifest.packages, self.workshop.state_folder / "package-names"
             )

@@ -16,6 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from guix_build_service.measures import Figures
 from guix_build_service.model import (
     FINAL,
     RUNNING,
@@ -35,6 +36,7 @@ from guix_build_service.model import (
 )
 from guix_build_service.store import details, line, lists, rows
 from guix_build_service.store.engine import open_database
+from guix_build_service.store.figures import figures
 from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
 from guix_build_service.turns import Limits
 from guix_environment.errors import ChangedMeanwhile, Conflict, NotFound, StoreUnavailable
@@ -117,16 +119,15 @@ class Store:
 
     async def add_environment(
         self, environment: Environment, build: Build | None = None, request_key: str | None = None
-    ) -> None:
+    ) -> Joined | None:
         """Remember a new environment, and with it that BUILD is wanted, as `request_build` does."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> Joined | None:
             connection.execute(insert(environments).values(**rows.environment_values(environment)))
             _share(connection, environment)
-            if build is not None:
-                _request(connection, build, request_key)
+            return None if build is None else _request(connection, build, request_key)
 
-        await self._transaction(work)
+        return await self._transaction(work)
 
     async def environments(self) -> list[Environment]:
         """Return every environment, oldest first."""
@@ -284,6 +285,10 @@ class Store:
     async def expectation(self, build: BuildId) -> Expectation | None:
         """Return when the turn of BUILD is to be expected; None for one that does not wait."""
         return await self._transaction(lambda c: line.expectation(c, build, self._limits))
+
+    async def figures(self) -> Figures:
+        """Return how much of everything there is."""
+        return await self._transaction(figures)
 
     async def hinder(self, why: str) -> None:
         """Have every build that waits say WHY nothing begins."""

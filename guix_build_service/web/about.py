@@ -4,6 +4,7 @@ import json
 from http import HTTPStatus
 from importlib.metadata import version
 
+from guix_build_service.measures import METRICS_TYPE
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, operation
 from guix_build_service.web.auth import Shared
@@ -39,6 +40,18 @@ class SoftwareVersions(ApiHandler):
     async def get(self) -> None:
         """Answer."""
         self.give(VersionsOfSoftware(guixspawner=version("guixspawner"), jupyterhub=version("jupyterhub"), api=API_VERSION))
+
+
+class Metrics(ApiHandler):
+    """How much of everything there is and how long it took, for Prometheus; of no person in particular."""
+
+    route = "metrics"
+
+    @operation("See how much there is and how long it took", media_type="text/plain")
+    async def get(self) -> None:
+        """Answer."""
+        self.set_header("Content-Type", METRICS_TYPE)
+        self.write(await self.manager.metrics())
 
 
 class Description(ApiHandler):

@@ -61,6 +61,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     Caller,
     about.Health,
     about.SoftwareVersions,
+    about.Metrics,
     about.Description,
 )
 """Everything below ``api/v1/``."""
@@ -87,6 +88,7 @@ BESIDE: tuple[type[AnsweringHandler], ...] = (
     binderhub_pages.Badge,
     binderhub_pages.BinderHealth,
     binderhub_pages.BinderVersions,
+    about.Metrics,
 )
 """What programs that know BinderHub look for at the service's prefix itself."""
 

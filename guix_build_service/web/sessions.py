@@ -42,6 +42,7 @@ class SessionStarter(Authenticated):
         chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
         user = self.user()
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
+        self.manager.measures.session()
         return chosen
 
     async def stop_session(self, name: str) -> bool:

@@ -92,6 +92,8 @@ RULES = {
     "DELETE api/v1/credentials/{host}": Rule(Needs.ACCESS, NONE_OF_ITS_OWN),
     "GET api/v1/health": Rule(Needs.NOTHING),
     "GET api/v1/versions": Rule(Needs.ACCESS),
+    "GET api/v1/metrics": Rule(Needs.ACCESS),
+    "GET metrics": Rule(Needs.ACCESS),
     "GET api/v1/openapi.json": Rule(Needs.ACCESS),
     "GET ": Rule(Needs.ACCESS),
     "POST ": Rule(Needs.ACCESS, LED_ON, REPOSITORY),
