@@ -29,6 +29,7 @@ bench: development
 lint: development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml guix_environment guixspawner guix_build_service guix_session
 	$(BIN)/mypy
 	$(BIN)/mypy docs/generate.py tools/with_guix.py tools/update_server_layer.py
 	$(BIN)/lint-imports

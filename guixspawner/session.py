@@ -172,7 +172,7 @@ def plan_session(
         ),
         network=around.inside.network,
         shared_memory=limit.share(0.5),
-        sharing=("/tmp", "/var/tmp"),  # noqa: S108 - the container's own
+        sharing=("/tmp", "/var/tmp"),  # noqa: S108 - the container's own  # nosec B108
         filter=compiled(around.allowed_system_calls),
     )
 
@@ -224,7 +224,7 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         "USER": person.account_name,
         "LOGNAME": person.account_name,
         "SHELL": layout.SHELL,
-        "TMPDIR": "/tmp",  # noqa: S108 - the container's own
+        "TMPDIR": "/tmp",  # noqa: S108 - the container's own  # nosec B108
         "XDG_RUNTIME_DIR": RUNTIME,
         "JUPYTER_PATH": layout.VERSION,
         # Not below the home: two sessions of one person have processes of the same number.

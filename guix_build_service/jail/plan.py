@@ -105,7 +105,7 @@ def plan(jail: Jail, files: Mapping[str, bytes], manifest: str, marks: Mapping[s
             *(PlacedFile(f"{REPOSITORY}/{name}", content) for name, content in files.items()),
         ),
         shared_memory=_FOLDER_SIZE,
-        sharing=("/tmp",),  # noqa: S108 - the container's own
+        sharing=("/tmp",),  # noqa: S108 - the container's own  # nosec B108
         filter=seccomp,
     )
 

@@ -113,7 +113,7 @@ def _open_device() -> None:
     system.mount(b"none", b"/", None, system.MS_REC | system.MS_PRIVATE)
     system.mount(b"tmpfs", os.path.dirname(_TUN).encode(), b"tmpfs", system.MS_NOSUID | system.MS_NOEXEC, b"mode=755")
     os.mknod(_TUN, stat.S_IFCHR, number)
-    os.chmod(_TUN, 0o666)  # noqa: S103 - as distributions have it
+    os.chmod(_TUN, 0o666)  # noqa: S103 - as distributions have it  # nosec B103
 
 
 def _become_account() -> None:

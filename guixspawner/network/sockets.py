@@ -149,7 +149,7 @@ class SessionSockets:
             if os.geteuid() == 0:
                 os.fchown(folder, 0, 0)
             if os.fstat(folder).st_uid == os.geteuid():
-                os.fchmod(folder, 0o755)
+                os.fchmod(folder, 0o755)  # nosec B103 # everybody goes through it
         finally:
             os.close(folder)
 
