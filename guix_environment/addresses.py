@@ -45,7 +45,7 @@ _NOT_PUBLIC = (
 _NAMES_AROUND = frozenset(
     {
         # Of the machine itself and of networks around it (RFC 6761, 6762, 8375, 9476; ICANN's `internal`; common habits).
-        *("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "host"),
+        *("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan"),
         *("home.arpa", "in-addr.arpa", "ip6.arpa", "alt", "onion", "invalid"),
         # Of clusters and of containers.
         *("svc", "consul", "docker", "pod"),

@@ -9,10 +9,15 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada",
@@ -75,13 +80,21 @@ def with_tls(listening: socket.socket, certificate: Path) -> socket.socket:
 
 
 def make_certificate(file: Path, *names: str) -> Path:
-    """Write into FILE a key and a certificate of its own for NAMES, and return FILE."""
-    alternatives = ",".join(f"IP:{name}" if name[0].isdigit() else f"DNS:{name}" for name in names)
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{file}.key")
-    subject = ("-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={alternatives}")
-    command = ["openssl", "req", "-x509", "-days", "2", *key, *subject, "-out", f"{file}.certificate"]
-    subprocess.run(command, check=True, capture_output=True)
-    file.write_text(Path(f"{file}.certificate").read_text() + Path(f"{file}.key").read_text())
+    """Write into FILE a key and a certificate of its own for NAMES, which need no authority, and return FILE."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(certificate.public_bytes(pem) + secret)
     return file
 
 
