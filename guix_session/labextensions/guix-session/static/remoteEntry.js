@@ -172,7 +172,7 @@
       ["Cores", bound(limits.cpu, String)],
       ["Processes", bound(limits.processes, String)],
       ["Disk", bound(limits.disk, bytes)],
-      ["Limits", held ? "the kernel sees to them" : "told to programs, and not enforced"],
+      ["Limits", held ? "enforced by the machine" : "told to programs, and not enforced"],
       ["Network", NETWORKS[limits.network] ?? ""],
     ];
     return rows.filter(([, text]) => text);
