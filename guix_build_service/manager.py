@@ -28,6 +28,7 @@ from guix_build_service.model import (
     Environment,
     EnvironmentDetail,
     EnvironmentFilter,
+    Export,
     LogText,
     NewEnvironment,
     Page,
@@ -215,6 +216,10 @@ class Manager:
         """Return one version.  Raises `NotFound`."""
         await self.environment(environment, person)
         return await self._store.version(environment, version)
+
+    async def export(self, environment: EnvironmentId, version: VersionId, person: Person) -> Export:
+        """Return what makes one version again elsewhere.  Raises `NotFound`."""
+        return await self._queue.export(await self.version(environment, version, person))
 
     async def rollback(self, environment: EnvironmentId, version: VersionId | None, person: Person) -> EnvironmentDetail:
         """Make VERSION the current one; None is the one before the current."""

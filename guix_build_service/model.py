@@ -307,6 +307,22 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """What makes a version again on another machine."""
+
+    manifest: str
+    """The text of ``manifest.scm``: our own, which says what was understood of the repository's."""
+    channels: str
+    """The text of ``channels.scm``; empty where the Guix that built it does not know what it was made of."""
+
+    @property
+    def command(self) -> str:
+        """The command that gives a shell with the version's packages, beside these files."""
+        made = "guix time-machine -C channels.scm -- shell" if self.channels else "guix shell"
+        return f"{made} --pure -m manifest.scm"
+
+
+@dataclass(frozen=True, slots=True)
 class LogText:
     """Some of a build's log, made harmless for a terminal and for a page."""
 

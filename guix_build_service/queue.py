@@ -16,7 +16,7 @@ from guix_build_service.disk import Disk
 from guix_build_service.logs import Logs
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.measures import Measures
-from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Progress, Resolved, Version
+from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Export, Progress, Resolved, Version
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
@@ -266,6 +266,10 @@ class Queue:
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now, outside of any build, as PERSON sees it."""
         return await self._pipeline.resolve(url, ref, person)
+
+    async def export(self, version: Version) -> Export:
+        """Return what makes VERSION again elsewhere.  Raises `NotFound`."""
+        return await self._pipeline.export(version)
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine."""

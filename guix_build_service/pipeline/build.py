@@ -141,7 +141,8 @@ def _since(log: Path, start: int, most: int = 1024 * 1024) -> str:
 async def _describe(workshop: Workshop, job: Job, key: str, path: StorePath) -> Profile:
     variables = await asyncio.to_thread(read_variables, path)
     items = await guix.closure(workshop.guix, job, path)
-    return Profile(key, path, tuple(item for item, _ in items), sum(size for _, size in items), variables)
+    channels = await guix.channels(workshop.guix, job)
+    return Profile(key, path, tuple(item for item, _ in items), sum(size for _, size in items), variables, channels)
 
 
 def _file(workshop: Workshop, key: str) -> Path:
@@ -154,6 +155,7 @@ def _remember(workshop: Workshop, profile: Profile) -> None:
         "closure": list(profile.closure),
         "size": profile.size,
         "variables": dict(profile.variables),
+        "channels": profile.channels,
     }
     write_json(_file(workshop, profile.key), value)
 
@@ -172,6 +174,7 @@ def _known_profile(workshop: Workshop, key: str) -> Profile | None:
         items = tuple(StorePath(item) for item in closure)
         if not all_there(items):
             return None
-        return Profile(key, path, items, size, {VariableName(name): str(text) for name, text in variables.items()})
+        named = {VariableName(name): str(text) for name, text in variables.items()}
+        return Profile(key, path, items, size, named, str(value.get("channels", "")))
     except (OSError, ValueError, KeyError, InvalidInput):
         return None

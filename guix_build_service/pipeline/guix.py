@@ -124,6 +124,15 @@ async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tupl
     return tuple(found)
 
 
+async def channels(command: GuixCommand, job: Job) -> str:
+    """Return a channels file of this very Guix; empty where it does not know what it was made of."""
+    match await _ask(command, job, "describe.scm"):
+        case Text(value=text):
+            return text
+        case _:
+            raise _strange()
+
+
 async def package_names(command: GuixCommand, job: Job, folder: Path) -> Sequence[str]:
     """Return the names of all packages that this Guix has; asked for once and then kept in FOLDER."""
     file = folder / f"{await asyncio.to_thread(identity, command)}.json"

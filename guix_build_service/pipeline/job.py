@@ -108,6 +108,8 @@ class Profile:
     size: int
     """Bytes of the closure."""
     variables: Mapping[VariableName, str]
+    channels: str = ""
+    """A channels file of the Guix that made it; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from guix_build_service.git import Git
-from guix_build_service.model import BuildState, Environment, Resolved, Version
+from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
@@ -77,6 +77,10 @@ class Pipeline:
     async def is_whole(self, version: Version) -> bool:
         """Tell whether sessions can start from VERSION: nothing of it was collected or removed since it was built."""
         return await asyncio.to_thread(publish.is_whole, self.workshop.records, version.environment, version.id)
+
+    async def export(self, version: Version) -> Export:
+        """Return what makes VERSION again elsewhere.  Raises `NotFound`."""
+        return await asyncio.to_thread(publish.read_export, self.workshop.records, version.environment, version.id)
 
     def withdraw(self, version: Version) -> None:
         """Remove the record of a version that was published and then not kept.  Blocks."""

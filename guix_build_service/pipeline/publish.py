@@ -5,7 +5,7 @@ from pathlib import Path
 
 from guix_build_service.git import Git, fetching, version_reference
 from guix_build_service.hosts import Reached
-from guix_build_service.model import Environment, Version, now
+from guix_build_service.model import Environment, Export, Version, now
 from guix_build_service.pipeline.job import Job, Made
 from guix_build_service.pipeline.kernels import remove_folder, write_kernels
 from guix_environment.errors import BuildFailure, NotFound, RecordInvalid
@@ -52,6 +52,17 @@ def is_whole(records: Records, environment: EnvironmentId, version: VersionId) -
         return all_there(records.read_version(environment, version).closure)
     except (NotFound, RecordInvalid):
         return False
+
+
+def read_export(records: Records, environment: EnvironmentId, version: VersionId) -> Export:
+    """Return what makes VERSION again elsewhere.  Raises `NotFound` where nothing of it is kept.  Blocks."""
+    folder = records.version_folder(environment, version)
+    try:
+        manifest = (folder / "manifest.scm").read_text()
+    except FileNotFoundError:
+        raise NotFound("Of this version no manifest is kept.", hint="Build its commit again.") from None
+    channels = folder / "channels.scm"
+    return Export(manifest, channels.read_text() if channels.exists() else "")
 
 
 def write_environment(records: Records, environment: Environment, current: VersionId) -> None:
@@ -112,6 +123,8 @@ def _write_version(
     )
     folder = records.version_folder(environment, identifier)
     write_atomically(folder / "manifest.scm", made.manifest.packages.manifest().encode())
+    if made.profile.channels:
+        write_atomically(folder / "channels.scm", made.profile.channels.encode())
     records.write_version(environment, record)
     return record
 

@@ -43,6 +43,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     environments.OneEnvironment,
     environments.Versions,
     environments.OneVersion,
+    environments.VersionExport,
     environments.EnvironmentBuilds,
     environments.Rollback,
     environments.Resolve,

@@ -15,6 +15,7 @@ from guix_build_service.web.schemas import (
     EnvironmentRequest,
     EnvironmentsAnswer,
     EnvironmentsQuery,
+    ExportAnswer,
     PageQuery,
     ResolvedAnswer,
     ResolveRequest,
@@ -124,6 +125,18 @@ class OneVersion(ApiHandler):
         """Show."""
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
         self.give(VersionAnswer.of(await self.manager.version(*identifiers, self.person)))
+
+
+class VersionExport(ApiHandler):
+    """What makes a version again elsewhere."""
+
+    route = "environments/{environment}/versions/{version}/export"
+
+    @operation("Get the files and the command that make a version again on another machine", gives=ExportAnswer)
+    async def get(self, environment: str, version: str) -> None:
+        """Export."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        self.give(ExportAnswer.of(await self.manager.export(*identifiers, self.person)))
 
 
 class EnvironmentBuilds(_EnvironmentHandler):

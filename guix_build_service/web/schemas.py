@@ -15,6 +15,7 @@ from guix_build_service.model import (
     Changes,
     EnvironmentDetail,
     EnvironmentFilter,
+    Export,
     NewEnvironment,
     Person,
     Resolved,
@@ -250,6 +251,19 @@ class VersionAnswer(Outgoing):
             packages=version.packages,
             created=version.created,
         )
+
+
+class ExportAnswer(Outgoing):
+    """What makes a version again on another machine."""
+
+    manifest: str = Field(description="The text of manifest.scm.")
+    channels: str = Field(description="The text of channels.scm; empty where the Guix of this hub does not know its own.")
+    command: str = Field(description="What to run beside these two files.")
+
+    @classmethod
+    def of(cls, export: Export) -> Self:
+        """Return EXPORT as the API shows it."""
+        return cls(manifest=export.manifest, channels=export.channels, command=export.command)
 
 
 class EnvironmentAnswer(Outgoing):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.application import account_name
+from guix_build_service.manifest.channels import read_channels
 from guix_build_service.model import BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
 from guix_environment.identifiers import VariableName
@@ -78,6 +79,18 @@ async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
     assert "\x1b" not in text
     assert "\r" not in text
     assert not list((service.folder / "builds").iterdir())
+
+    # What is exported says what was built, in files that Guix itself reads.
+    export = await service.manager.export(record.id, record.current, ADA)
+    assert '"python-pandas"' in export.manifest
+    assert read_channels(export.channels).channels[0].name == "guix"
+    for name, exported in (("manifest.scm", export.manifest), ("channels.scm", export.channels)):
+        (tmp_path / name).write_text(exported)
+    shell = ["guix", "shell", "--pure", "--dry-run", "-m", "manifest.scm"]
+    subprocess.run(shell, cwd=tmp_path, check=True, capture_output=True)
+    load = ["guix", "repl", "--", "/dev/stdin"]
+    script = '(use-modules (guix channels) (guix ui)) (load* "channels.scm" (make-user-module (quote ((guix channels)))))'
+    subprocess.run(load, cwd=tmp_path, check=True, input=script.encode(), capture_output=True)
 
     # The same again is the same environment, at once; another person's builds nothing.
     again = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)

@@ -68,6 +68,7 @@ RULES = {
     "DELETE api/v1/environments/{environment}": Rule(Needs.CHANGING, GONE),
     "GET api/v1/environments/{environment}/versions": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/versions/{version}": Rule(Needs.SEEING),
+    "GET api/v1/environments/{environment}/versions/{version}/export": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/builds": Rule(Needs.SEEING),
     "POST api/v1/environments/{environment}/builds": Rule(Needs.CHANGING, TAKEN, {"force": True}),
     "POST api/v1/environments/{environment}/rollback": Rule(Needs.CHANGING, NO_EARLIER_VERSION),
@@ -199,7 +200,7 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     assert detail.build is not None
     version = detail.version.id if detail.version is not None else "none"
     names = {"environment": detail.environment.id, "version": version, "build": detail.build.id}
-    path = path.format(**names, name="none", host="git.example", **LINK)
+    path = path.format(**names, **LINK, name="none", host="git.example")
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None

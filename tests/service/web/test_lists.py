@@ -143,6 +143,18 @@ async def test_a_version_is_its_environments_own(site: Site) -> None:
     assert (await site.ask("GET", theirs, token=TOKEN)).code == 404
 
 
+async def test_a_version_is_exported_with_the_command_that_makes_it_again(site: Site) -> None:
+    detail = await site.ready("good", "ada")
+    assert detail.version is not None
+    address = f"api/v1/environments/{detail.environment.id}/versions/{detail.version.id}/export"
+    assert content(await site.ask("GET", address, token=TOKEN)) == {
+        "manifest": '(specifications->manifest (list "python"))',
+        "channels": "(list)",
+        "command": "guix time-machine -C channels.scm -- shell --pure -m manifest.scm",
+    }
+    assert (await site.ask("GET", address, token="token-eve")).code == 404
+
+
 async def test_the_gallery_has_what_everyone_may_start(site: Site) -> None:
     await site.ready("good", "ada")
     await site.ready("broken", "eve", visibility=Visibility.EVERYONE)
