@@ -31,7 +31,7 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
     """Somebody pressed Ctrl-C; what was asked for before goes on."""
     READER_LEFT = 141
-    """Nobody reads what is printed any more, as in ``| head``."""
+    """Nobody reads what is printed any more, as when ``head`` has enough."""
 
 
 class CommandFailure(GuixSpawnerError):

@@ -1,5 +1,6 @@
 """The pages that are written from the code, and the program that writes them."""
 
+import argparse
 import importlib.util
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from types import ModuleType
 import pytest
 from traitlets import HasTraits, Integer, Set, Unicode
 
+from guix_build_service.commands.outcomes import ExitStatus
 from guix_environment import errors
 
 CHECKOUT = Path(__file__).parents[2]
@@ -104,3 +106,17 @@ def test_every_code_is_on_the_page_once(generate: ModuleType) -> None:
     page = generate.errors_page()
     assert len(codes) > 20
     assert [page.count(f"`{code}` |") for code in codes] == [1] * len(codes)
+
+
+def test_every_command_and_every_exit_status_is_on_the_page(generate: ModuleType) -> None:
+    page = generate.command_line_page()
+    for words in ("list", "add", "log", "import", "sessions start"):
+        assert page.count(f"\n## {words}\n") == 1
+    assert [f"| {status.value} |" in page for status in ExitStatus] == [True] * len(ExitStatus)
+
+
+def test_a_command_whose_words_are_not_explained_fails(generate: ModuleType) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_subparsers().add_parser("silent").add_argument("--depth")
+    with pytest.raises(generate.Unexplained, match=r"program silent does not say what --depth DEPTH is"):
+        list(generate._commands(parser, "program"))
