@@ -180,6 +180,14 @@ class BuildService(Application):
         config=True
     )
 
+    environments_per_person = Integer(
+        0, min=0, help="How many environments a person may have, administrators aside; 0 for any number."
+    ).tag(config=True)
+
+    builds_per_hour = Integer(
+        0, min=0, help="How many builds a person may ask for in an hour, administrators aside; 0 for any number."
+    ).tag(config=True)
+
     initial_environments = List(
         JsonObject(),
         help="""Environments to add at the first start, for everyone to use.
@@ -290,7 +298,12 @@ class BuildService(Application):
         pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend)))
         disk = Disk((self.folder, Path("/gnu/store")), self.least_free_space)
         queue = Queue(store, pipeline, logs, self.folder / "builds", disk)
-        policy = Policy(MayAdd(self.who_may_add), frozenset(self.adding_groups))
+        policy = Policy(
+            MayAdd(self.who_may_add),
+            frozenset(self.adding_groups),
+            self.environments_per_person or None,
+            self.builds_per_hour or None,
+        )
         try:
             yield Manager(store, queue, logs, policy, self.session_logs(), vault), queue
         finally:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from guix_build_service.asked_for import changed, new_build, new_environment
@@ -36,6 +36,7 @@ from guix_build_service.model import (
     Person,
     Resolved,
     Version,
+    now,
 )
 from guix_build_service.places import Located, located
 from guix_build_service.providers import Place, read
@@ -43,7 +44,7 @@ from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
-from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused
+from guix_environment.errors import Conflict, GuixSpawnerError, LimitReached, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 from guix_environment.repository_url import RepositoryUrl
 
@@ -51,6 +52,9 @@ log = logging.getLogger("guix_build_service.manager")
 
 HEARTBEAT_SECONDS = 30.0
 """A follower looks at least this often, whatever it was told."""
+
+
+HOUR = timedelta(hours=1)
 
 
 class MayAdd(StrEnum):
@@ -68,6 +72,10 @@ class Policy:
     may_add: MayAdd = MayAdd.EVERYONE
     groups: frozenset[str] = frozenset()
     """Whose members may add, where that is said by groups."""
+    environments: int | None = None
+    """How many a person may have; None for any number.  Administrators may have any."""
+    builds_an_hour: int | None = None
+    """How many a person may ask for in an hour; None for any number."""
 
 
 class Manager:
@@ -117,6 +125,8 @@ class Manager:
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
+                await self._check_environments(person)
+                await self._check_builds(person)
                 # Both or nothing: a service that is killed here leaves no environment that nobody builds.
                 build = new_build(wanted, resolved, person, force=False)
                 self._count(await self._store.add_environment(wanted, build, _request_key(build)))
@@ -124,6 +134,29 @@ class Manager:
             return await self._build(environment, resolved, person, force=False)
         self._queue.notice()
         return await self.environment(wanted.id, person)
+
+    async def _check_environments(self, person: Person) -> None:
+        """Raise `LimitReached` where PERSON has as many environments as they may have."""
+        most = self._policy.environments
+        if most is not None and not person.admin and await self._store.environments_owned(person.name) >= most:
+            raise LimitReached(
+                f"You have {most} environments, which is as many as you may have on this hub.",
+                hint="Delete one that you no longer need; your files stay.",
+            )
+
+    async def _check_builds(self, person: Person) -> None:
+        """Raise `LimitReached` where PERSON has asked for as many builds as they may in an hour."""
+        most = self._policy.builds_an_hour
+        if most is None or person.admin:
+            return
+        moments = await self._store.builds_asked_for(person.name, now() - HOUR)
+        if len(moments) >= most:
+            wait = moments[-most] + HOUR - now()
+            raise LimitReached(
+                f"You have asked for {len(moments)} builds within an hour; this hub allows {most}.",
+                hint=f"Try again in {int(wait.total_seconds()) // 60 + 1} minutes.",
+                details={"retry_after": max(1, int(wait.total_seconds()) + 1)},
+            )
 
     async def add_initial(self, request: NewEnvironment, owner: str) -> None:
         """Add an environment of the configuration's and queue its build; nothing happens when its owner has it already.
@@ -249,6 +282,7 @@ class Manager:
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
+        await self._check_builds(person)
         build = new_build(environment, resolved, person, force=force)
         self._count(await self._store.request_build(build, _request_key(build)))
         self._queue.notice()

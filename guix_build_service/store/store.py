@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from guix_build_service.measures import Figures
@@ -154,6 +154,11 @@ class Store:
         ordered = query.order_by(environments.c.created)
         return await self._transaction(lambda c: details.some_environments(c, ordered))
 
+    async def environments_owned(self, owner: str) -> int:
+        """Return how many environments OWNER has."""
+        query = select(func.count()).select_from(environments).where(environments.c.owner == owner)
+        return await self._transaction(lambda c: c.scalars(query).one())
+
     async def change_environment(
         self, environment: EnvironmentId, change: Callable[[Environment], Environment], seen: datetime | None = None
     ) -> Environment:
@@ -265,6 +270,11 @@ class Store:
         query = select(builds).where(builds.c.state.in_(wanted)).order_by(builds.c.created, builds.c.id)
 
         return await self._transaction(lambda c: details.some_builds(c, query))
+
+    async def builds_asked_for(self, person: str, since: datetime) -> list[datetime]:
+        """Return when PERSON asked for builds since the moment SINCE, earliest first."""
+        query = select(builds.c.created).where(builds.c.requested_by == person, builds.c.created > since)
+        return await self._transaction(lambda c: list(c.scalars(query.order_by(builds.c.created))))
 
     async def builds_page(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
         """Return a page of the WANTED builds that PERSON may see, newest first."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from guix_build_service.model import (
     Person,
 )
 from guix_build_service.pipeline.job import Job
-from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, NotFound, RefNotFound, Refused
+from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, LimitReached, NotFound, RefNotFound, Refused
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
@@ -125,6 +126,44 @@ async def test_who_may_add_is_the_administrator_s_choice(tmp_path: Path, policy:
                     with pytest.raises(Refused):
                         await call
         assert pipeline.resolved == 0
+
+
+async def test_a_person_has_no_more_environments_than_they_may(tmp_path: Path) -> None:
+    async with scripted(tmp_path, policy=Policy(environments=2)) as (service, _):
+        details = [
+            await service.manager.add_environment(NewEnvironment(f"https://forge.example/ada/plots-{number}"), ADA)
+            for number in range(2)
+        ]
+        with pytest.raises(LimitReached, match="as many as you may have"):
+            await service.manager.add_environment(NewEnvironment("https://forge.example/ada/one-more"), ADA)
+        # What one has, one may ask for again; others have their own, and administrators any number.
+        again = await service.manager.add_environment(NewEnvironment("https://forge.example/ada/plots-1"), ADA)
+        assert again.environment.id == details[1].environment.id
+        await service.manager.add_environment(NewEnvironment("https://forge.example/ada/plots-1"), BOB)
+        for number in range(3):
+            await service.manager.add_environment(NewEnvironment(f"https://forge.example/ada/all-{number}"), ADMIN)
+        await service.manager.delete_environment(details[0].environment.id, ADA)
+        await service.manager.add_environment(NewEnvironment("https://forge.example/ada/one-more"), ADA)
+
+
+async def test_a_person_asks_for_no_more_builds_in_an_hour_than_they_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path, policy=Policy(builds_an_hour=2)) as (service, _):
+        detail = await service.manager.add_environment(NewEnvironment("https://forge.example/ada/plots"), ADA)
+        await service.finished(detail)
+        await service.finished(await service.manager.start_build(detail.environment.id, ADA, force=True))
+        with pytest.raises(LimitReached, match="2 builds within an hour") as refusal:
+            await service.manager.start_build(detail.environment.id, ADA, force=True)
+        assert 3000 < int(str(refusal.value.details["retry_after"])) <= 3601
+        with pytest.raises(LimitReached):
+            await service.manager.add_environment(NewEnvironment("https://forge.example/ada/another"), ADA)
+        assert [each.environment.name for each in await service.manager.environments(ADA)] == ["plots"]
+        # What is there needs no build.
+        assert (await service.manager.start_build(detail.environment.id, ADA)).state is BuildState.READY
+        await service.manager.add_environment(NewEnvironment("https://forge.example/ada/another"), BOB)
+        monkeypatch.setattr("guix_build_service.manager.HOUR", timedelta(0))
+        assert (await service.manager.start_build(detail.environment.id, ADA, force=True)).build is not None
 
 
 async def test_what_cannot_be_resolved_leaves_no_environment(service: Service) -> None:
