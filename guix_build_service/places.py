@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from guix_build_service.asked_for import given_ref
 from guix_build_service.model import NewEnvironment, Resolved
 from guix_build_service.providers import Place
+from guix_build_service.providers.place import DEFAULT_BRANCH
 from guix_environment.errors import InvalidInput, RefNotFound
 from guix_environment.repository_url import RepositoryUrl, checked_subdirectory
 
@@ -21,6 +23,12 @@ class Located:
     """The folder of the manifest; empty for the top."""
     opens: str
     """The file to open first; empty where the address was not that of a file."""
+
+    @property
+    def link(self) -> str:
+        """The path of the page, below the service's prefix, that builds and starts this and opens the file."""
+        opened = f"?labpath={quote(self.opens)}" if self.opens else ""
+        return f"v2/git/{quote(str(self.repository), safe='')}/{self.ref or DEFAULT_BRANCH}{opened}"
 
     def asked_for(self, request: NewEnvironment) -> NewEnvironment:
         """Return REQUEST with the address of the repository in the place of what was pasted."""

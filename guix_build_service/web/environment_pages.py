@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from guix_build_service.hub_client import HubUnavailable, Session
 from guix_build_service.model import EnvironmentDetail
+from guix_build_service.providers import read
 from guix_build_service.web.api import identified
 from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas import EnvironmentRequest, RollbackRequest
@@ -79,12 +80,16 @@ class EnvironmentsPage(EnvironmentPages):
         """Add the environment that the form describes, or show the form again with what is wrong."""
         try:
             request = self.form(EnvironmentRequest, *FIELDS[:-1], **_shared_with(self.get_body_argument("audience", "")))
-            detail = await self.manager.add_environment(request.as_request(), self.person)
+            place = await self.manager.locate(read(request.repo), request.ref, request.subdir, self.person)
+            detail = await self.manager.add_environment(place.asked_for(request.as_request()), self.person)
         except GuixSpawnerError as refusal:
             self.set_status(refusal.status)
             await self._show({name: self.get_body_argument(name, "") for name in FIELDS}, refusal)
             return
-        self.go_to_build(detail)
+        if place.opens and not place.subdirectory:
+            self.go(place.link)
+        else:
+            self.go_to_build(detail)
 
     async def _show(self, values: dict[str, str], refusal: GuixSpawnerError | None) -> None:
         details = await self.manager.environments(self.person)

@@ -100,6 +100,18 @@ def test_a_failure_shows_its_reason_and_a_way_on(chromium: Browser, hub: RealHub
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
+def test_the_button_of_a_link_shows_what_happens_and_what_went_wrong(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "eve") as page:
+        page.goto(f"{hub.address}/services/guix/v2/git/https%3A%2F%2Fgit.example%2Fa%2Fbroken/main?labpath=i.ipynb")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Start broken?")
+        button = page.get_by_role("button", name="Build and start")
+        button.click()
+        expect(page.get_by_role("alert")).to_contain_text("Guix has no package called", timeout=30_000)
+        expect(page.locator("#log")).to_contain_text("Looking for main of https://git.example/a/broken")
+        assert page.evaluate(LOW_CONTRAST) == []
+        expect(button).to_be_visible()
+
+
 def test_every_page_can_be_read_in_light_in_dark_and_on_a_phone(chromium: Browser, hub: RealHub) -> None:
     for scheme in ("light", "dark"):
         options: dict[str, object] = {"color_scheme": scheme, "viewport": {"width": 360, "height": 740}}

@@ -349,3 +349,22 @@ async def test_one_who_may_not_add_sees_no_form(site: Site) -> None:
     refused = await browser.submit("", repo="https://git.example/a/good")
     assert refused.code == HTTPStatus.FORBIDDEN
     assert "You may not add environments" in Page(refused.body.decode()).text
+
+
+async def test_the_address_of_a_file_leads_to_where_it_can_be_opened(site: Site) -> None:
+    browser = await site.login("ada")
+    file = "https://codeberg.org/a/good/raw/commit/7f3a9c1" + "0" * 33 + "/notes/a%20b.ipynb"
+    added = await browser.submit("", repo=file)
+    link = "v2/git/https%3A%2F%2Fcodeberg.org%2Fa%2Fgood/7f3a9c1" + "0" * 33 + "?labpath=notes/a%20b.ipynb"
+    assert (added.code, added.headers["Location"]) == (303, PREFIX + link)
+    page = await browser.get(link)
+    assert "opens <code>notes/a b.ipynb</code>" in page.body.decode()
+    (detail,) = await site.manager.environments(Person("ada"))
+    assert detail.build is not None
+    async for _ in site.manager.follow(detail.build.id, Person("ada")):
+        pass
+    await browser.submit(link)
+    ((_, _, body),) = site.hub.started
+    assert body["user_options"] == {"environment": detail.environment.id, "path": "notes/a b.ipynb"}
+    folder = await browser.submit("", repo="https://codeberg.org/a/good/src/commit/7f3a9c1" + "0" * 33 + "/notes")
+    assert folder.headers["Location"].startswith(f"{PREFIX}builds/")
