@@ -1,10 +1,9 @@
 """Kernels and apps of an environment's own: on a real hub, in a real session, in a profile that the real Guix made.
 
-What no stand-in of a package can be had for stands in the profile as a small program of the same command line: it says what
-it was told, and listens where it was told to.
+Shiny, Bokeh and Voilà are themselves.  RStudio, which is no package of Guix's, is a small program of the same command line,
+which says what it was told, and listens where it was told to; and so is the app that the repository declares.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -21,8 +20,10 @@ from guix_build_service.pipeline.kernels import write_kernels
 from guix_build_service.pipeline.variables import read_variables
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.records import Records
+from guixlab.stand_ins.catalogue import LEFT_OUT
+from tests.spawner.computing import compute_in_silence
 from tests.spawner.conftest import ENVIRONMENT, VERSION
-from tests.spawner.real_hub import PACKAGES, RealHub, Visitor, built_records, output
+from tests.spawner.real_hub import PACKAGES, RealHub, Visitor, built_records, output, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 
@@ -53,7 +54,7 @@ def listening():
     return http.server.HTTPServer(("127.0.0.1", int(port)), Handler)
 listening().serve_forever()
 """
-"""Takes the words of voila, bokeh serve, and rserver for where to listen."""
+"""Takes the words of rserver, and others, for where to listen."""
 
 KERNEL = {
     "argv": ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -62,24 +63,64 @@ KERNEL = {
     "env": {"ANOTHER_KERNEL": "has $HOME"},
 }
 
+APP_PACKAGES = ("python-bokeh", "python-voila", "r-shiny")
+
 MANIFEST = """
-(use-modules (guix profiles) (guix gexp) (gnu packages))
+(use-modules (guix profiles) (guix gexp) (gnu packages) (srfi srfi-1))
+;; Without what guixlab leaves out: TeX, for one, which Voila has no need of.
+(define (left-out? entry)
+  (any (lambda (start) (string-prefix? start (manifest-entry-name entry))) '({left_out})))
+(define (smaller entry)
+  (manifest-entry
+    (inherit entry)
+    (dependencies (map smaller (remove left-out? (manifest-entry-dependencies entry))))))
 (concatenate-manifests
- (list (specifications->manifest '({packages}))
+ (list (map-manifest-entries smaller (specifications->manifest '({packages})))
        (manifest (list (manifest-entry (name "of-the-tests") (version "1")
                                        (item (local-file "{folder}" "of-the-tests-1" #:recursive? #t)))))))
 """
 
+NOTEBOOK = """
+import os
+print("The answer is", 6 * 7)
+print("variables", *os.environ)
+"""
+
+BOKEH_APP = """
+import os
+from bokeh.io import curdoc
+from bokeh.layouts import column
+from bokeh.models import Button, Div
+count, variables, button = Div(text="pressed 0"), Div(text=" ".join(["variables", *os.environ])), Button(label="More")
+pressed = iter(range(1, 100))
+button.on_click(lambda: setattr(count, "text", f"pressed {next(pressed)}"))
+curdoc().add_root(column(button, count, variables))
+"""
+
+SHINY_APP = """
+library(shiny)
+shinyApp(
+  fluidPage(actionButton("more", "More"), p(paste(c("variables", names(Sys.getenv())), collapse = " "))),
+  function(input, output) NULL
+)
+"""
+
+
+def cell(source: str) -> dict[str, object]:
+    return {"cell_type": "code", "id": "one", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+
+
 FILES = {
-    "index.ipynb": json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}),
-    "app.py": "from bokeh.plotting import figure\n",
-    "guix-app.json": json.dumps({"title": "A dashboard", "command": ["voila", "--port={port}", "--prefix={address}"]}),
+    "index.ipynb": json.dumps({"cells": [cell(NOTEBOOK)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}),
+    "app.py": BOKEH_APP,
+    "app.R": SHINY_APP,
+    "guix-app.json": json.dumps({"title": "A dashboard", "command": ["serve", "--port={port}", "--prefix={address}"]}),
 }
 
 
 def item(folder: Path) -> Path:
     """Make what goes into the profile beside packages."""
-    for program in ("voila", "bokeh", "rserver"):
+    for program in ("serve", "rserver"):
         file = folder / "bin" / program
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(APP)
@@ -95,8 +136,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("profile")
     profile = Path(f"/var/guix/profiles/per-user/root/guix-build-service-apps-tests-{os.getpid()}")
     manifest = folder / "manifest.scm"
-    packages = " ".join(f'"{name}"' for name in PACKAGES)
-    manifest.write_text(MANIFEST.format(packages=packages, folder=item(folder / "item")))
+    packages, left_out = (" ".join(f'"{name}"' for name in names) for names in ((*PACKAGES, *APP_PACKAGES), LEFT_OUT))
+    manifest.write_text(MANIFEST.format(packages=packages, left_out=left_out, folder=item(folder / "item")))
     with built_records() as found:
         try:
             output("guix", "package", f"--profile={profile}", f"--manifest={manifest}")
@@ -154,10 +195,11 @@ def profile(hub: RealHub) -> str:
     return Records(hub.state / "records").read_version(ENVIRONMENT, VERSION).profile
 
 
-def assert_nothing_of_the_servers(variables: dict[str, str]) -> None:
-    assert not {"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_CONFIG_PATH"} & set(variables)
-    # The profile has a search path of that name, too.
-    assert "/run/guix-environment" not in variables.get("JUPYTER_PATH", "")
+def assert_nothing_of_the_servers(variables: dict[str, str], profile: str) -> None:
+    assert not {"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"} & set(variables)
+    # The profile has search paths of these names, too.
+    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):
+        assert all(folder.startswith(profile) for folder in variables.get(name, profile).split(":"))
 
 
 # First those that have a loop of events; the browser has one of its own.
@@ -180,7 +222,7 @@ async def test_every_kernel_of_the_profile_has_the_profiles_variables_and_none_o
         assert variables["GUIX_PYTHONPATH"].startswith(f"{profile(hub)}/lib/")
     assert variables["PATH"].startswith(f"{profile(hub)}/bin")
     assert variables["GUIX_ENVIRONMENT"] == profile(hub)
-    assert_nothing_of_the_servers(variables)
+    assert_nothing_of_the_servers(variables, profile(hub))
     assert not [name for name in variables if name.startswith(("GUIX_SESSION_LIMITS", "GUIX_PROJECT_"))]
     assert variables.get("ANOTHER_KERNEL") == ("has $HOME" if kernel == "another" else None)
 
@@ -209,12 +251,9 @@ def test_that_a_page_is_open_is_no_work(hub: RealHub) -> None:
 
 
 async def test_a_kernel_that_computes_in_silence_is_work(hub: RealHub) -> None:
-    computing = asyncio.create_task(hub.run_code("ada", "import time; time.sleep(20)"))
-    await asyncio.sleep(10)
-    before = await asyncio.to_thread(last_activity, hub)
-    await asyncio.sleep(5)
-    assert await asyncio.to_thread(last_activity, hub) > before
-    await computing
+    await compute_in_silence(hub, "ada")
+    before = last_activity(hub)
+    wait_for(lambda: last_activity(hub) > before)
 
 
 def app(hub: RealHub, name: str) -> dict[str, Any]:
@@ -230,8 +269,6 @@ def app(hub: RealHub, name: str) -> dict[str, Any]:
     ("name", "path", "words"),
     [
         ("app", "/user/ada/app/", ("--port=", "--prefix=/user/ada/app/")),
-        ("voila", "/user/ada/voila/", ("--no-browser", "--port=", "--base_url=/user/ada/voila/", "index.ipynb")),
-        ("bokeh", "/user/ada/bokeh/", ("serve", "--unix-socket=", "--prefix=/user/ada/bokeh", "app.py")),
         ("rstudio", "/", ("--auth-none=1", "--www-root-path=/user/ada/rstudio/", "--www-port=", "--server-user=ada")),
     ],
 )
@@ -243,12 +280,12 @@ def test_an_app_is_served_as_kernels_are(hub: RealHub, name: str, path: str, wor
         assert any(each.startswith(word) for each in told["words"]), told["words"]
     variables = told["variables"]
     assert variables["PATH"].startswith(f"{profile(hub)}/bin")
-    assert_nothing_of_the_servers(variables)
+    assert_nothing_of_the_servers(variables, profile(hub))
 
 
 def test_an_app_is_its_persons_alone(hub: RealHub) -> None:
-    for name in ("app", "voila", "bokeh", "proxy/8888"):
-        assert "The app" not in hub.request("GET", f"/user/ada/{name}/", headers={})[1]
+    for name in ("app", "voila", "bokeh", "shiny", "proxy/8888"):
+        assert "Sign in" in hub.request("GET", f"/user/ada/{name}/", headers={})[1]
     status, text = Visitor(hub, "bob").open("/user/ada/app/")
     assert (status, "The app" in text) == (403, False)
 
@@ -264,6 +301,38 @@ def test_app_mode_shows_the_app_and_nothing_else(hub: RealHub, page: Page) -> No
     page.goto("/user/cyd/")
     expect(page.get_by_role("heading", name="The app")).to_be_visible(timeout=PATIENCE)
     hub.stop("cyd")
+
+
+def test_an_app_answers_to_the_person(page: Page) -> None:
+    """Over the whole window; its buttons go through the proxies to the program, and come back."""
+    log_in(page, "ada")
+    page.goto("/user/ada/bokeh/")
+    expect(page.get_by_text("pressed 0")).to_be_visible(timeout=PATIENCE)
+    for count in (1, 2):
+        page.get_by_role("button", name="More").click()
+        expect(page.get_by_text(f"pressed {count}")).to_be_visible(timeout=PATIENCE)
+    assert_variables_of_a_kernel(page.get_by_text("variables").inner_text())
+
+
+def test_shiny_is_reached_over_its_socket(hub: RealHub) -> None:
+    status, text = hub.request("GET", "/user/ada/shiny/")
+    assert (status, 'id="more"' in text) == (200, True)
+    assert_variables_of_a_kernel(text.partition("<p>")[2].partition("</p>")[0])
+
+
+def test_a_notebook_is_shown_without_its_code(page: Page) -> None:
+    log_in(page, "ada")
+    page.goto("/user/ada/voila/")
+    expect(page.get_by_text("The answer is 42")).to_be_visible(timeout=PATIENCE)
+    assert "import os" not in page.inner_text("body")
+    assert_variables_of_a_kernel(page.get_by_text("variables").inner_text())
+
+
+def assert_variables_of_a_kernel(listed: str) -> None:
+    """What an app lists of its variables is what kernels have, and nothing of the server's."""
+    names = set(listed.split())
+    assert {"GUIX_ENVIRONMENT", "PATH"} <= names
+    assert not {"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"} & names
 
 
 @pytest.mark.parametrize("urlpath", ["lab/tree/analysis/app.py", "lab?reset", "voila/"])
