@@ -18,7 +18,7 @@ class Notice:
     message: str
     """What is shown at once: JupyterLab shows 140 letters of it."""
     details: str
-    """What it means, and what to do; shown when asked for."""
+    """What it means, and what to do, in one paragraph a line; shown when asked for."""
     keep_working: bool = False
     """Whether a word of the person's that they are still there ends it."""
 
@@ -86,7 +86,7 @@ def new_copy(project: Project) -> Notice | None:
         said.append(f"{_folders(project.others)} is an earlier working copy, as you left it.")
     if not project.folder:
         said.append("To have a working copy, give what is there another name, and start the session again.")
-        return Notice("project", "This session has no working copy: in your home, its names are taken.", " ".join(said))
+        return Notice("project", "This session has no working copy: in your home, its names are taken.", "\n".join(said))
     if project.others:
         said.append(f"To go on with it, give {home} another name, give it this one, and start the session again.")
     else:
@@ -95,7 +95,7 @@ def new_copy(project: Project) -> Notice | None:
             f"“mv {home}/.git ~/{project.taken[0]}/”; the next session is in there."
         )
     message = "This session works in a new copy of the project. What you made before is in another folder."
-    return Notice("project", message, " ".join(said))
+    return Notice("project", message, "\n".join(said))
 
 
 def _folders(names: tuple[str, ...]) -> str:

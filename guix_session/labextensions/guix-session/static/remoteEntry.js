@@ -73,7 +73,7 @@
     actions(notice) {
       const more = { label: "What this means", callback: (event) => {
         event.preventDefault();
-        this.explain(notice.message, [notice.details]);
+        this.explain(notice.message, notice.details.split("\n"));
       } };
       const stay = { label: "Keep working", displayType: "accent", callback: () => {
         void this.server.ask("activity", "POST");
