@@ -56,7 +56,13 @@ async def walls(account: Account) -> None:
 
     Raises `SessionFailure`, which says what this machine does not allow.
     """
-    empty = plan(Jail(EvaluatingGuix("/nothing"), account), {}, "", {}, await asyncio.to_thread(compiled, alone=True))
+    empty = plan(
+        Jail(EvaluatingGuix("/nothing"), account),
+        {"manifest.scm": b""},
+        "manifest.scm",
+        {},
+        await asyncio.to_thread(compiled, alone=True),
+    )
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         async with launcher_program().request(nowhere) as channel:

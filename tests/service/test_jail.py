@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.jail import answer
+from guix_build_service.jail.evaluate import walls
 from guix_build_service.jail.evaluation import Evaluation, account_for
 from guix_build_service.jail.plan import Bounds, EvaluatingGuix, Jail, limits, plan
 from guix_build_service.manifest.canonical import Entry, Kind, Named
 from guix_environment.container import Mount, Network, order
-from guix_environment.errors import EvaluationFailed, InvalidInput, PackagesDefined
+from guix_environment.errors import EvaluationFailed, InvalidInput, PackagesDefined, SessionFailure
 from guix_environment.guix_command import GuixCommand
 from guix_environment.processes import Account
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.system_call_filter import ALONE, compiled, rules
+from tests.containers import ACCOUNT
 
 JAIL_HOME = Path("/nowhere")
 JAIL = Jail(EvaluatingGuix("/usr/bin/guix", mounts=(Mount("/usr", "/usr"),)), Account(70000, 70000))
@@ -142,3 +144,10 @@ def test_no_manifest_is_run_as_root() -> None:
 def test_an_account_that_is_not_there_is_told() -> None:
     with pytest.raises(InvalidInput, match="no account no-such-account"):
         account_for("no-such-account")
+
+
+async def test_walls_are_tried_before_anybody_relies_on_them() -> None:
+    await walls(ACCOUNT)
+    with pytest.raises(SessionFailure, match="does not let the service put up the walls") as caught:
+        await walls(Account(0, 0))
+    assert caught.value.details["step"] == "account"
