@@ -13,7 +13,7 @@ from guix_build_service import hub_client
 from guix_build_service.model import BuildState, Person
 from guix_build_service.web import refusals
 from guix_build_service.web.api import operations
-from guix_build_service.web.application import API
+from guix_build_service.web.application import API, BESIDE, PAGES
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.records import Visibility
 from guix_environment.session_names import session_log
@@ -282,12 +282,16 @@ async def test_the_description_names_every_address_and_only_what_there_is(site: 
 
 def test_the_documentation_names_every_address_and_every_refusal_of_the_web() -> None:
     text = (Path(__file__).parents[3] / "docs/reference/api.md").read_text()
-    named = set(re.findall(r"^\| `([A-Z]+ [^`]+)`", text, re.MULTILINE))
+    own, _, binderhub = text.partition("## As BinderHub has it")
+    named, as_binderhub = (set(re.findall(r"^\| `([A-Z]+ [^`]+)`", part, re.MULTILINE)) for part in (own, binderhub))
     assert named == {f"{method.upper()} {handler.route}" for handler in API for method in operations(handler)}
+    beside = {f"{method} {handler.route}" for handler in (*PAGES, *BESIDE) for method in handler.SUPPORTED_METHODS}
+    assert as_binderhub
+    assert as_binderhub <= beside
     kinds = [kind for kind in vars(refusals).values() if isinstance(kind, type) and issubclass(kind, GuixSpawnerError)]
-    own = [kind for kind in kinds if kind.__module__ == refusals.__name__]
-    assert len(own) >= 9
-    assert [kind.code for kind in own if f"`{kind.code}`" not in text] == []
+    of_web = [kind for kind in kinds if kind.__module__ == refusals.__name__]
+    assert len(of_web) >= 9
+    assert [kind.code for kind in of_web if f"`{kind.code}`" not in text] == []
 
 
 async def test_a_sessions_log_is_its_persons_alone(site: Site) -> None:
