@@ -16,20 +16,16 @@ from guix_build_service.commands.event_stream import events
 from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService, ServiceUnreachable
 from guix_build_service.commands.transport import Answer, Transport
 from guix_build_service.model import LARGEST_PAGE
-from guix_build_service.web.schemas import (
-    BuildAnswer,
-    CallerAnswer,
+from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
+from guix_build_service.web.schemas.environments import (
     EnvironmentAnswer,
     EnvironmentRequest,
     EnvironmentsAnswer,
-    LogEvent,
     ResolvedAnswer,
-    SessionAnswer,
-    SessionRequest,
-    SessionsAnswer,
-    VersionAnswer,
-    VersionsAnswer,
 )
+from guix_build_service.web.schemas.service import CallerAnswer
+from guix_build_service.web.schemas.sessions import SessionAnswer, SessionRequest, SessionsAnswer
+from guix_build_service.web.schemas.versions import VersionAnswer, VersionsAnswer
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from guix_build_service.commands.client import Client
 from guix_build_service.commands.outcomes import NothingSuch, RefusedByService, SeveralSuch
 from guix_build_service.commands.terminal import short
-from guix_build_service.web.schemas import EnvironmentAnswer
+from guix_build_service.web.schemas.environments import EnvironmentAnswer
 from guix_environment.identifiers import EnvironmentId
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

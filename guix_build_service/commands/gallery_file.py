@@ -27,7 +27,7 @@ from guix_build_service.commands.outcomes import CommandMisused
 from guix_build_service.commands.terminal import amount
 from guix_build_service.model import NewEnvironment, Person
 from guix_build_service.providers import read
-from guix_build_service.web.schemas import EnvironmentRequest
+from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_environment.errors import GuixSpawnerError
 
 LARGEST_FILE = 1024 * 1024

@@ -7,7 +7,7 @@ from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import facts, short, table
 from guix_build_service.commands.words import ENVIRONMENT, add_limits, command
-from guix_build_service.web.schemas import SessionRequest
+from guix_build_service.web.schemas.sessions import SessionRequest
 
 _NAME = "the session's name, as `list` prints it; - for the one without a name"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from guix_build_service.web.schemas import BuildAnswer
+from guix_build_service.web.schemas.builds import BuildAnswer
 from guix_environment.errors import GuixSpawnerError
 
 WIDEST_COLUMN = 60

@@ -6,7 +6,8 @@ from guix_build_service.commands.client import Client
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import BuildProgress, Output, facts
 from guix_build_service.model import BuildState
-from guix_build_service.web.schemas import BuildAnswer, EnvironmentAnswer, LogEvent
+from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
+from guix_build_service.web.schemas.environments import EnvironmentAnswer
 
 LINES_OF_A_FAILURE = 20
 """How much of the end of its log is shown of a build that failed."""

@@ -9,7 +9,7 @@ from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, operation
 from guix_build_service.web.auth import Shared
 from guix_build_service.web.openapi import API_VERSION
-from guix_build_service.web.schemas import HealthAnswer, VersionsOfSoftware
+from guix_build_service.web.schemas.service import HealthAnswer, VersionsOfSoftware
 
 HEALTHY_OR_NOT = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
 

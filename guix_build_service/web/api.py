@@ -15,7 +15,7 @@ from tornado.web import RequestHandler
 from guix_build_service.model import Page, PageRequest, Place
 from guix_build_service.web.auth import Authenticated
 from guix_build_service.web.refusals import MalformedRequest, MediaTypeRefused
-from guix_build_service.web.schemas import PageQuery
+from guix_build_service.web.schemas.fields import PageQuery
 from guix_environment.errors import ChangedMeanwhile, InvalidInput, NotFound
 from guix_environment.identifiers import CheckedString
 

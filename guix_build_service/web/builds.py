@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
-from guix_build_service.web.schemas import BuildAnswer, BuildsAnswer, BuildsQuery
+from guix_build_service.web.schemas.builds import BuildAnswer, BuildsAnswer, BuildsQuery
 from guix_build_service.web.texts import TextAnswers
 from guix_environment.identifiers import BuildId
 

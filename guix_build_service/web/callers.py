@@ -1,7 +1,7 @@
 """Who the caller is to this service, so that a program need not ask the hub."""
 
 from guix_build_service.web.api import ApiHandler, operation
-from guix_build_service.web.schemas import CallerAnswer
+from guix_build_service.web.schemas.service import CallerAnswer
 
 
 class Caller(ApiHandler):

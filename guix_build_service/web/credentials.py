@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from guix_build_service.credentials.envelope import LONGEST, Kept, Secret
 from guix_build_service.web.api import ApiHandler, operation
-from guix_build_service.web.schemas import Incoming, Outgoing
+from guix_build_service.web.schemas.fields import Incoming, Outgoing
 
 
 class CredentialRequest(Incoming):

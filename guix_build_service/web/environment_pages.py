@@ -8,7 +8,8 @@ from guix_build_service.model import EnvironmentDetail
 from guix_build_service.providers import read
 from guix_build_service.web.api import identified
 from guix_build_service.web.pages import PageHandler
-from guix_build_service.web.schemas import EnvironmentRequest, RollbackRequest
+from guix_build_service.web.schemas.environments import EnvironmentRequest
+from guix_build_service.web.schemas.versions import RollbackRequest
 from guix_build_service.web.sessions import session_of
 from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused, SessionFailure
 from guix_environment.identifiers import EnvironmentId, VersionId

@@ -6,23 +6,18 @@ from http import HTTPStatus
 from guix_build_service.model import BuildFilter, BuildState, EnvironmentDetail
 from guix_build_service.providers import read
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
-from guix_build_service.web.schemas import (
-    BuildAnswer,
-    BuildRequest,
-    BuildsAnswer,
+from guix_build_service.web.schemas.builds import BuildAnswer, BuildRequest, BuildsAnswer
+from guix_build_service.web.schemas.environments import (
     EnvironmentAnswer,
     EnvironmentChanges,
     EnvironmentRequest,
     EnvironmentsAnswer,
     EnvironmentsQuery,
-    ExportAnswer,
-    PageQuery,
     ResolvedAnswer,
     ResolveRequest,
-    RollbackRequest,
-    VersionAnswer,
-    VersionsAnswer,
 )
+from guix_build_service.web.schemas.fields import PageQuery
+from guix_build_service.web.schemas.versions import ExportAnswer, RollbackRequest, VersionAnswer, VersionsAnswer
 from guix_environment.identifiers import EnvironmentId, VersionId
 
 OK_OR_ACCEPTED = (HTTPStatus.OK, HTTPStatus.ACCEPTED)

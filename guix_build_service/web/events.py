@@ -14,7 +14,7 @@ from guix_build_service.model import BuildChanged, BuildEvent, LogText
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.auth import IDENTITY_SECONDS, Shared
 from guix_build_service.web.refusals import TooManyStreams
-from guix_build_service.web.schemas import BuildAnswer, LogEvent
+from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.identifiers import BuildId
 

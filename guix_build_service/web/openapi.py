@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, Operation, operations
-from guix_build_service.web.schemas import ErrorAnswer
+from guix_build_service.web.schemas.fields import ErrorAnswer
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
 API_VERSION = "1.0"

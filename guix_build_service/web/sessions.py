@@ -8,10 +8,10 @@ from guix_build_service.hub_client import Session, SessionName, session_name
 from guix_build_service.model import Environment, EnvironmentDetail, EnvironmentFilter, Version
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.auth import Authenticated
-from guix_build_service.web.schemas import (
+from guix_build_service.web.schemas.fields import PageQuery
+from guix_build_service.web.schemas.sessions import (
     GalleryAnswer,
     GalleryEntry,
-    PageQuery,
     SessionAnswer,
     SessionOption,
     SessionOptionsAnswer,

@@ -18,15 +18,11 @@ from guix_build_service.commands.outcomes import AnswerNotUnderstood
 from guix_build_service.commands.program import make_parser
 from guix_build_service.commands.terminal import BuildProgress, Output, amount, short, shown, table
 from guix_build_service.model import BuildState
-from guix_build_service.web.schemas import (
-    BuildAnswer,
-    CallerAnswer,
-    EnvironmentAnswer,
-    LogEvent,
-    ResolvedAnswer,
-    SessionAnswer,
-    VersionAnswer,
-)
+from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
+from guix_build_service.web.schemas.environments import EnvironmentAnswer, ResolvedAnswer
+from guix_build_service.web.schemas.service import CallerAnswer
+from guix_build_service.web.schemas.sessions import SessionAnswer
+from guix_build_service.web.schemas.versions import VersionAnswer
 
 EVIL = "name\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202e\u2066\x7f\x00\u200b"
 

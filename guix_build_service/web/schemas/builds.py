@@ -1,0 +1,88 @@
+"""The API's JSON about builds."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from guix_build_service.model import Build, BuildFilter, BuildState, Person
+from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer
+from guix_environment.repository_url import RepositoryUrl
+
+
+class BuildsQuery(PageQuery):
+    """Which builds are wanted; whatever is left out does not matter."""
+
+    state: BuildState | None = None
+    repo: Annotated[Line, Field(min_length=1, max_length=512, description="Address of the repository.")] | None = None
+    requested_by: Annotated[Line, Field(max_length=255, description="You, or anybody for administrators.")] | None = None
+
+    def wanted(self) -> BuildFilter:
+        """Return what the manager is asked for.  Raises `InvalidAddress`."""
+        repository = RepositoryUrl.parse(self.repo) if self.repo is not None else None
+        return BuildFilter(self.state, repository, requested_by=self.requested_by)
+
+
+class BuildRequest(Incoming):
+    """A build of what the environment's ref stands for now."""
+
+    force: bool = Field(default=False, description="Build although this commit was built before.")
+
+
+class ProgressAnswer(Outgoing):
+    """How far Guix is; ``total`` is 0 while that is not known."""
+
+    phase: str
+    done: int
+    total: int
+
+
+class BuildAnswer(Outgoing):
+    """The job that makes a version."""
+
+    id: str
+    state: BuildState
+    repo: str
+    ref: str
+    subdir: str
+    commit: str | None
+    requested_by: str | None = Field(description="Whose build it is; null when it is somebody else's.")
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    error: dict[str, object] | None
+    progress: ProgressAnswer
+    position: int | None = Field(description="Of a queued build: 1 for the next one; null where it is not looked for.")
+    expected_seconds: float | None = Field(description="Until its turn, by how long builds took lately.")
+
+    @classmethod
+    def of(cls, build: Build, person: Person) -> Self:
+        """Return BUILD as PERSON may see it: a build is shared by all who asked for the same, and they are not told of."""
+        return cls(
+            id=build.id,
+            state=build.state,
+            repo=str(build.repository),
+            ref=build.ref,
+            subdir=build.subdirectory,
+            commit=build.commit,
+            requested_by=build.requested_by if person.admin or build.requested_by == person.name else None,
+            created=build.created,
+            started=build.started,
+            finished=build.finished,
+            error=dict(build.error) if build.error is not None else None,
+            progress=ProgressAnswer(phase=build.progress.phase, done=build.progress.done, total=build.progress.total),
+            position=build.expected.position if build.expected else None,
+            expected_seconds=build.expected.seconds if build.expected else None,
+        )
+
+
+class BuildsAnswer(PartAnswer):
+    """Builds, newest first."""
+
+    builds: tuple[BuildAnswer, ...]
+
+
+class LogEvent(Outgoing):
+    """Some of a build's log; its event's ``id`` is where to go on from."""
+
+    text: str

@@ -1,0 +1,64 @@
+"""The API's JSON about the versions of environments."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import Field
+
+from guix_build_service.model import Export, Version
+from guix_build_service.web.schemas.fields import Incoming, Outgoing, PartAnswer
+
+
+class RollbackRequest(Incoming):
+    """The version to go back to; without one, the version before the current one."""
+
+    version: str | None = None
+
+
+class VersionAnswer(Outgoing):
+    """One built commit of an environment."""
+
+    id: str
+    build: str
+    commit: str
+    ref: str
+    subdir: str
+    size: int = Field(description="Bytes of the profile and all it needs.")
+    kernels: tuple[str, ...]
+    packages: tuple[str, ...]
+    created: datetime
+
+    @classmethod
+    def of(cls, version: Version) -> Self:
+        """Return VERSION as the API shows it."""
+        return cls(
+            id=version.id,
+            build=version.build,
+            commit=version.commit,
+            ref=version.ref,
+            subdir=version.subdirectory,
+            size=version.size,
+            kernels=version.kernels,
+            packages=version.packages,
+            created=version.created,
+        )
+
+
+class VersionsAnswer(PartAnswer):
+    """An environment's versions, newest first."""
+
+    versions: tuple[VersionAnswer, ...]
+    current: str | None
+
+
+class ExportAnswer(Outgoing):
+    """What makes a version again on another machine."""
+
+    manifest: str = Field(description="The text of manifest.scm.")
+    channels: str = Field(description="The text of channels.scm; empty where the Guix of this hub does not know its own.")
+    command: str = Field(description="What to run beside these two files.")
+
+    @classmethod
+    def of(cls, export: Export) -> Self:
+        """Return EXPORT as the API shows it."""
+        return cls(manifest=export.manifest, channels=export.channels, command=export.command)
