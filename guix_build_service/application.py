@@ -1,55 +1,31 @@
-"""The service as a program: its configuration, and how its parts are put together."""
+"""The service as a program: its configuration, and the tools and places that follow from it."""
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import pwd
-import resource
-import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets, bind_unix_socket
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
 from guix_build_service.credential_settings import CredentialKeys
-from guix_build_service.credentials.keys import KeysUnusable
-from guix_build_service.disk import Disk
 from guix_build_service.evaluation_settings import ManifestEvaluation
-from guix_build_service.git import Git, check, find_git
+from guix_build_service.git import Git, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
 from guix_build_service.isolation_settings import Isolation
-from guix_build_service.log_lines import FORMAT, OneLine
-from guix_build_service.logs import Logs
-from guix_build_service.manager import Manager, MayAdd, Policy
+from guix_build_service.manager import MayAdd
 from guix_build_service.manifest.allowed_channels import AllowedChannel
-from guix_build_service.model import NewEnvironment
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
-from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
-from guix_build_service.store import Store
-from guix_build_service.store.credentials import CredentialRows
-from guix_build_service.turns import Limits
-from guix_build_service.vault import Vault
-from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
-from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
-from guix_build_service.web.settings import WebSettings, shared_folder
-from guix_environment.errors import GuixSpawnerError, InvalidInput
-from guix_environment.files import read_json, write_json
+from guix_environment.errors import InvalidInput
 from guix_environment.guix_command import GuixCommand
-from guix_environment.records import Records, Visibility
+from guix_environment.records import Records
 from guix_environment.roots import Roots
 
 log = logging.getLogger("guix_build_service")
@@ -251,94 +227,6 @@ class BuildService(Application):
         """The folder of all links that keep something from the collector."""
         return Path(self.roots_folder or f"/var/guix/profiles/per-user/{account_name()}/guix-build-service")
 
-    def start(self) -> None:
-        """Run until the hub, or a person, ends it."""
-        # What is in this process's memory is in no file that a crash leaves, nor what is in that of those it starts.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        output = logging.StreamHandler()
-        output.setFormatter(OneLine(FORMAT))
-        logging.basicConfig(level=logging.WARNING, handlers=[output])
-        log.setLevel(self.log.getEffectiveLevel())
-        asyncio.run(self.serve())
-
-    async def serve(self) -> None:
-        """Serve until SIGTERM or SIGINT arrives, then end every build's processes and return."""
-        # The hub and the sessions, which run as others, read the records; what is ours alone is in a closed folder.
-        os.umask(0o022)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, ended.set)
-        prepare_folder(self.folder)
-        await check_git(self.workshop().git)
-        await self.check_walls()
-        await self.check_isolation()
-        async with self.parts() as (manager, queue), self.listening(manager):
-            # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
-            beginning = asyncio.create_task(self.begin(manager, queue), name="begin")
-            ending = asyncio.create_task(ended.wait(), name="ended")
-            await asyncio.wait([beginning, ending], return_when=asyncio.FIRST_COMPLETED)
-            if beginning.done():
-                beginning.result()
-                await ending
-            for task in (beginning, ending):
-                task.cancel()
-            await asyncio.gather(beginning, ending, return_exceptions=True)
-
-    @contextlib.asynccontextmanager
-    async def parts(self) -> AsyncIterator[tuple[Manager, Queue]]:
-        """Put the service together; when the context ends no process of a build runs any more."""
-        limits = Limits(
-            self.running_builds, self.running_builds_per_person or None, self.running_builds_per_repository or None
-        )
-        store = await Store.open(self.database_url or f"sqlite:///{self.folder / 'service.sqlite'}", limits)
-        logs = Logs(self.folder / "logs")
-        vault = self.vault(store)
-        workshop = self.workshop()
-        pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend)))
-        disk = Disk((self.folder, Path("/gnu/store")), self.least_free_space)
-        queue = Queue(store, pipeline, logs, self.folder / "builds", disk)
-        policy = Policy(
-            MayAdd(self.who_may_add),
-            frozenset(self.adding_groups),
-            self.environments_per_person or None,
-            self.builds_per_hour or None,
-        )
-        try:
-            yield Manager(store, queue, logs, policy, self.session_logs(), vault), queue
-        finally:
-            await queue.stop()
-            await store.close()
-
-    async def check_walls(self) -> None:
-        """Return if manifests that are run, where any are, can be kept apart from everything else.
-
-        Raises `SystemExit` with what is lacking: what was asked for and cannot be had is not done without.
-        """
-        evaluation = self.workshop().evaluation
-        if evaluation is None:
-            return
-        try:
-            await evaluation.check()
-        except GuixSpawnerError as error:
-            sys.exit(f"guix-build-service: {error.message} {error.hint}")
-
-    async def check_isolation(self) -> None:
-        """Return if people can be kept apart as well as is configured.  Raises `SystemExit` with what is lacking."""
-        workshop = self.workshop()
-        try:
-            await Isolation(config=self.config).check(workshop.guix, self.folder, workshop.evaluation)
-        except GuixSpawnerError as error:
-            sys.exit(f"guix-build-service: {error.message} {error.hint}")
-
-    def vault(self, store: Store) -> Vault:
-        """Return people's credentials.  Raises `SystemExit` with one sentence where no key can be made for them."""
-        try:
-            source = CredentialKeys(parent=self).source(self.folder, os.environ)
-        except (OSError, SecretFileUnsafe, KeysUnusable) as error:
-            sys.exit(f"guix-build-service: {error}")
-        return Vault(CredentialRows(store), source, self.folder / "loans")
-
     def session_logs(self) -> SessionLogs:
         """Return the logs of sessions, as far as there is a folder of them."""
         return SessionLogs(Path(self.sessions_folder).absolute() if self.sessions_folder else None)
@@ -365,105 +253,3 @@ class BuildService(Application):
             evaluation=ManifestEvaluation(config=self.config).evaluation(guix),
             allowed_channels=tuple(AllowedChannel.from_json(channel) for channel in self.allowed_channels),
         )
-
-    @contextlib.asynccontextmanager
-    async def listening(self, manager: Manager) -> AsyncIterator[None]:
-        """Answer requests while the context lasts."""
-        settings = WebSettings.from_environment(
-            os.environ,
-            cookie_secret=cookie_secret(self.folder / "cookie-secret"),
-            templates=shared_folder("templates") / "service",
-            static=shared_folder("static"),
-            limits=RequestLimits(parent=self),
-        )
-        server = make_server(make_application(manager, settings))
-        listen(server, self.address or os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:10101"))
-        try:
-            yield
-        finally:
-            server.stop()
-            await server.close_all_connections()
-
-    async def begin(self, manager: Manager, queue: Queue) -> None:
-        """Take up what an earlier run left, and add what the configuration wants to be there."""
-        await manager.vault.begin()
-        await queue.start()
-        await self.add_initial_environments(manager)
-
-    async def add_initial_environments(self, manager: Manager) -> None:
-        """Add the initial environments that were not added before; one that was deleted since does not come back."""
-        file = self.folder / "initial-environments.json"
-        try:
-            added = set(await asyncio.to_thread(read_json, file))
-        except FileNotFoundError:
-            added = set()
-        for one in self.initial_environments:
-            key = f"{one.get('repo', '')} {one.get('ref', '')} {one.get('subdir', '')}"
-            if key in added:
-                continue
-            try:
-                await manager.add_initial(_initial(one), self.initial_owner)
-            except GuixSpawnerError as error:
-                log.warning("The initial environment %s cannot be added: %s %s", key, error.message, error.hint)
-                continue
-            added.add(key)
-            await asyncio.to_thread(write_json, file, dict.fromkeys(added, True))
-
-
-def _initial(values: Mapping[str, object]) -> NewEnvironment:
-    text = {name: str(values.get(name) or "") for name in ("repo", "ref", "subdir", "name", "description")}
-    return NewEnvironment(
-        repository=text["repo"],
-        ref=text["ref"],
-        subdirectory=text["subdir"],
-        name=text["name"],
-        description=text["description"],
-        visibility=Visibility.EVERYONE,
-    )
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the service's own FOLDER, closed to others, and the empty home that Guix and Git get.
-
-    Raises `SystemExit` with one sentence where it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "home").mkdir(exist_ok=True, mode=0o700)
-        (folder / "builds").mkdir(exist_ok=True, mode=0o700)
-    except OSError as error:
-        sys.exit(f"guix-build-service: cannot write into {folder}: {error.strerror}")
-
-
-async def check_git(git: Git) -> None:
-    """Return if GIT can be used.  Raises `SystemExit` with what is lacking and what to do about it."""
-    try:
-        await check(git)
-    except GuixSpawnerError as error:
-        sys.exit(f"guix-build-service: {error.message} {error.hint}")
-
-
-def cookie_secret(file: Path) -> bytes:
-    """Return the key that cookies are signed with, made at the first start, so that a restart logs nobody out.
-
-    Raises `SystemExit` with one sentence where the file cannot be trusted with it.
-    """
-    try:
-        return read_or_make_secret(file)
-    except (OSError, SecretFileUnsafe) as error:
-        sys.exit(f"guix-build-service: {error}")
-
-
-def listen(server: HTTPServer, address: str) -> None:
-    """Have SERVER listen at ADDRESS, ``http://HOST:PORT`` or ``http+unix://PATH`` with its slashes quoted.
-
-    Raises `SystemExit` with one sentence where something else listens there.
-    """
-    parts = urlsplit(address)
-    try:
-        if parts.scheme == "http+unix":
-            server.add_socket(bind_unix_socket(unquote(parts.netloc), mode=0o600))
-        else:
-            server.add_sockets(bind_sockets(parts.port or 80, parts.hostname or "127.0.0.1"))
-    except OSError as error:
-        sys.exit(f"guix-build-service: cannot listen at {address}: {error.strerror}")

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.application import BuildService, prepare_folder
+from guix_build_service.application import BuildService
 from guix_build_service.git import LOCAL_SECONDS
 from guix_build_service.isolation.levels import Finding, Level, State, reached
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.pipeline.guix import identity
+from guix_build_service.preparation import prepare_folder
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.processes import run
 

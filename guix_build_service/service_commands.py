@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from guix_build_service import serving
 from guix_build_service.application import BuildService
 from guix_build_service.doctor import JSON, doctor
 from guix_build_service.server_definitions import definitions_folder, hub_series
@@ -37,7 +38,7 @@ def serve(service: BuildService) -> int:
             file=sys.stderr,
         )
         return 1
-    service.start()
+    serving.start(service)
     return 0
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 from traitlets import TraitError
 
-from guix_build_service.application import BuildService, cookie_secret
+from guix_build_service.application import BuildService
 from guix_build_service.command_line import main
+from guix_build_service.initial_environments import add_initial_environments
 from guix_build_service.manager import Manager
 from guix_build_service.model import BuildState
+from guix_build_service.preparation import check_isolation, check_walls, cookie_secret
 from tests.service.installation import BOB
 from tests.service.scripted import scripted
 
@@ -144,15 +146,14 @@ def test_the_hub_s_command_line_is_understood(tmp_path: Path) -> None:
 
 
 async def test_initial_environments_are_added_once_even_when_they_were_deleted(tmp_path: Path) -> None:
-    service = BuildService(service_folder=str(tmp_path), initial_owner="demo")
-    service.initial_environments = [
+    wanted = [
         {"repo": "https://forge.example/a", "name": "A", "description": "The first."},
         {"repo": "no address"},
         {"repo": "https://forge.example/b"},
     ]
 
     async def add(manager: Manager) -> list[str]:
-        await service.add_initial_environments(manager)
+        await add_initial_environments(manager, wanted, "demo", tmp_path / "initial-environments.json")
         details = await manager.environments(BOB)
         return [detail.environment.name for detail in details]
 
@@ -184,11 +185,11 @@ async def test_it_does_not_begin_where_manifests_would_be_run_without_walls(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     service = BuildService()
-    await service.check_walls()
+    await check_walls(service)
     service.config.ManifestEvaluation.repositories = ["git.example.edu"]
     service.config.ManifestEvaluation.account = "root"
     with pytest.raises(SystemExit, match="not run as root"):
-        await service.check_walls()
+        await check_walls(service)
 
 
 def test_channels_are_checked_when_they_are_configured() -> None:
@@ -205,10 +206,10 @@ async def test_it_does_not_begin_below_the_isolation_that_is_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     service = BuildService(guix="no-such-guix")
-    await service.check_isolation()
+    await check_isolation(service)
     service.config.Isolation.level = "strangers"
     with pytest.raises(SystemExit, match="isolation strangers was asked for") as caught:
-        await service.check_isolation()
+        await check_isolation(service)
     assert "Guix does not answer" in str(caught.value)
 
 
