@@ -12,6 +12,7 @@ from guix_build_service.model import TRANSITIONS, Build, BuildState, Environment
 from guix_build_service.store import Store
 from guix_build_service.store.engine import open_database
 from guix_build_service.store.tables import metadata
+from guix_build_service.turns import Limits
 from guix_environment.errors import Conflict, NotFound
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import Visibility
@@ -24,7 +25,7 @@ PROFILE = StorePath("/gnu/store/" + "a" * 32 + "-profile")
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path}/service.sqlite")
+    opened = await Store.open(f"sqlite:///{tmp_path}/service.sqlite", Limits(in_all=10))
     yield opened
     await opened.close()
 
