@@ -1,84 +1,48 @@
-"""What people can ask of the build service; the pages and the API call nothing else.
+"""What people can ask of the build service; the pages and the API call nothing else.  Here is what changes something.
 
 Every method names the person who asks.  What they may not see does not exist for them (`NotFound`); what they may see and
 not change is `Refused`.
 """
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from guix_build_service.asked_for import changed, new_build, new_environment
-from guix_build_service.logs import LARGEST_PIECE, Logs
+from guix_build_service.logs import Logs
+from guix_build_service.lookups import Lookups
 from guix_build_service.manifest.canonical import request_key
-from guix_build_service.measures import Measures, Needed
+from guix_build_service.measures import Needed
 from guix_build_service.model import (
-    LARGEST_PAGE,
     RECIPE_VERSION,
     Build,
-    BuildChanged,
-    BuildEvent,
-    BuildFilter,
     BuildState,
     Changes,
     Environment,
     EnvironmentDetail,
-    EnvironmentFilter,
-    Export,
-    LogText,
     NewEnvironment,
-    Page,
-    PageRequest,
     Person,
     Resolved,
     Version,
     now,
 )
 from guix_build_service.places import Located, located
+from guix_build_service.policy import MayAdd, Policy, check_builds, check_environments
 from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
+from guix_build_service.resolving import Resolving
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
-from guix_environment.errors import Conflict, GuixSpawnerError, LimitReached, NotFound, Refused
+from guix_environment.errors import Conflict, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
-from guix_environment.repository_url import RepositoryUrl
 
-log = logging.getLogger("guix_build_service.manager")
-
-HEARTBEAT_SECONDS = 30.0
-"""A follower looks at least this often, whatever it was told."""
-
+__all__ = ["Manager", "MayAdd", "Policy"]
 
 HOUR = timedelta(hours=1)
 
 
-class MayAdd(StrEnum):
-    """Who may add environments."""
-
-    EVERYONE = "everyone"
-    GROUPS = "groups"
-    ADMINS = "admins"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What this installation allows."""
-
-    may_add: MayAdd = MayAdd.EVERYONE
-    groups: frozenset[str] = frozenset()
-    """Whose members may add, where that is said by groups."""
-    environments: int | None = None
-    """How many a person may have; None for any number.  Administrators may have any."""
-    builds_an_hour: int | None = None
-    """How many a person may ask for in an hour; None for any number."""
-
-
-class Manager:
+class Manager(Lookups):
     """The use-cases.  All coroutines; none blocks the loop."""
 
     def __init__(
@@ -90,25 +54,12 @@ class Manager:
         session_logs: SessionLogs | None = None,
         vault: Vault | None = None,
     ) -> None:
+        super().__init__(store, queue, logs, policy, session_logs or SessionLogs(None))
         self._vault = vault
-        self._session_logs = session_logs or SessionLogs(None)
-        self._store = store
-        self._queue = queue
-        self._logs = logs
-        self._policy = policy
-        self._resolving: dict[tuple[str, str, str], asyncio.Task[Resolved]] = {}
+        self._resolving = Resolving(queue, vault)
         self._adding = asyncio.Lock()
 
     # --- environments ------------------------------------------------------------
-
-    async def may_add(self, person: Person) -> bool:
-        """Tell whether PERSON may add environments here."""
-        by_group = self._policy.may_add is MayAdd.GROUPS and not person.groups.isdisjoint(self._policy.groups)
-        return person.admin or self._policy.may_add is MayAdd.EVERYONE or by_group
-
-    async def _check_may_add(self, person: Person) -> None:
-        if not await self.may_add(person):
-            raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
 
     async def add_environment(self, request: NewEnvironment, person: Person) -> EnvironmentDetail:
         """Add an environment, or find the one that PERSON has of this repository, ref and folder, and start what it lacks.
@@ -118,10 +69,10 @@ class Manager:
         200), else its build is in flight (202).  Raises `InvalidInput`, `Refused`,
         `RepositoryUnavailable`, `RefNotFound`.
         """
-        await self._check_may_add(person)
+        self._policy.check_may_add(person)
         place = await self.locate(read(request.repository), request.ref, request.subdirectory, person)
         wanted = new_environment(place.asked_for(request), person)
-        resolved = await self._resolve(wanted.repository, wanted.ref, person)
+        resolved = await self._resolving.resolve(wanted.repository, wanted.ref, person.name)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
@@ -138,25 +89,15 @@ class Manager:
     async def _check_environments(self, person: Person) -> None:
         """Raise `LimitReached` where PERSON has as many environments as they may have."""
         most = self._policy.environments
-        if most is not None and not person.admin and await self._store.environments_owned(person.name) >= most:
-            raise LimitReached(
-                f"You have {most} environments, which is as many as you may have on this hub.",
-                hint="Delete one that you no longer need; your files stay.",
-            )
+        if most is not None and not person.admin:
+            check_environments(most, await self._store.environments_owned(person.name))
 
     async def _check_builds(self, person: Person) -> None:
         """Raise `LimitReached` where PERSON has asked for as many builds as they may in an hour."""
         most = self._policy.builds_an_hour
-        if most is None or person.admin:
-            return
-        moments = await self._store.builds_asked_for(person.name, now() - HOUR)
-        if len(moments) >= most:
-            wait = moments[-most] + HOUR - now()
-            raise LimitReached(
-                f"You have asked for {len(moments)} builds within an hour; this hub allows {most}.",
-                hint=f"Try again in {int(wait.total_seconds()) // 60 + 1} minutes.",
-                details={"retry_after": max(1, int(wait.total_seconds()) + 1)},
-            )
+        if most is not None and not person.admin:
+            moment = now()
+            check_builds(most, await self._store.builds_asked_for(person.name, moment - HOUR), HOUR, moment)
 
     async def add_initial(self, request: NewEnvironment, owner: str) -> None:
         """Add an environment of the configuration's and queue its build; nothing happens when its owner has it already.
@@ -176,36 +117,6 @@ class Manager:
             if same_place and (not named or known.name == wanted.name):
                 return known
         return None
-
-    async def environments(self, person: Person) -> list[EnvironmentDetail]:
-        """Return all that PERSON may see, by name."""
-        page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE))
-        found = list(page.items)
-        while page.following is not None:
-            page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE, page.following))
-            found += page.items
-        return found
-
-    async def some_environments(
-        self, person: Person, wanted: EnvironmentFilter, page: PageRequest
-    ) -> Page[EnvironmentDetail]:
-        """Return a page of those of the WANTED environments that PERSON may see, by name."""
-        return await self._store.environments_page(person, wanted, page)
-
-    async def environment(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
-        """Return one environment.  Raises `NotFound`."""
-        detail = await self._store.environment(environment)
-        if not detail.environment.may_be_seen_by(person):
-            raise NotFound("There is no such environment.")
-        return replace(detail, build=await self._expected(detail.build)) if detail.build is not None else detail
-
-    async def _changeable(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
-        detail = await self.environment(environment, person)
-        if not detail.environment.may_be_changed_by(person):
-            raise Refused(
-                "Only its owner may change this environment.", hint="Add one of your own from the same repository."
-            )
-        return detail
 
     async def update_environment(
         self, environment: EnvironmentId, changes: Changes, person: Person, seen: datetime | None = None
@@ -231,29 +142,6 @@ class Manager:
             await self._queue.cancel(build)
         await self._queue.remove_leftovers()
 
-    async def is_whole(self, version: Version) -> bool:
-        """Tell whether all of VERSION is still on this machine; else its environment must be built again."""
-        return await self._queue.is_whole(version)
-
-    async def versions(self, environment: EnvironmentId, person: Person) -> list[Version]:
-        """Return an environment's versions, newest first."""
-        await self.environment(environment, person)
-        return await self._store.versions(environment)
-
-    async def some_versions(self, environment: EnvironmentId, person: Person, page: PageRequest) -> Page[Version]:
-        """Return a page of an environment's versions, newest first."""
-        await self.environment(environment, person)
-        return await self._store.versions_page(environment, page)
-
-    async def version(self, environment: EnvironmentId, version: VersionId, person: Person) -> Version:
-        """Return one version.  Raises `NotFound`."""
-        await self.environment(environment, person)
-        return await self._store.version(environment, version)
-
-    async def export(self, environment: EnvironmentId, version: VersionId, person: Person) -> Export:
-        """Return what makes one version again elsewhere.  Raises `NotFound`."""
-        return await self._queue.export(await self.version(environment, version, person))
-
     async def rollback(self, environment: EnvironmentId, version: VersionId | None, person: Person) -> EnvironmentDetail:
         """Make VERSION the current one; None is the one before the current."""
         detail = await self._changeable(environment, person)
@@ -268,7 +156,8 @@ class Manager:
     async def start_build(self, environment: EnvironmentId, person: Person, *, force: bool = False) -> EnvironmentDetail:
         """Resolve the environment's ref again and build what it stands for now; with FORCE also when that is known."""
         known = (await self._changeable(environment, person)).environment
-        return await self._build(known, await self._resolve(known.repository, known.ref, person), person, force=force)
+        resolved = await self._resolving.resolve(known.repository, known.ref, person.name)
+        return await self._build(known, resolved, person, force=force)
 
     async def _build(
         self, environment: Environment, resolved: Resolved, person: Person, *, force: bool
@@ -300,29 +189,6 @@ class Manager:
                 return version
         return None
 
-    async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
-        """Return a page of those of the WANTED builds that PERSON may see, newest first."""
-        if wanted.environment is not None:
-            await self.environment(wanted.environment, person)
-        return await self._store.builds_page(person, wanted, page)
-
-    async def build(self, build: BuildId, person: Person) -> Build:
-        """Return one build, for those who see one of its environments.  Raises `NotFound`."""
-        found = await self._expected(await self._store.build(build))
-        for identifier in found.environments:
-            with contextlib.suppress(NotFound):
-                await self.environment(identifier, person)
-                return found
-        if person.admin or found.requested_by == person.name:
-            return found
-        raise NotFound("There is no such build.")
-
-    async def _expected(self, build: Build) -> Build:
-        """Return BUILD with when its turn is to be expected, if it waits for one."""
-        if build.state is not BuildState.QUEUED:
-            return build
-        return replace(build, expected=await self._store.expectation(build.id))
-
     async def cancel(self, build: BuildId, person: Person) -> Build:
         """Stop a build and end its processes; a finished build stays as it is.
 
@@ -339,43 +205,6 @@ class Manager:
             raise Refused("Others wait for the same build, so it goes on.", hint="You need not wait for it.")
         return await self._queue.cancel(build)
 
-    async def log(self, build: BuildId, person: Person, start: int = 0, limit: int | None = None) -> LogText:
-        """Return a build's log from byte START on, LIMIT bytes at most."""
-        await self.build(build, person)
-        return await asyncio.to_thread(self._logs.read, build, start, LARGEST_PIECE if limit is None else limit)
-
-    async def session_log(self, user: str, server: str) -> str:
-        """Return what the session SERVER of USER printed.  Raises `NotFound`."""
-        return await asyncio.to_thread(self._session_logs.read, user, server)
-
-    async def log_size(self, build: BuildId, person: Person) -> int:
-        """Return how many bytes a build's log has now."""
-        await self.build(build, person)
-        return await asyncio.to_thread(self._logs.size, build)
-
-    async def follow(self, build: BuildId, person: Person, position: int = 0) -> AsyncIterator[BuildEvent]:
-        """Yield what happens to a build, its log from byte POSITION on, until it is finished and all was said."""
-        async with self._queue.changes.following(build) as changed:
-            said: Build | None = None
-            while True:
-                changed.clear()
-                found = await self.build(build, person)
-                if found != said:
-                    yield BuildChanged(position, found)
-                    said = found
-                # The state was read before the log: a finished build's log is whole.
-                while (piece := await self._piece(build, position, finished=found.state.is_final)).position > position:
-                    position = piece.position
-                    yield piece
-                if found.state.is_final:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
-                        await changed.wait()
-
-    async def _piece(self, build: BuildId, position: int, *, finished: bool) -> LogText:
-        return await asyncio.to_thread(self._logs.read, build, position, finished=finished)
-
     # --- credentials ------------------------------------------------------------
 
     @property
@@ -390,48 +219,15 @@ class Manager:
     async def resolve(self, repository: str, ref: str, person: Person) -> Resolved:
         """Return what would be built, and build nothing."""
         place = await self.locate(read(repository), ref, "", person)
-        return await self._resolve(place.repository, place.ref, person)
+        return await self._resolving.resolve(place.repository, place.ref, person.name)
 
     async def locate(self, place: Place, ref: str, subdirectory: str, person: Person) -> Located:
         """Return where PLACE is, with the REF and SUBDIRECTORY that were named beside it.
 
         Raises what `places.located` does, and `Refused`.
         """
-        await self._check_may_add(person)
-        return await located(place, ref, subdirectory, lambda url, name: self._resolve(url, name, person))
-
-    async def _resolve(self, url: RepositoryUrl, ref: str, person: Person) -> Resolved:
-        """Resolve REF; those who ask for the same at the same time share one question to the server.
-
-        Whoever has a credential for its host asks alone: what they may read is not what others may.
-        """
-        alone = self._vault is not None and await self._vault.has(person.name, url)
-        key = (str(url), ref, person.name if alone else "")
-        task = self._resolving.get(key)
-        if task is None:
-            task = asyncio.create_task(self._queue.resolve(url, ref, key[2]), name=f"resolve {url}")
-            self._resolving[key] = task
-            task.add_done_callback(lambda _: self._resolving.pop(key, None))
-        return await asyncio.shield(task)
-
-    @property
-    def measures(self) -> Measures:
-        """What the service measures of itself."""
-        return self._queue.measures
-
-    async def metrics(self) -> bytes:
-        """Return all figures of the service, in Prometheus's form."""
-        return self.measures.exposition(await self._store.figures())
-
-    async def health(self) -> Mapping[str, object]:
-        """Return whether the service can do its work, for those who watch it."""
-        try:
-            waiting = await self._store.builds_in([BuildState.QUEUED])
-        except GuixSpawnerError as error:
-            return {"status": "failing", "store": error.message}
-        if self._queue.hindrance:
-            return {"status": "failing", "store": "ok", "queue": self._queue.hindrance, "queued": len(waiting)}
-        return {"status": "ok", "store": "ok", "queued": len(waiting)}
+        self._policy.check_may_add(person)
+        return await located(place, ref, subdirectory, lambda url, name: self._resolving.resolve(url, name, person.name))
 
 
 def _request_key(build: Build) -> str:

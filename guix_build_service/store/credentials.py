@@ -5,14 +5,14 @@ from datetime import datetime
 from sqlalchemy import RowMapping, delete, insert, select, update
 
 from guix_build_service.credentials.envelope import Kept, Place, Sealed
-from guix_build_service.store.store import Store
+from guix_build_service.store.database import Database
 from guix_build_service.store.tables import credentials
 
 
 class CredentialRows:
     """The table, by way of the store's one thread.  Every method raises `StoreUnavailable` when the database fails."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     async def of(self, owner: str) -> list[Kept]:

@@ -5,21 +5,13 @@ two transactions can see each other half done.  A state transition names the sta
 build is in another (`Conflict`), so that of two that race one wins and the other is told.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, delete, func, select, update
 
 from guix_build_service.measures import Figures
 from guix_build_service.model import (
-    FINAL,
-    RUNNING,
     Build,
     BuildFilter,
     BuildState,
@@ -32,88 +24,19 @@ from guix_build_service.model import (
     Person,
     Progress,
     Version,
-    now,
 )
-from guix_build_service.store import details, line, lists, rows
-from guix_build_service.store.engine import open_database
+from guix_build_service.store import build_changes, details, environment_changes, line, lists, rows
+from guix_build_service.store.build_changes import Finished, Joined
+from guix_build_service.store.database import Database
+from guix_build_service.store.environment_changes import Removal
 from guix_build_service.store.figures import figures
-from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
-from guix_build_service.turns import Limits
-from guix_environment.errors import ChangedMeanwhile, Conflict, NotFound, StoreUnavailable
+from guix_build_service.store.tables import builds, environments, removals, versions
+from guix_environment.errors import NotFound
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
 
-log = logging.getLogger("guix_build_service.store")
 
-_Result = TypeVar("_Result")
-_IN_FLIGHT = [state.value for state in BuildState if state not in FINAL]
-_RUNNING = [state.value for state in RUNNING]
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The build that a request led to."""
-
-    build: Build
-    created: bool
-    """False where the same was in flight already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """How the attempt to declare a build ready went."""
-
-    build: Build
-    missing: tuple[EnvironmentId, ...]
-    """Environments that joined meanwhile and have no version yet: the build is ready once these have one too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A deleted environment whose files are to go."""
-
-    environment: EnvironmentId
-    keys: tuple[str, ...]
-    """Environment keys of its versions: their roots go when nothing else has them."""
-
-
-class Store:
-    """The database, by way of one thread.  Every method raises `StoreUnavailable` when the database fails."""
-
-    def __init__(self, engine: Engine, limits: Limits) -> None:
-        self._engine = engine
-        self._limits = limits
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-
-    @classmethod
-    async def open(cls, url: str, limits: Limits | None = None) -> "Store":
-        """Open the database at URL and bring it up to date; LIMITS say how many builds run.
-
-        Raises SQLAlchemy's or Alembic's errors.
-        """
-        return cls(await asyncio.to_thread(open_database, url), limits or Limits())
-
-    async def close(self) -> None:
-        """Finish what was begun and close."""
-        await asyncio.to_thread(self._thread.shutdown)
-        self._engine.dispose()
-
-    async def _transaction(self, work: Callable[[Connection], _Result]) -> _Result:
-        def run() -> _Result:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except SQLAlchemyError as error:
-                log.exception("The database failed.")
-                raise StoreUnavailable(
-                    "The hub's database cannot be used right now.",
-                    hint="Try again; if it stays so, tell the administrator: the disk may be full.",
-                ) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def transaction(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Run WORK, of another module of the store, as one transaction and return what it returns."""
-        return await self._transaction(work)
+class Store(Database):
+    """What there is and what becomes of it.  Every method raises `StoreUnavailable` when the database fails."""
 
     # --- environments ------------------------------------------------------------
 
@@ -123,9 +46,8 @@ class Store:
         """Remember a new environment, and with it that BUILD is wanted, as `request_build` does."""
 
         def work(connection: Connection) -> Joined | None:
-            connection.execute(insert(environments).values(**rows.environment_values(environment)))
-            _share(connection, environment)
-            return None if build is None else _request(connection, build, request_key)
+            environment_changes.add(connection, environment)
+            return None if build is None else build_changes.request(connection, build, request_key)
 
         return await self._transaction(work)
 
@@ -168,63 +90,22 @@ class Store:
         With SEEN, when the state was of that somebody looked at, only if it is that still. Raises `NotFound` and
         `ChangedMeanwhile`.
         """
-
-        def work(connection: Connection) -> Environment:
-            before = details.environment(connection, environment)
-            _check_seen(before, seen)
-            after = replace(change(before), updated=now())
-            values = dict(rows.environment_values(after))
-            values.pop("current")  # set by builds and by `set_current` alone
-            connection.execute(update(environments).where(environments.c.id == environment).values(**values))
-            _share(connection, after)
-            return after
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: environment_changes.change(c, environment, change, seen))
 
     async def set_current(self, environment: EnvironmentId, version: VersionId) -> None:
         """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
-
-        def work(connection: Connection) -> None:
-            known = select(versions.c.id).where(versions.c.id == version, versions.c.environment == environment)
-            if connection.execute(known).first() is None:
-                raise NotFound("This environment has no such version.")
-            changed = {"current": str(version), "updated": now()}
-            connection.execute(update(environments).where(environments.c.id == environment).values(**changed))
-
-        await self._transaction(work)
+        await self._transaction(lambda c: environment_changes.set_current(c, environment, version))
 
     async def remove_environment(self, environment: EnvironmentId, seen: datetime | None = None) -> tuple[BuildId, ...]:
         """Forget ENVIRONMENT, note that its files are to go, and return the builds that nobody waits for now.
 
         With SEEN as `change_environment`.
         """
-
-        def work(connection: Connection) -> tuple[BuildId, ...]:
-            _check_seen(details.environment(connection, environment), seen)
-            keys = select(versions.c.key).where(versions.c.environment == environment).distinct()
-            removal = {"environment": str(environment), "keys": list(connection.scalars(keys))}
-            in_flight = (
-                select(builds.c.id)
-                .join(waiting, waiting.c.build == builds.c.id)
-                .where(waiting.c.environment == environment, builds.c.state.in_(_IN_FLIGHT))
-            )
-            concerned = list(connection.scalars(in_flight))
-            if connection.execute(delete(environments).where(environments.c.id == environment)).rowcount != 1:
-                raise NotFound("There is no such environment.")
-            connection.execute(insert(removals).values(**removal))
-            wanted = set(connection.scalars(select(waiting.c.build).where(waiting.c.build.in_(concerned))))
-            return tuple(BuildId(build) for build in concerned if build not in wanted)
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: environment_changes.remove(c, environment, seen))
 
     async def removals(self) -> list[Removal]:
         """Return the environments whose files are still to go."""
-
-        def work(connection: Connection) -> list[Removal]:
-            found = connection.execute(select(removals)).mappings()
-            return [Removal(EnvironmentId(row["environment"]), tuple(row["keys"])) for row in found]
-
-        return await self._transaction(work)
+        return await self._transaction(environment_changes.some_removals)
 
     async def removed(self, environment: EnvironmentId) -> None:
         """Note that ENVIRONMENT's files are gone."""
@@ -258,7 +139,7 @@ class Store:
 
     async def request_build(self, build: Build, request_key: str | None) -> Joined:
         """Put BUILD into the queue, or have its environments wait for the same request where that is in flight already."""
-        return await self._transaction(lambda c: _request(c, build, request_key))
+        return await self._transaction(lambda c: build_changes.request(c, build, request_key))
 
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
@@ -282,15 +163,7 @@ class Store:
 
     async def claim(self) -> Build | None:
         """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
-
-        def work(connection: Connection) -> Build | None:
-            now_or_later = line.turns_of(connection, self._limits)
-            if not now_or_later[0]:
-                return None
-            values = {"started": now(), "phase": ""}
-            return _move(connection, now_or_later[0][0], BuildState.QUEUED, BuildState.RESOLVING, values)
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: build_changes.claim(c, self._limits))
 
     async def expectation(self, build: BuildId) -> Expectation | None:
         """Return when the turn of BUILD is to be expected; None for one that does not wait."""
@@ -320,104 +193,26 @@ class Store:
 
     async def move(self, build: BuildId, before: BuildState, after: BuildState) -> Build:
         """Take BUILD from the state BEFORE to AFTER.  Raises `Conflict` when it is in another state."""
-        return await self._transaction(lambda c: _move(c, build, before, after, {}))
+        return await self._transaction(lambda c: build_changes.move(c, build, before, after, {}))
 
     async def set_commit(self, build: BuildId, ref: str, commit: Commit, request_key: str) -> Build:
         """Note which commit BUILD is of, once that is known."""
         values = {"ref": ref, "commit": str(commit), "request_key": request_key}
-        return await self._change(build, values)
+        return await self._transaction(lambda c: build_changes.change(c, build, values))
 
     async def set_progress(self, build: BuildId, progress: Progress) -> Build:
         """Note how far BUILD is."""
-        return await self._change(build, {"phase": progress.phase[:200], "done": progress.done, "total": progress.total})
-
-    async def _change(self, build: BuildId, values: Mapping[str, object]) -> Build:
-        def work(connection: Connection) -> Build:
-            connection.execute(update(builds).where(builds.c.id == build).values(**values))
-            return details.build(connection, build)
-
-        return await self._transaction(work)
+        values = {"phase": progress.phase[:200], "done": progress.done, "total": progress.total}
+        return await self._transaction(lambda c: build_changes.change(c, build, values))
 
     async def finish(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:
         """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
-
-        def work(connection: Connection) -> Build:
-            before = details.build(connection, build).state
-            values = {"finished": now(), "error": dict(error) if error is not None else None, "phase": ""}
-            return _move(connection, build, before, state, values)
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: build_changes.finish(c, build, state, error))
 
     async def requeue(self, build: BuildId) -> Build:
         """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
-
-        def work(connection: Connection) -> Build:
-            before = details.build(connection, build).state
-            values = {"started": None, "phase": "", "done": 0, "total": 0}
-            return _move(connection, build, before, BuildState.QUEUED, values)
-
-        return await self._transaction(work)
+        return await self._transaction(lambda c: build_changes.requeue(c, build))
 
     async def complete(self, build: BuildId, made: Sequence[Version]) -> Finished:
         """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
-
-        def work(connection: Connection) -> Finished:
-            waiting_now = details.build(connection, build).environments
-            missing = tuple(set(waiting_now) - {version.environment for version in made})
-            if missing:
-                return Finished(details.build(connection, build), missing)
-            for version in made:
-                if version.environment not in waiting_now:
-                    continue  # deleted meanwhile
-                connection.execute(insert(versions).values(**rows.version_values(version)))
-                changed = {"current": str(version.id), "updated": now()}
-                connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
-            values = {"finished": now(), "error": None, "phase": ""}
-            return Finished(_move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
-
-        return await self._transaction(work)
-
-
-def _request(connection: Connection, build: Build, request_key: str | None) -> Joined:
-    same = (
-        select(builds.c.id)
-        .where(builds.c.request_key == request_key, builds.c.force == build.force, builds.c.state.in_(_IN_FLIGHT))
-        .order_by(builds.c.created)
-    )
-    found = connection.scalars(same).first() if request_key else None
-    if found is None:
-        connection.execute(insert(builds).values(**rows.build_values(build, request_key)))
-    joined = found or str(build.id)
-    line.supersede(connection, build, joined)
-    present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
-    for environment in build.environments:
-        if environment not in present:
-            values = {"build": joined, "environment": str(environment), "joined": now()}
-            connection.execute(insert(waiting).values(**values))
-    return Joined(details.build(connection, BuildId(joined)), created=found is None)
-
-
-def _move(
-    connection: Connection, build: BuildId, before: BuildState, after: BuildState, values: Mapping[str, object]
-) -> Build:
-    if not before.may_become(after):
-        raise Conflict(f"A build that is {before.value} cannot become {after.value}.")
-    query = update(builds).where(builds.c.id == build, builds.c.state == before.value).values(state=after.value, **values)
-    if connection.execute(query).rowcount != 1:
-        raise Conflict(f"This build is no longer {before.value}.")
-    return details.build(connection, build)
-
-
-def _share(connection: Connection, environment: Environment) -> None:
-    """Have the groups of ENVIRONMENT be those that it is shared with."""
-    connection.execute(delete(sharing).where(sharing.c.environment == environment.id))
-    values = [
-        {"environment": str(environment.id), "place": place, "name": name} for place, name in enumerate(environment.groups)
-    ]
-    if values:
-        connection.execute(insert(sharing), values)
-
-
-def _check_seen(environment: Environment, seen: datetime | None) -> None:
-    if seen is not None and environment.updated != seen:
-        raise ChangedMeanwhile("This environment was changed meanwhile.", hint="Look at it again, then change it.")
+        return await self._transaction(lambda c: build_changes.complete(c, build, made))

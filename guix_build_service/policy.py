@@ -1,0 +1,63 @@
+"""What an installation allows its people: who may add environments, and how many of what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from guix_build_service.model import Person
+from guix_environment.errors import LimitReached, Refused
+
+
+class MayAdd(StrEnum):
+    """Who may add environments."""
+
+    EVERYONE = "everyone"
+    GROUPS = "groups"
+    ADMINS = "admins"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What this installation allows."""
+
+    may_add: MayAdd = MayAdd.EVERYONE
+    groups: frozenset[str] = frozenset()
+    """Whose members may add, where that is said by groups."""
+    environments: int | None = None
+    """How many a person may have; None for any number.  Administrators may have any."""
+    builds_an_hour: int | None = None
+    """How many a person may ask for in an hour; None for any number."""
+
+    def lets_add(self, person: Person) -> bool:
+        """Tell whether PERSON may add environments."""
+        by_group = self.may_add is MayAdd.GROUPS and not person.groups.isdisjoint(self.groups)
+        return person.admin or self.may_add is MayAdd.EVERYONE or by_group
+
+    def check_may_add(self, person: Person) -> None:
+        """Raise `Refused` where PERSON may add no environments."""
+        if not self.lets_add(person):
+            raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
+
+
+def check_environments(most: int, owned: int) -> None:
+    """Raise `LimitReached` where somebody who OWNED as many environments may have MOST."""
+    if owned >= most:
+        raise LimitReached(
+            f"You have {most} environments, which is as many as you may have on this hub.",
+            hint="Delete one that you no longer need; your files stay.",
+        )
+
+
+def check_builds(most: int, moments: Sequence[datetime], hour: timedelta, moment: datetime) -> None:
+    """Raise `LimitReached` where somebody who may ask for MOST builds in an HOUR asked for some at the MOMENTS.
+
+    These are the ones within the HOUR that ends at MOMENT, earliest first.
+    """
+    if len(moments) >= most:
+        wait = moments[-most] + hour - moment
+        raise LimitReached(
+            f"You have asked for {len(moments)} builds within an hour; this hub allows {most}.",
+            hint=f"Try again in {int(wait.total_seconds()) // 60 + 1} minutes.",
+            details={"retry_after": max(1, int(wait.total_seconds()) + 1)},
+        )

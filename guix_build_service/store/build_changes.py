@@ -1,0 +1,113 @@
+"""What becomes of builds, each as the work of one transaction.
+
+A state transition names the state that it starts from and fails when the build is in another (`Conflict`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from guix_build_service.model import FINAL, Build, BuildState, Version, now
+from guix_build_service.store import details, line, rows
+from guix_build_service.store.tables import builds, environments, versions, waiting
+from guix_build_service.turns import Limits
+from guix_environment.errors import Conflict
+from guix_environment.identifiers import BuildId, EnvironmentId
+
+IN_FLIGHT = [state.value for state in BuildState if state not in FINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The build that a request led to."""
+
+    build: Build
+    created: bool
+    """False where the same was in flight already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How the attempt to declare a build ready went."""
+
+    build: Build
+    missing: tuple[EnvironmentId, ...]
+    """Environments that joined meanwhile and have no version yet: the build is ready once these have one too."""
+
+
+def request(connection: Connection, build: Build, request_key: str | None) -> Joined:
+    """Put BUILD into the queue, or have its environments wait for the same request where that is in flight already."""
+    same = (
+        select(builds.c.id)
+        .where(builds.c.request_key == request_key, builds.c.force == build.force, builds.c.state.in_(IN_FLIGHT))
+        .order_by(builds.c.created)
+    )
+    found = connection.scalars(same).first() if request_key else None
+    if found is None:
+        connection.execute(insert(builds).values(**rows.build_values(build, request_key)))
+    joined = found or str(build.id)
+    line.supersede(connection, build, joined)
+    present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
+    for environment in build.environments:
+        if environment not in present:
+            values = {"build": joined, "environment": str(environment), "joined": now()}
+            connection.execute(insert(waiting).values(**values))
+    return Joined(details.build(connection, BuildId(joined)), created=found is None)
+
+
+def claim(connection: Connection, limits: Limits) -> Build | None:
+    """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
+    now_or_later = line.turns_of(connection, limits)
+    if not now_or_later[0]:
+        return None
+    values = {"started": now(), "phase": ""}
+    return move(connection, now_or_later[0][0], BuildState.QUEUED, BuildState.RESOLVING, values)
+
+
+def change(connection: Connection, build: BuildId, values: Mapping[str, object]) -> Build:
+    """Have the row of BUILD hold VALUES, which are not its state."""
+    connection.execute(update(builds).where(builds.c.id == build).values(**values))
+    return details.build(connection, build)
+
+
+def finish(connection: Connection, build: BuildId, state: BuildState, error: Mapping[str, object] | None) -> Build:
+    """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
+    before = details.build(connection, build).state
+    values = {"finished": now(), "error": dict(error) if error is not None else None, "phase": ""}
+    return move(connection, build, before, state, values)
+
+
+def requeue(connection: Connection, build: BuildId) -> Build:
+    """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
+    before = details.build(connection, build).state
+    values = {"started": None, "phase": "", "done": 0, "total": 0}
+    return move(connection, build, before, BuildState.QUEUED, values)
+
+
+def complete(connection: Connection, build: BuildId, made: Sequence[Version]) -> Finished:
+    """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
+    waiting_now = details.build(connection, build).environments
+    missing = tuple(set(waiting_now) - {version.environment for version in made})
+    if missing:
+        return Finished(details.build(connection, build), missing)
+    for version in made:
+        if version.environment not in waiting_now:
+            continue  # deleted meanwhile
+        connection.execute(insert(versions).values(**rows.version_values(version)))
+        changed = {"current": str(version.id), "updated": now()}
+        connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
+    values = {"finished": now(), "error": None, "phase": ""}
+    return Finished(move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
+
+
+def move(
+    connection: Connection, build: BuildId, before: BuildState, after: BuildState, values: Mapping[str, object]
+) -> Build:
+    """Take BUILD from the state BEFORE to AFTER, with VALUES in its row.  Raises `Conflict`."""
+    if not before.may_become(after):
+        raise Conflict(f"A build that is {before.value} cannot become {after.value}.")
+    query = update(builds).where(builds.c.id == build, builds.c.state == before.value).values(state=after.value, **values)
+    if connection.execute(query).rowcount != 1:
+        raise Conflict(f"This build is no longer {before.value}.")
+    return details.build(connection, build)
