@@ -12,7 +12,7 @@ from pathlib import Path
 
 from guix_build_service.application import BuildService
 from guix_build_service.git import LOCAL_SECONDS
-from guix_build_service.isolation.levels import Finding, Level, State, reached
+from guix_build_service.isolation.levels import Finding, Report, State
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.pipeline.guix import identity
@@ -30,18 +30,12 @@ class Examination:
 
     needs: Mapping[str, tuple[bool, str]]
     """Everything that the service needs: whether it is there, and what was found."""
-    isolation: Sequence[Finding]
-    wanted: Level
-
-    @property
-    def reached(self) -> Level:
-        """How well people can be kept apart."""
-        return reached(self.isolation)
+    isolation: Report
 
     @property
     def good(self) -> bool:
         """Whether the service can do what it is configured for."""
-        return all(there for there, _ in self.needs.values()) and self.reached >= self.wanted
+        return all(there for there, _ in self.needs.values()) and self.isolation.reached >= self.isolation.wanted
 
     def as_json(self) -> dict[str, object]:
         """Return it for programs."""
@@ -49,22 +43,23 @@ class Examination:
             "good": self.good,
             "needs": [{"name": name, "there": there, "said": said} for name, (there, said) in self.needs.items()],
             "isolation": {
-                "wanted": self.wanted.word,
-                "reached": self.reached.word,
-                "findings": [finding.as_json() for finding in self.isolation],
+                "wanted": self.isolation.wanted.word,
+                "reached": self.isolation.reached.word,
+                "findings": [finding.as_json() for finding in self.isolation.findings],
             },
         }
 
     def lines(self) -> list[str]:
         """Return it for people."""
         needs = [f"{'ok' if there else 'NOT OK':7}{name}: {said}" for name, (there, said) in self.needs.items()]
-        found = [line for finding in self.isolation for line in self._shown(finding)]
-        asked = f"; {self.wanted.word} is asked for, and the service does not start" if self.reached < self.wanted else ""
-        return [*needs, "", f"isolation: {self.reached.word}{asked}", *found]
+        found = [line for finding in self.isolation.findings for line in self._shown(finding)]
+        wanted, reached = self.isolation.wanted, self.isolation.reached
+        asked = f"; {wanted.word} is asked for, and the service does not start" if reached < wanted else ""
+        return [*needs, "", f"isolation: {reached.word}{asked}", *found]
 
     def _shown(self, finding: Finding) -> list[str]:
         held = finding.state is State.HELD
-        mark = "ok" if held else "NOT OK" if finding.level <= self.wanted else "-"
+        mark = "ok" if held else "NOT OK" if finding.level <= self.isolation.wanted else "-"
         first = f"{mark:7}{finding.level.word} needs {finding.name}: {finding.said}"
         return [first] if held or not finding.remedy else [first, f"{'':9}{finding.remedy}"]
 
@@ -100,9 +95,8 @@ async def examine(service: BuildService) -> Examination:
         found[name] = await asyncio.to_thread(_writable, folder)
     if workshop.evaluation is not None:
         found["running manifests"] = await _runs_manifests(workshop.evaluation)
-    settings = Isolation(config=service.config)
-    isolation = await settings.found(workshop.guix, service.folder, workshop.evaluation)
-    return Examination(found, isolation, settings.wanted)
+    isolation = await Isolation(config=service.config).report(workshop.guix, service.folder, workshop.evaluation)
+    return Examination(found, isolation)
 
 
 async def _runs_manifests(evaluation: Evaluation) -> tuple[bool, str]:

@@ -1,12 +1,11 @@
 """How well people must be kept apart, as the administrator configures it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from traitlets import Bool, CaselessStrEnum
 from traitlets.config import Configurable
 
-from guix_build_service.isolation.levels import Finding, Level, check, findings
+from guix_build_service.isolation.levels import Level, Report, check, findings
 from guix_build_service.isolation.machine import facts
 from guix_build_service.jail.evaluation import Evaluation
 from guix_environment.guix_command import GuixCommand
@@ -37,11 +36,12 @@ class Isolation(Configurable):
         """The configured level."""
         return Level[self.level.upper()]
 
-    async def found(self, guix: GuixCommand, folder: Path, evaluation: Evaluation | None) -> Sequence[Finding]:
+    async def report(self, guix: GuixCommand, folder: Path, evaluation: Evaluation | None) -> Report:
         """Return all that levels need and whether it is so; the arguments are as in `facts`."""
-        return findings(await facts(guix, folder, evaluation, guix_is_mended=self.guix_is_mended))
+        found = await facts(guix, folder, evaluation, guix_is_mended=self.guix_is_mended)
+        return Report(findings(found), self.wanted)
 
     async def check(self, guix: GuixCommand, folder: Path, evaluation: Evaluation | None) -> None:
         """Return where the configured level is reached.  Raises `Refused` with all that is lacking."""
         if self.wanted is not Level.ALONE:
-            check(self.wanted, await self.found(guix, folder, evaluation))
+            check(self.wanted, (await self.report(guix, folder, evaluation)).findings)

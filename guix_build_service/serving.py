@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from guix_build_service.application import BuildService
 from guix_build_service.disk import Disk
 from guix_build_service.initial_environments import add_initial_environments
+from guix_build_service.isolation_settings import Isolation
 from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, MayAdd, Policy
@@ -98,11 +100,13 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
 @contextlib.asynccontextmanager
 async def listening(service: BuildService, manager: Manager) -> AsyncIterator[None]:
     """Answer requests while the context lasts."""
+    workshop, isolation = service.workshop(), Isolation(config=service.config)
     settings = WebSettings.from_environment(
         os.environ,
         cookie_secret=cookie_secret(service.folder / "cookie-secret"),
         templates=shared_folder("templates") / "service",
         static=shared_folder("static"),
+        isolation=partial(isolation.report, workshop.guix, service.folder, workshop.evaluation),
         limits=RequestLimits(parent=service),
     )
     server = make_server(make_application(manager, settings))

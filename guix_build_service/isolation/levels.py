@@ -1,7 +1,7 @@
 """Levels of isolation, and what each needs of the machine and of its configuration.  All of this is pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -24,6 +24,19 @@ class Level(IntEnum):
     def word(self) -> str:
         """The level as it is configured and shown."""
         return self.name.lower()
+
+    @property
+    def for_whom(self) -> str:
+        """For whom it is good enough."""
+        return _FOR_WHOM[self]
+
+
+_FOR_WHOM: Mapping[Level, str] = {
+    Level.ALONE: "one person, or people who could as well share an account",
+    Level.TEAM: "people who trust each other, and not every repository that they use",
+    Level.PEOPLE: "people who need not know each other, and whom you know",
+    Level.STRANGERS: "anybody who can log in",
+}
 
 
 class State(StrEnum):
@@ -109,6 +122,23 @@ def reached(found: Sequence[Finding]) -> Level:
     """Return the highest level all of whose needs FOUND says are met."""
     lacking = [finding.level for finding in found if finding.state is not State.HELD]
     return Level(min(lacking) - 1) if lacking else max(Level)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How well people are kept apart, and how well they were to be."""
+
+    findings: Sequence[Finding]
+    wanted: Level
+
+    @property
+    def reached(self) -> Level:
+        """The highest level that is reached."""
+        return reached(self.findings)
+
+    def needed_by(self, level: Level) -> Sequence[Finding]:
+        """Return what LEVEL needs beyond the levels below it."""
+        return [finding for finding in self.findings if finding.level is level]
 
 
 def check(wanted: Level, found: Sequence[Finding]) -> None:

@@ -23,6 +23,7 @@ from guix_build_service.web import (
     environment_pages,
     environments,
     events,
+    isolation_page,
     pages,
     sessions,
 )
@@ -79,6 +80,7 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     build_pages.CancelForm,
     binderhub_pages.LinkPage,
     pages.SessionLogPage,
+    isolation_page.IsolationPage,
     pages.ApiPage,
     pages.LoginCallbackPage,
 )

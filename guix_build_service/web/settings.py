@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.isolation.levels import Report
 from guix_build_service.web.limits import RequestLimits
 
 
@@ -35,6 +36,8 @@ class WebSettings:
     """The folder of the pages' templates."""
     static: Path
     """The folder of style and scripts."""
+    isolation: Callable[[], Awaitable[Report]]
+    """Finds out how well people are kept apart here, which takes about a second."""
     prefix: str = "/services/guix/"
     """The path of the service in its visitors' addresses; a slash at both ends."""
     hub_host: str = ""
@@ -61,6 +64,7 @@ class WebSettings:
         cookie_secret: bytes,
         templates: Path,
         static: Path,
+        isolation: Callable[[], Awaitable[Report]],
         examples: tuple[Example, ...] = (),
         limits: RequestLimits | None = None,
     ) -> "WebSettings":
@@ -78,6 +82,7 @@ class WebSettings:
             cookie_secret=cookie_secret,
             templates=templates,
             static=static,
+            isolation=isolation,
             prefix=f"/{prefix.strip('/')}/",
             hub_host=environment.get("JUPYTERHUB_HOST", "").rstrip("/"),
             hub_prefix=f"{environment.get('JUPYTERHUB_BASE_URL', '/').rstrip('/')}/hub/",

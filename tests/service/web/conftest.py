@@ -13,6 +13,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 
+from guix_build_service.isolation.levels import Finding, Level, Report, State
 from guix_build_service.manager import Manager
 from guix_build_service.model import EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.web.application import make_application, make_server
@@ -20,9 +21,19 @@ from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import Example, WebSettings, shared_folder
 from guix_environment.records import Visibility
 from tests.service.web.fake_hub import FakeHub
-from tests.service.web.scripted import ScriptedPipeline, running_manager
+from tests.service.web.scripted import HOSTILE, ScriptedPipeline, running_manager
 
 PREFIX = "/services/guix/"
+
+ISOLATION = Report(
+    (
+        Finding("containers", Level.TEAM, State.HELD, "Containers can be made.", "Nothing."),
+        Finding("rights", Level.PEOPLE, State.MISSING, f"It runs as {HOSTILE}.", f"Give it {HOSTILE} of its own."),
+        Finding("guix", Level.PEOPLE, State.UNKNOWN, "Guix does not answer.", "Start it."),
+    ),
+    Level.STRANGERS,
+)
+"""What a machine is like whose answers are hostile."""
 
 
 @dataclass
@@ -167,6 +178,10 @@ def limits() -> RequestLimits:
 @pytest.fixture
 async def site(hub: FakeHub, limits: RequestLimits, tmp_path: Path) -> AsyncIterator[Site]:
     """Give the service, in front of that hub."""
+
+    async def isolation() -> Report:
+        return ISOLATION
+
     settings = WebSettings(
         api_url=hub.api_url,
         api_token="the-service's-own",
@@ -174,6 +189,7 @@ async def site(hub: FakeHub, limits: RequestLimits, tmp_path: Path) -> AsyncIter
         cookie_secret=b"0" * 32,
         templates=shared_folder("templates/service"),
         static=shared_folder("static"),
+        isolation=isolation,
         prefix=PREFIX,
         examples=(Example("An example", "https://git.example/a/example", "It is small."),),
         limits=limits,

@@ -6,13 +6,16 @@ end once there is a file ``release`` in the folder.
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from guix_build_service.isolation_settings import Isolation
 from guix_build_service.model import NewEnvironment, Person
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.secret_file import read_or_make_secret
 from guix_build_service.web.settings import WebSettings, shared_folder
+from guix_environment.guix_command import GuixCommand
 from guix_environment.records import Visibility
 from tests.service.web.scripted import running_manager
 
@@ -23,6 +26,7 @@ async def serve(folder: Path) -> None:
         cookie_secret=read_or_make_secret(folder / "cookie-secret"),
         templates=shared_folder("templates/service"),
         static=shared_folder("static"),
+        isolation=partial(Isolation().report, GuixCommand("guix", folder, "nobody"), folder, None),
     )
     async with running_manager(folder) as (manager, pipeline):
         for name, visibility in (("good", Visibility.EVERYONE), ("slow", Visibility.PRIVATE)):

@@ -1,14 +1,17 @@
 """Every link leads to where the hub is: below a base URL, and on another host where users have subdomains."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from guix_build_service.isolation_settings import Isolation
 from guix_build_service.web.answers import security_headers
 from guix_build_service.web.application import pattern
 from guix_build_service.web.rendering import make_templates
 from guix_build_service.web.settings import WebSettings, shared_folder
+from guix_environment.guix_command import GuixCommand
 
 ENVIRONMENT = {
     "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/base/hub/api",
@@ -25,7 +28,10 @@ ENVIRONMENT = {
 
 def settings(**changes: str) -> WebSettings:
     environment = {name: value for name, value in (ENVIRONMENT | changes).items() if value}
-    return WebSettings.from_environment(environment, cookie_secret=b"0" * 32, templates=Path(), static=Path())
+    isolation = partial(Isolation().report, GuixCommand("guix", Path(), "nobody"), Path(), None)
+    return WebSettings.from_environment(
+        environment, cookie_secret=b"0" * 32, templates=Path(), static=Path(), isolation=isolation
+    )
 
 
 def test_the_hub_says_where_everything_is() -> None:

@@ -38,6 +38,12 @@ class Needs(Enum):
     SEEING_AS_USER = auto()
     CHANGING = auto()
     """To be its owner, or an administrator."""
+    ADMINISTERING = auto()
+    """To be an administrator."""
+
+
+OF_NO_ENVIRONMENT = frozenset({Needs.NOTHING, Needs.ACCESS, Needs.USER, Needs.ADMINISTERING})
+"""What needs no right to any environment."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ RULES = {
     "GET builds/{build}": Rule(Needs.SEEING),
     "POST builds/{build}/cancel": Rule(Needs.CHANGING, LED_ON, under_way=True),
     "GET sessions/{name}/log": Rule(Needs.USER, NONE_OF_ITS_OWN),
+    "GET isolation": Rule(Needs.ADMINISTERING),
     "GET api": Rule(Needs.ACCESS),
     "GET oauth_callback": Rule(Needs.NOTHING, frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})),
     "GET v2/{provider}/{spec}": Rule(Needs.ACCESS),
@@ -129,6 +136,7 @@ class Caller:
     changes: bool = False
     has_access: bool = True
     service: bool = False
+    admin: bool = False
 
 
 FOR_EVERYONE = frozenset({Visibility.EVERYONE})
@@ -138,8 +146,8 @@ CALLERS = (
     Caller("eve", FOR_EVERYONE),
     Caller("watcher", FOR_EVERYONE, service=True),
     Caller("member", FOR_EVERYONE | {Visibility.GROUPS}),
-    Caller("keeper", changes=True, service=True),
-    Caller("root", changes=True),
+    Caller("keeper", changes=True, service=True, admin=True),
+    Caller("root", changes=True, admin=True),
     Caller("ada", changes=True),
 )
 """Those who may least come first."""
@@ -171,7 +179,9 @@ def expected(rule: Rule, caller: Caller, visibility: Visibility) -> frozenset[in
         return rule.answers
     if not caller.has_access:
         return frozenset({HTTPStatus.UNAUTHORIZED if caller.name == "nobody" else HTTPStatus.FORBIDDEN})
-    about_it = rule.needs not in {Needs.ACCESS, Needs.USER}
+    if rule.needs is Needs.ADMINISTERING:
+        return rule.answers if caller.admin else frozenset({HTTPStatus.FORBIDDEN})
+    about_it = rule.needs not in OF_NO_ENVIRONMENT
     if about_it and visibility not in caller.sees:
         return frozenset({HTTPStatus.NOT_FOUND})
     as_user = rule.needs in {Needs.USER, Needs.SEEING_AS_USER}
@@ -216,7 +226,7 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
 async def test_everybody_gets_what_is_theirs_and_nothing_else(site: Site, route: str) -> None:
     site.hub.add("member", groups=("lab",))
     rule = RULES[route]
-    about_it = rule.needs not in {Needs.NOTHING, Needs.ACCESS, Needs.USER}
+    about_it = rule.needs not in OF_NO_ENVIRONMENT
     numbers = count()
     for visibility in Visibility if about_it else (Visibility.PRIVATE,):
         detail = await environment_for(site, rule, visibility, next(numbers))

@@ -224,6 +224,27 @@ async def test_another_version_becomes_the_current_one(site: Site) -> None:
     assert (await site.manager.environment(identifier, ADA)).environment.current == detail.version.id
 
 
+async def test_administrators_alone_see_how_well_people_are_kept_apart(site: Site) -> None:
+    browser = await site.login("root")
+    assert f"{PREFIX}isolation" in [link.get("href") for link in Page((await browser.get("")).body.decode()).all("a")]
+    answer = await browser.get("isolation")
+    assert answer.code == HTTPStatus.OK
+    assert "<script>alert" not in answer.body.decode()
+    page = Page(answer.body.decode())
+    check(page)
+    said = " ".join(page.text.split())
+    assert "people who trust each other, and not every repository that they use: the level team" in said
+    assert "The level strangers is asked for. As the machine is now, the service would not start again." in said
+    assert "✓ held containers Containers can be made. people:" in said  # what is so needs no remedy
+    assert f"✕ missing rights It runs as {HOSTILE}. What to do: Give it {HOSTILE} of its own." in said
+    assert "? unknown guix Guix does not answer. What to do: Start it." in said
+    browser = await site.login("ada")
+    assert f"{PREFIX}isolation" not in [link.get("href") for link in Page((await browser.get("")).body.decode()).all("a")]
+    refused = await browser.get("isolation")
+    assert refused.code == HTTPStatus.FORBIDDEN
+    assert "Containers can be made" not in refused.body.decode()
+
+
 async def test_what_is_not_there_has_a_page_that_says_so(site: Site) -> None:
     browser = await site.login("ada")
     for address in ("environments/eaaaaaaaaaaa", "builds/baaaaaaaaaaa", "environments/x/delete", "nowhere", "/elsewhere"):
