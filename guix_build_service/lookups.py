@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
+from guix_build_service.audit import Deed, DeedFilter
 from guix_build_service.logs import LARGEST_PIECE, Logs
 from guix_build_service.measures import Measures
 from guix_build_service.model import (
@@ -164,6 +165,12 @@ class Lookups:
     async def session_log(self, user: str, server: str) -> str:
         """Return what the session SERVER of USER printed.  Raises `NotFound`."""
         return await asyncio.to_thread(self._session_logs.read, user, server)
+
+    async def audit(self, person: Person, wanted: DeedFilter, page: PageRequest) -> Page[Deed]:
+        """Return a page of the WANTED entries of the audit log, newest first.  Raises `Refused` but for administrators."""
+        if not person.admin:
+            raise Refused("Only administrators may read who did what.")
+        return await self._store.deeds_page(wanted, page)
 
     @property
     def measures(self) -> Measures:

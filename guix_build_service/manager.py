@@ -8,7 +8,9 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from guix_build_service import audit
 from guix_build_service.asked_for import changed, new_build, new_environment
+from guix_build_service.audit import Action
 from guix_build_service.logs import Logs
 from guix_build_service.lookups import Lookups
 from guix_build_service.manifest.canonical import request_key
@@ -80,7 +82,8 @@ class Manager(Lookups):
                 await self._check_builds(person)
                 # Both or nothing: a service that is killed here leaves no environment that nobody builds.
                 build = new_build(wanted, resolved, person, force=False)
-                self._count(await self._store.add_environment(wanted, build, _request_key(build)))
+                deed = audit.added(person.name, wanted, resolved)
+                self._count(await self._store.add_environment(wanted, build, _request_key(build), deed))
         if environment is not None:
             return await self._build(environment, resolved, person, force=False)
         self._queue.notice()
@@ -107,7 +110,8 @@ class Manager(Lookups):
         person = Person(owner, admin=True)
         wanted = new_environment(request, person)
         if await self._same(wanted, named=True) is None:
-            await self._store.add_environment(wanted, new_build(wanted, None, person, force=False))
+            build, deed = new_build(wanted, None, person, force=False), audit.added(owner, wanted, None, by="configuration")
+            await self._store.add_environment(wanted, build, deed=deed)
             self._queue.notice()
 
     async def _same(self, wanted: Environment, *, named: bool) -> Environment | None:
@@ -127,7 +131,12 @@ class Manager(Lookups):
         `InvalidInput`, `ChangedMeanwhile`.
         """
         await self._changeable(environment, person)
-        after = await self._store.change_environment(environment, lambda before: changed(before, changes), seen)
+        after = await self._store.change_environment(
+            environment,
+            lambda before: changed(before, changes),
+            seen,
+            lambda before, after: audit.changes(person.name, before, after),
+        )
         if after.current:
             await self._queue.write_record(environment)
         return await self.environment(environment, person)
@@ -137,8 +146,9 @@ class Manager(Lookups):
 
         With SEEN as `update_environment`.
         """
-        await self._changeable(environment, person)
-        for build in await self._store.remove_environment(environment, seen):
+        known = (await self._changeable(environment, person)).environment
+        deed = audit.deed(person.name, Action.DELETED, known)
+        for build in await self._store.remove_environment(environment, seen, deed):
             await self._queue.cancel(build)
         await self._queue.remove_leftovers()
 
@@ -147,7 +157,8 @@ class Manager(Lookups):
         detail = await self._changeable(environment, person)
         if version is None:
             version = _before(await self._store.versions(environment), detail.environment.current)
-        await self._store.set_current(environment, version)
+        deed = audit.deed(person.name, Action.ROLLED_BACK, detail.environment, about={"version": version})
+        await self._store.set_current(environment, version, deed)
         await self._queue.write_record(environment)
         return await self.environment(environment, person)
 
@@ -166,14 +177,16 @@ class Manager(Lookups):
         found = None if force else await self._version_of(environment, resolved)
         if found is not None:
             self.measures.request(Needed.NOTHING)
-            await self._store.set_current(environment.id, found.id)
+            deed = audit.built(person.name, environment, resolved, version=found.id)
+            await self._store.set_current(environment.id, found.id, deed)
             await self._queue.write_record(environment.id)
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
         await self._check_builds(person)
         build = new_build(environment, resolved, person, force=force)
-        self._count(await self._store.request_build(build, _request_key(build)))
+        deed = audit.built(person.name, environment, resolved, force=force)
+        self._count(await self._store.request_build(build, _request_key(build), deed))
         self._queue.notice()
         return await self._store.environment(environment.id)
 
@@ -203,7 +216,18 @@ class Manager(Lookups):
             raise Refused("Only those who asked for this build may cancel it.")
         if len(own) < len(details):
             raise Refused("Others wait for the same build, so it goes on.", hint="You need not wait for it.")
+        # Told before it is done: what is cancelled and not told of would be worse than the other way round.
+        of = details[0].environment if details else None
+        await self._store.note(audit.deed(person.name, Action.CANCELLED, of, build=build))
         return await self._queue.cancel(build)
+
+    # --- sessions ------------------------------------------------------------
+
+    async def session_started(self, environment: Environment, session: str, version: str | None, person: Person) -> None:
+        """Note that the hub starts SESSION of ENVIRONMENT, in its current VERSION where that is None, for PERSON."""
+        self.measures.session()
+        about = {"session": session, "version": version or environment.current}
+        await self._store.note(audit.deed(person.name, Action.STARTED_SESSION, environment, about=about))
 
     # --- credentials ------------------------------------------------------------
 

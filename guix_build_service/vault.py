@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from guix_build_service.audit import Action, deed
 from guix_build_service.credentials.envelope import Kept, Place, SealBroken, Secret, seal, unseal
 from guix_build_service.credentials.keys import Key, KeysUnusable
 from guix_build_service.credentials.loans import lent
@@ -61,15 +62,16 @@ class Vault:
         keys = await self._keys()
         place = Place(Token.new(), owner, host)
         kept = Kept(place, seal(secret, place, keys), now())
-        await self._rows.put(kept)
+        await self._rows.put(kept, deed(owner, Action.SET_CREDENTIAL, about={"host": host}))
         log.info("%r set a credential for %s.", owner, host)
         return kept
 
     async def remove(self, owner: str, host: str) -> None:
         """Forget what OWNER keeps for HOST.  Raises `NotFound`."""
-        if not await self._rows.remove(owner, _as_host(host)):
+        host = _as_host(host)
+        if not await self._rows.remove(owner, host, deed(owner, Action.REMOVED_CREDENTIAL, about={"host": host})):
             raise NotFound("You keep no credential for this host.")
-        log.info("%r removed a credential for %s.", owner, _as_host(host))
+        log.info("%r removed a credential for %s.", owner, host)
 
     async def has(self, owner: str, url: RepositoryUrl) -> bool:
         """Tell whether OWNER keeps a credential for the host of URL."""

@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
+from guix_build_service.audit import Deed
 from guix_build_service.credentials.envelope import Kept, Place, Sealed
+from guix_build_service.store import audit
 from guix_build_service.store.database import Database
 from guix_build_service.store.tables import credentials
 
@@ -31,8 +33,8 @@ class CredentialRows:
         query = select(credentials).where(credentials.c.key != key)
         return await self._store.transaction(lambda c: [_kept(row) for row in c.execute(query).mappings()])
 
-    async def put(self, kept: Kept) -> None:
-        """Keep KEPT in the place of what its owner kept for its host before."""
+    async def put(self, kept: Kept, deed: Deed) -> None:
+        """Keep KEPT in the place of what its owner kept for its host before, and tell of it by DEED."""
         place = kept.place
         same = (credentials.c.owner == place.owner, credentials.c.host == place.host)
         values = {
@@ -44,9 +46,13 @@ class CredentialRows:
             "refused": kept.refused,
             **_sealed_values(kept.sealed),
         }
-        await self._store.transaction(
-            lambda c: (c.execute(delete(credentials).where(*same)), c.execute(insert(credentials).values(**values)))
-        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(credentials).where(*same))
+            connection.execute(insert(credentials).values(**values))
+            audit.note(connection, deed)
+
+        await self._store.transaction(work)
 
     async def seal_again(self, before: Kept, sealed: Sealed) -> None:
         """Keep the secret of BEFORE as it is SEALED now, unless it was replaced meanwhile."""
@@ -59,10 +65,17 @@ class CredentialRows:
         query = update(credentials).where(credentials.c.id == identifier).values(used=used, refused=refused)
         await self._store.transaction(lambda c: c.execute(query))
 
-    async def remove(self, owner: str, host: str) -> bool:
-        """Forget what OWNER keeps for HOST; return whether there was anything."""
+    async def remove(self, owner: str, host: str, deed: Deed) -> bool:
+        """Forget what OWNER keeps for HOST, and tell of it by DEED; return whether there was anything."""
         query = delete(credentials).where(credentials.c.owner == owner, credentials.c.host == host)
-        return await self._store.transaction(lambda c: c.execute(query).rowcount > 0)
+
+        def work(connection: Connection) -> bool:
+            removed = connection.execute(query).rowcount > 0
+            if removed:
+                audit.note(connection, deed)
+            return removed
+
+        return await self._store.transaction(work)
 
 
 def _sealed_values(sealed: Sealed) -> dict[str, object]:

@@ -34,8 +34,8 @@ def change(
     environment: EnvironmentId,
     make: Callable[[Environment], Environment],
     seen: datetime | None,
-) -> Environment:
-    """Put what MAKE makes of ENVIRONMENT in its place, and return it; raises as `Store.change_environment`."""
+) -> tuple[Environment, Environment]:
+    """Put what MAKE makes of ENVIRONMENT in its place; return it before and after.  Raises as `Store.change_environment`."""
     before = details.environment(connection, environment)
     _check_seen(before, seen)
     after = replace(make(before), updated=now())
@@ -43,7 +43,7 @@ def change(
     values.pop("current")  # set by builds and by `set_current` alone
     connection.execute(update(environments).where(environments.c.id == environment).values(**values))
     _share(connection, after)
-    return after
+    return before, after
 
 
 def set_current(connection: Connection, environment: EnvironmentId, version: VersionId) -> None:

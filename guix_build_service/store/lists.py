@@ -5,7 +5,7 @@ A page begins behind a place, not at a number, so that nothing is told twice or 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, false, func, or_, select, true, tuple_
 
@@ -31,6 +31,18 @@ from guix_environment.records import Visibility
 _Query = Select[tuple[Any, ...]]
 
 
+class Entry(Protocol):
+    """What is listed by when it came."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def created(self) -> datetime:
+        """When it came."""
+
+
 def environments_page(
     connection: Connection, person: Person, wanted: EnvironmentFilter, page: PageRequest
 ) -> Page[EnvironmentDetail]:
@@ -41,20 +53,20 @@ def environments_page(
         query = query.where(tuple_(*order) > tuple_(page.after.key, page.after.id))
     found = details(connection, query)
     last = found[: page.limit][-1].environment if found else None
-    place = Place(last.name.casefold(), last.id) if last and len(found) > page.limit else None
-    return Page(tuple(found[: page.limit]), place)
+    following = Place(last.name.casefold(), last.id) if last and len(found) > page.limit else None
+    return Page(tuple(found[: page.limit]), following)
 
 
 def versions_page(connection: Connection, environment: EnvironmentId, page: PageRequest) -> Page[Version]:
     """Return a page of the versions of ENVIRONMENT, newest first."""
-    query = _newest_first(versions, page).where(versions.c.environment == environment)
+    query = newest_first(versions, page).where(versions.c.environment == environment)
     found = [rows.version(row) for row in connection.execute(query).mappings()]
-    return Page(tuple(found[: page.limit]), _place(found, page))
+    return Page(tuple(found[: page.limit]), place(found, page))
 
 
 def builds_page(connection: Connection, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
     """Return a page of the WANTED builds that PERSON may see, newest first: those they asked for, and of what they see."""
-    query = _newest_first(builds, page)
+    query = newest_first(builds, page)
     seen = select(waiting.c.build).join(environments, environments.c.id == waiting.c.environment).where(_may_see(person))
     if not person.admin:
         query = query.where(or_(builds.c.requested_by == person.name, builds.c.id.in_(seen)))
@@ -69,7 +81,7 @@ def builds_page(connection: Connection, person: Person, wanted: BuildFilter, pag
         # Whose build it is, only they and administrators are told.
         query = query.where(true() if person.admin or person.name == wanted.requested_by else false())
     found = some_builds(connection, query)
-    return Page(tuple(found[: page.limit]), _place(found, page))
+    return Page(tuple(found[: page.limit]), place(found, page))
 
 
 def _may_see(person: Person) -> ColumnElement[bool]:
@@ -118,7 +130,11 @@ def _state() -> ColumnElement[str]:
     return func.coalesce(latest, without)
 
 
-def _newest_first(table: Table, page: PageRequest) -> _Query:
+def newest_first(table: Table, page: PageRequest) -> _Query:
+    """Return the query for PAGE of TABLE, whose rows have a moment ``created``, and for one row of what follows.
+
+    Raises `InvalidInput` where its place is none of such a list.
+    """
     query = select(table).order_by(table.c.created.desc(), table.c.id.desc()).limit(page.limit + 1)
     if page.after is None:
         return query
@@ -130,7 +146,8 @@ def _newest_first(table: Table, page: PageRequest) -> _Query:
     return query.where(or_(table.c.created < moment, older))
 
 
-def _place(found: Sequence[Version] | Sequence[Build], page: PageRequest) -> Place | None:
+def place(found: Sequence[Entry], page: PageRequest) -> Place | None:
+    """Return where the list goes on behind PAGE, for which `newest_first` FOUND this; None where it does not."""
     if len(found) <= page.limit:
         return None
     last = found[page.limit - 1]

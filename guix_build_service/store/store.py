@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from guix_build_service.audit import Deed, DeedFilter
 from guix_build_service.measures import Figures
 from guix_build_service.model import (
     Build,
@@ -25,7 +26,7 @@ from guix_build_service.model import (
     Progress,
     Version,
 )
-from guix_build_service.store import build_changes, details, environment_changes, line, lists, rows
+from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows
 from guix_build_service.store.build_changes import Finished, Joined
 from guix_build_service.store.database import Database
 from guix_build_service.store.environment_changes import Removal
@@ -36,18 +37,27 @@ from guix_environment.identifiers import BuildId, Commit, EnvironmentId, Version
 
 
 class Store(Database):
-    """What there is and what becomes of it.  Every method raises `StoreUnavailable` when the database fails."""
+    """What there is and what becomes of it.  Every method raises `StoreUnavailable` when the database fails.
+
+    A DEED that a method is given goes into the audit log in the same transaction.
+    """
 
     # --- environments ------------------------------------------------------------
 
     async def add_environment(
-        self, environment: Environment, build: Build | None = None, request_key: str | None = None
+        self,
+        environment: Environment,
+        build: Build | None = None,
+        request_key: str | None = None,
+        deed: Deed | None = None,
     ) -> Joined | None:
         """Remember a new environment, and with it that BUILD is wanted, as `request_build` does."""
 
         def work(connection: Connection) -> Joined | None:
             environment_changes.add(connection, environment)
-            return None if build is None else build_changes.request(connection, build, request_key)
+            joined = None if build is None else build_changes.request(connection, build, request_key)
+            audit.note(connection, deed.of_build(joined.build.id) if deed and joined else deed)
+            return joined
 
         return await self._transaction(work)
 
@@ -82,26 +92,50 @@ class Store(Database):
         return await self._transaction(lambda c: c.scalars(query).one())
 
     async def change_environment(
-        self, environment: EnvironmentId, change: Callable[[Environment], Environment], seen: datetime | None = None
+        self,
+        environment: EnvironmentId,
+        change: Callable[[Environment], Environment],
+        seen: datetime | None = None,
+        deeds: Callable[[Environment, Environment], Iterable[Deed]] = lambda _before, _after: (),
     ) -> Environment:
-        """Put what CHANGE makes of ENVIRONMENT in its place, and return it.
+        """Put what CHANGE makes of ENVIRONMENT in its place, and return it; DEEDS says what is to be told of that.
 
         CHANGE is called within the transaction, so that of two changes neither undoes the other; what it raises ends it.
         With SEEN, when the state was of that somebody looked at, only if it is that still. Raises `NotFound` and
         `ChangedMeanwhile`.
         """
-        return await self._transaction(lambda c: environment_changes.change(c, environment, change, seen))
 
-    async def set_current(self, environment: EnvironmentId, version: VersionId) -> None:
+        def work(connection: Connection) -> Environment:
+            before, after = environment_changes.change(connection, environment, change, seen)
+            for deed in deeds(before, after):
+                audit.note(connection, deed)
+            return after
+
+        return await self._transaction(work)
+
+    async def set_current(self, environment: EnvironmentId, version: VersionId, deed: Deed | None = None) -> None:
         """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
-        await self._transaction(lambda c: environment_changes.set_current(c, environment, version))
 
-    async def remove_environment(self, environment: EnvironmentId, seen: datetime | None = None) -> tuple[BuildId, ...]:
+        def work(connection: Connection) -> None:
+            environment_changes.set_current(connection, environment, version)
+            audit.note(connection, deed)
+
+        await self._transaction(work)
+
+    async def remove_environment(
+        self, environment: EnvironmentId, seen: datetime | None = None, deed: Deed | None = None
+    ) -> tuple[BuildId, ...]:
         """Forget ENVIRONMENT, note that its files are to go, and return the builds that nobody waits for now.
 
         With SEEN as `change_environment`.
         """
-        return await self._transaction(lambda c: environment_changes.remove(c, environment, seen))
+
+        def work(connection: Connection) -> tuple[BuildId, ...]:
+            unwanted = environment_changes.remove(connection, environment, seen)
+            audit.note(connection, deed)
+            return unwanted
+
+        return await self._transaction(work)
 
     async def removals(self) -> list[Removal]:
         """Return the environments whose files are still to go."""
@@ -137,9 +171,15 @@ class Store(Database):
 
     # --- builds ------------------------------------------------------------
 
-    async def request_build(self, build: Build, request_key: str | None) -> Joined:
+    async def request_build(self, build: Build, request_key: str | None, deed: Deed | None = None) -> Joined:
         """Put BUILD into the queue, or have its environments wait for the same request where that is in flight already."""
-        return await self._transaction(lambda c: build_changes.request(c, build, request_key))
+
+        def work(connection: Connection) -> Joined:
+            joined = build_changes.request(connection, build, request_key)
+            audit.note(connection, deed.of_build(joined.build.id) if deed else None)
+            return joined
+
+        return await self._transaction(work)
 
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
@@ -216,3 +256,13 @@ class Store(Database):
     async def complete(self, build: BuildId, made: Sequence[Version]) -> Finished:
         """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
         return await self._transaction(lambda c: build_changes.complete(c, build, made))
+
+    # --- the audit log ------------------------------------------------------------
+
+    async def note(self, deed: Deed) -> None:
+        """Add DEED, which is done elsewhere, to the audit log."""
+        await self._transaction(lambda c: audit.note(c, deed))
+
+    async def deeds_page(self, wanted: DeedFilter, page: PageRequest) -> Page[Deed]:
+        """Return a page of the WANTED entries of the audit log, newest first."""
+        return await self._transaction(lambda c: audit.page(c, wanted, page))

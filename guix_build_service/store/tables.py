@@ -135,6 +135,21 @@ credentials = Table(
     UniqueConstraint("owner", "host", name="credentials_of_owner"),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    # What it tells of may be gone, so it refers to nothing.  SQLite refuses to change or remove its rows, by triggers that a
+    # migration that makes this table anew must make again.
+    Column("id", String(12), primary_key=True),
+    Column("created", Moment, nullable=False, index=True),
+    Column("who", String(600), nullable=False, index=True),
+    Column("action", String(30), nullable=False),
+    Column("environment", String(12), index=True),
+    Column("owner", String(600), nullable=False),
+    Column("build", String(12)),
+    Column("about", JSON, nullable=False),
+)
+
 removals = Table(
     "removals",
     metadata,

@@ -15,6 +15,7 @@ from guix_build_service.hub_client import HubClient
 from guix_build_service.manager import Manager
 from guix_build_service.web import (
     about,
+    audit,
     binderhub,
     binderhub_pages,
     build_pages,
@@ -60,6 +61,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     sessions.Gallery,
     credentials.Credentials,
     credentials.OneCredential,
+    audit.AuditLog,
     Caller,
     about.Health,
     about.SoftwareVersions,

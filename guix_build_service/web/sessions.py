@@ -42,7 +42,8 @@ class SessionStarter(Authenticated):
         chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
         user = self.user()
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
-        self.manager.measures.session()
+        version = options.get("version")
+        await self.manager.session_started(environment, chosen, str(version) if version else None, self.person)
         return chosen
 
     async def stop_session(self, name: str) -> bool:

@@ -84,6 +84,7 @@ RULES = {
     "POST api/v1/builds/{build}/cancel": Rule(Needs.CHANGING, under_way=True),
     "GET api/v1/builds/{build}/log": Rule(Needs.SEEING),
     "GET api/v1/builds/{build}/events": Rule(Needs.SEEING),
+    "GET api/v1/audit": Rule(Needs.ADMINISTERING),
     "GET api/v1/user": Rule(Needs.ACCESS),
     "GET api/v1/sessions": Rule(Needs.USER),
     "POST api/v1/sessions": Rule(

@@ -1,0 +1,32 @@
+"""Who did what, kept by the database itself from being changed or removed."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply this step."""
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.String(12), primary_key=True),
+        sa.Column("created", sa.DateTime, nullable=False),
+        sa.Column("who", sa.String(600), nullable=False),
+        sa.Column("action", sa.String(30), nullable=False),
+        sa.Column("environment", sa.String(12)),
+        sa.Column("owner", sa.String(600), nullable=False),
+        sa.Column("build", sa.String(12)),
+        sa.Column("about", sa.JSON, nullable=False),
+    )
+    for column in ("created", "who", "environment"):
+        op.create_index(f"ix_audit_{column}", "audit", [column])
+    if op.get_bind().dialect.name == "sqlite":
+        for change in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_without_{change} BEFORE {change} ON audit "
+                "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END"
+            )
