@@ -3,6 +3,7 @@
 ;; MODULE/VARIABLE, such as "(gnu packages gcc)/gcc"; and beginnings of names, such
 ;; as "-texlive-", of what is left out though other packages propagate it.
 ;;   package NAME VERSION OUTPUT STORE-PATH UPSTREAM-NAME   each package's outputs
+;;   propagates NAME OTHER                    what a profile with the package holds, too
 ;;   unknown SPECIFICATION
 ;;   needed OUTPUT STORE-PATH                 what building the profile needs besides
 (use-modules (guix) (guix packages) (guix profiles) (guix derivations) (guix monads)
@@ -46,6 +47,14 @@
   (match (package-replacement package)
     (#f (list package))
     (replacement (list package replacement))))
+
+;; Only R's packages bundle what Guix's do not propagate.
+(define (print-propagated entry)
+  (when (string-prefix? "r-" (manifest-entry-name entry))
+    (for-each (lambda (dependency)
+                (format #t "propagates ~a ~a~%" (manifest-entry-name entry)
+                        (manifest-entry-name dependency)))
+              (manifest-entry-dependencies entry))))
 
 (define (print store package)
   (for-each (match-lambda
@@ -98,6 +107,7 @@
                            (map manifest-entry-item (manifest-transitive-entries manifest)))))
     (for-each (lambda (package) (print store package))
               (delete-duplicates (append-map with-replacement packages)))
+    (for-each print-propagated (manifest-transitive-entries manifest))
     (print-needed store
                   (run-with-store store
                     (profile-derivation manifest #:allow-collisions? #t)))))

@@ -144,7 +144,7 @@ class _Maker:
 
     def __init__(self, base: Base, wanted: Wanted) -> None:
         self.base = base
-        self.r_packages = RPackages(base.folder, wanted.outputs)
+        self.r_packages = RPackages(base.folder, wanted)
         self.python = next((output.path for output in wanted.outputs if output.key == "python"), "")
 
     def from_wheel(self, wheel: Path) -> Make:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 STORE = "/gnu/store/"
@@ -35,6 +36,8 @@ class Wanted:
 
     outputs: tuple[Output, ...]
     unknown: tuple[str, ...]
+    propagated: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of packages by name: what every profile with them holds, too."""
 
 
 def split_base(base: str, output: str) -> tuple[str, str]:
@@ -53,6 +56,7 @@ def read_wanted(text: str) -> Wanted:
     """Parse the lines of ``plan.scm``."""
     outputs: dict[str, Output] = {}
     unknown: list[str] = []
+    propagates: dict[str, set[str]] = {}
     for line in text.splitlines():
         match line.split(" "):
             case ["package", name, version, output, path, _]:
@@ -60,6 +64,19 @@ def read_wanted(text: str) -> Wanted:
             case ["needed", output, path] if path not in outputs:
                 name, version = split_base(PurePosixPath(path).name, output)
                 outputs[path] = Output(name, version, output, path)
+            case ["propagates", name, other]:
+                propagates.setdefault(name, set()).add(other)
             case ["unknown", specification]:
                 unknown.append(specification)
-    return Wanted(tuple(outputs.values()), tuple(unknown))
+    return Wanted(tuple(outputs.values()), tuple(unknown), {name: _reached(name, propagates) for name in propagates})
+
+
+def _reached(name: str, propagates: Mapping[str, set[str]]) -> frozenset[str]:
+    """Return what the package NAME propagates, and what that propagates in turn."""
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        others = propagates.get(queue.pop(), set()) - found
+        found |= others
+        queue += others
+    return frozenset(found)

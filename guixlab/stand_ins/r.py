@@ -11,7 +11,7 @@ from pathlib import Path
 
 from guixlab.errors import ExitCode, LabError
 from guixlab.folder import Folder
-from guixlab.stand_ins.lines import Output
+from guixlab.stand_ins.lines import Output, Wanted
 from guixlab.stand_ins.runtime import render_font_configuration
 from guixlab.stand_ins.workshop import Base, copy_into, find_archive, make_launcher, unpack
 
@@ -131,7 +131,7 @@ def dependencies(folder: Folder, package: str) -> tuple[str, ...]:
 def bundled(package: str, propagated: frozenset[str], depends: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The Debian packages that the stand-in for PACKAGE holds: itself, and what only Debian's version needs.
 
-    PROPAGATED are the Debian names of all that has stand-ins of its own; DEPENDS the direct dependencies by name.
+    PROPAGATED are the Debian names of what every profile with it holds anyway; DEPENDS the direct dependencies by name.
     """
     found: list[str] = []
     queue = [package]
@@ -145,16 +145,15 @@ def bundled(package: str, propagated: frozenset[str], depends: Mapping[str, tupl
 
 
 class RPackages:
-    """Makes stand-ins for R packages, knowing which others have stand-ins of their own."""
+    """Makes stand-ins for R packages, knowing which others come with each of them."""
 
-    def __init__(self, folder: Folder, outputs: tuple[Output, ...]) -> None:
+    def __init__(self, folder: Folder, wanted: Wanted) -> None:
         archives = folder.debian / "var/cache/apt/archives"
         self.folder = folder
         self.available = {file.name.split("_")[0] for file in archives.glob("r-cran-*.deb")}
         self.depends = {name: dependencies(folder, name) for name in self.available}
-        own = {debian_name(output.name) for output in outputs if output.name.startswith("r-")}
-        self.own = frozenset(own & self.available)
-        self.r = next((output.path for output in outputs if output.key == "r-minimal"), "")
+        self.propagated = wanted.propagated
+        self.r = next((output.path for output in wanted.outputs if output.key == "r-minimal"), "")
 
     def can_make(self, output: Output) -> bool:
         """Whether Debian has it, or nothing is to stand in for it."""
@@ -166,7 +165,8 @@ class RPackages:
         library.mkdir(parents=True)
         if output.name in WITHOUT_CONTENTS:
             return
-        packages = bundled(debian_name(output.name), self.own, self.depends)
+        propagated = frozenset(debian_name(name) for name in self.propagated.get(output.name, ()))
+        packages = bundled(debian_name(output.name), propagated, self.depends)
         files = unpack(self.folder, [name for name in packages if name in self.available], scratch)
         for place in LIBRARIES:
             copy_into(files / place, library)

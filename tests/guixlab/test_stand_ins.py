@@ -201,6 +201,12 @@ def test_shell_scripts_run_on_a_shell_of_the_store(tmp_path: Path) -> None:
 # --- R ---
 
 
+def test_what_comes_with_a_package_is_followed_to_its_end() -> None:
+    wanted = read_wanted("propagates r-a r-b\npropagates r-b r-c\npropagates r-c r-b\npropagates r-d r-a\n")
+    assert wanted.propagated["r-a"] == {"r-b", "r-c"}
+    assert wanted.propagated["r-d"] == {"r-a", "r-b", "r-c"}
+
+
 def test_only_what_guix_does_not_propagate_is_bundled() -> None:
     depends = {
         "r-cran-plot": ("r-cran-own", "r-cran-private"),
