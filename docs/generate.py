@@ -237,6 +237,7 @@ _UNSET = {
     ("BuildService", "config_file"): "none",
     ("CredentialKeys", "key_file"): "`credential-keys` in `service_folder`, where there is no JUPYTERHUB_CRYPT_KEY",
     ("BuildService", "sessions_folder"): "none",
+    ("BuildService", "leases_folder"): "none",
     ("ManifestEvaluation", "account"): "the service's own",
     ("GuixSpawner", "records_folder"): "none; must be set",
     ("SessionNetwork", "folder"): "none; must be set",

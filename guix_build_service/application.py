@@ -89,6 +89,13 @@ class BuildService(Application):
         """
     ).tag(config=True)
 
+    leases_folder = Unicode(
+        help="""Folder of the links by which running sessions hold what they use, which the hub makes.
+
+        GuixSpawner.leases_folder; without it, nobody is told which environments sessions use, or when one last did.
+        """
+    ).tag(config=True)
+
     guix = Unicode("guix", help="The guix command: a name to be found on PATH, or a path.").tag(config=True)
 
     database_url = Unicode(
@@ -252,4 +259,5 @@ class BuildService(Application):
             build_seconds=self.build_timeout,
             evaluation=ManifestEvaluation(config=self.config).evaluation(guix),
             allowed_channels=tuple(AllowedChannel.from_json(channel) for channel in self.allowed_channels),
+            leases=Roots(Path(self.leases_folder)) if self.leases_folder else None,
         )

@@ -31,6 +31,7 @@ from guix_build_service.model import (
 from guix_build_service.policy import Policy
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
+from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
 from guix_environment.errors import GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
@@ -105,6 +106,14 @@ class Lookups:
     async def export(self, environment: EnvironmentId, version: VersionId, person: Person) -> Export:
         """Return what makes one version again elsewhere.  Raises `NotFound`."""
         return await self._queue.export(await self.version(environment, version, person))
+
+    async def storage(self, environment: EnvironmentId, person: Person) -> EnvironmentStorage:
+        """Return what an environment holds of the disk, and what its deletion would free.
+
+        For who may delete it: what it shares tells a little of what others have. Raises `NotFound`, `Refused`.
+        """
+        await self._changeable(environment, person)
+        return await self._queue.storage(environment)
 
     async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
         """Return a page of those of the WANTED builds that PERSON may see, newest first."""

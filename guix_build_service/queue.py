@@ -16,10 +16,11 @@ from guix_build_service.disk import Disk
 from guix_build_service.logs import Logs
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.measures import Measures
-from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Export, Progress, Resolved, Version
+from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Export, Progress, Resolved, Version, now
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, LimitReached, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, EnvironmentId
@@ -132,6 +133,7 @@ class Queue:
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
                 await self._requeue_interrupted()
+                await self._note_uses()
                 await self._look_at_disk()
                 if not self.hindrance:
                     await self._start_waiting()
@@ -270,6 +272,20 @@ class Queue:
     async def export(self, version: Version) -> Export:
         """Return what makes VERSION again elsewhere.  Raises `NotFound`."""
         return await self._pipeline.export(version)
+
+    async def storage(self, environment: EnvironmentId) -> EnvironmentStorage:
+        """Return what ENVIRONMENT holds of the disk, and what its deletion would free."""
+        await self._note_uses()
+        versions = await self._store.versions(environment)
+        kept = await self._store.everything_kept()
+        others = {key for one, keys in kept.items() if one != environment for key in keys.values()}
+        used = await self._store.uses({version.profile for version in versions})
+        return await self._pipeline.storage(environment, versions, frozenset(others), used)
+
+    async def _note_uses(self) -> None:
+        """Note which profiles sessions use now."""
+        if profiles := await self._pipeline.held_by_sessions():
+            await self._store.note_uses(profiles, now())
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine."""

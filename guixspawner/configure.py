@@ -103,12 +103,23 @@ def service_folders(state: Path, account: str = "") -> tuple[str, ...]:
         f"--BuildService.service_folder={state}/service",
         f"--BuildService.roots_folder={roots_folder(account)}",
         f"--BuildService.sessions_folder={state}/sessions",
+        f"--BuildService.leases_folder={leases_folder(state)}",
     )
 
 
 def roots_folder(account: str = "") -> Path:
     """Return where ACCOUNT, or ours, keeps its links to store items (``guix/profiles.scm``, ``%profile-directory``)."""
     return Path("/var/guix/profiles/per-user") / (account or _own_account()) / "guix-build-service"
+
+
+def leases_folder(state: Path) -> Path:
+    """Return where the hub with this STATE keeps the links by which its sessions hold what they use."""
+    return roots_folder() / "sessions" / _installation(state)
+
+
+def _installation(state: Path) -> str:
+    """Return what tells the hub with this STATE from another of one account, which has people of the same names."""
+    return hashlib.sha256(str(state).encode()).hexdigest()[:12]
 
 
 def _own_account() -> str:
@@ -182,10 +193,8 @@ def _configure_spawner(c: Config, state: Path) -> None:
     spawner.records_folder = f"{state}/records"
     spawner.homes_folder = f"{state}/homes"
     spawner.sessions_folder = f"{state}/sessions"
-    # Two hubs of one account have people of the same names.
-    installation = hashlib.sha256(str(state).encode()).hexdigest()[:12]
-    spawner.leases_folder = str(roots_folder() / "sessions" / installation)
-    c.SessionLimits.group = f"guix_sessions_{installation}"
+    spawner.leases_folder = str(leases_folder(state))
+    c.SessionLimits.group = f"guix_sessions_{_installation(state)}"
     c.SessionNetwork.folder = f"{state}/run"
     # What a person configures of their own server would run with the server's rights at the hub.
     spawner.disable_user_config = True

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from guix_build_service.logs import LARGEST_LOG, harmless, without_secrets
@@ -56,6 +56,22 @@ async def build(
             workshop.roots.hold(key, held)
         raise
     return profile
+
+
+def known_items(workshop: Workshop, key: str) -> Mapping[StorePath, int | None] | None:
+    """Return the items of the profile of the environment KEY, each with its bytes or, where they were not noted, None.
+
+    None where nothing is known of such a profile.  Blocks.
+    """
+    try:
+        value = read_json(_file(workshop, key))
+        closure = value["closure"]
+        if not isinstance(closure, list):
+            return None
+        items = [StorePath(item) for item in closure]
+    except (OSError, ValueError, KeyError, InvalidInput):
+        return None
+    return dict(zip(items, _sizes(value, len(items)) or [None] * len(items), strict=True))
 
 
 def forget_profile(workshop: Workshop, key: str) -> None:
@@ -142,7 +158,8 @@ async def _describe(workshop: Workshop, job: Job, key: str, path: StorePath) -> 
     variables = await asyncio.to_thread(read_variables, path)
     items = await guix.closure(workshop.guix, job, path)
     channels = await guix.channels(workshop.guix, job)
-    return Profile(key, path, tuple(item for item, _ in items), sum(size for _, size in items), variables, channels)
+    sizes = tuple(size for _, size in items)
+    return Profile(key, path, tuple(item for item, _ in items), sum(sizes), variables, channels, sizes)
 
 
 def _file(workshop: Workshop, key: str) -> Path:
@@ -154,10 +171,18 @@ def _remember(workshop: Workshop, profile: Profile) -> None:
         "profile": profile.path,
         "closure": list(profile.closure),
         "size": profile.size,
+        "sizes": list(profile.sizes),
         "variables": dict(profile.variables),
         "channels": profile.channels,
     }
     write_json(_file(workshop, profile.key), value)
+
+
+def _sizes(value: Mapping[str, object], count: int) -> tuple[int, ...]:
+    """Return the sizes of COUNT items in the VALUE of a file; none of them where they are not all there."""
+    sizes = value.get("sizes")
+    found = [size for size in sizes if isinstance(size, int)] if isinstance(sizes, list) else []
+    return tuple(found) if len(found) == count else ()
 
 
 def _known_profile(workshop: Workshop, key: str) -> Profile | None:
@@ -175,6 +200,7 @@ def _known_profile(workshop: Workshop, key: str) -> Profile | None:
         if not all_there(items):
             return None
         named = {VariableName(name): str(text) for name, text in variables.items()}
-        return Profile(key, path, items, size, named, str(value.get("channels", "")))
+        sizes = _sizes(value, len(items))
+        return Profile(key, path, items, size, named, str(value.get("channels", "")), sizes)
     except (OSError, ValueError, KeyError, InvalidInput):
         return None

@@ -41,6 +41,8 @@ class Workshop:
     """How manifests are run that are no data; None where none is."""
     allowed_channels: tuple[AllowedChannel, ...] = ()
     """Channels that the administrator means beside Guix's own."""
+    leases: Roots | None = None
+    """Where sessions hold what they use; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Profile:
     variables: Mapping[VariableName, str]
     channels: str = ""
     """A channels file of the Guix that made it; empty where that is not known."""
+    sizes: tuple[int, ...] = ()
+    """Bytes of each item of the closure, in its order; empty where they were not noted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from guix_build_service.git import Git
 from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
-from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve
+from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
-from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
+from guix_build_service.storage import EnvironmentStorage
+from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
 from guix_environment.repository_url import RepositoryUrl
 
 
@@ -22,6 +24,7 @@ class Pipeline:
         self._profiles = _Locks()
         self._repositories = _Locks()
         self._used: dict[BuildId, str] = {}
+        self._measuring = asyncio.Lock()
 
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now; PERSON's credentials are used.
@@ -81,6 +84,21 @@ class Pipeline:
     async def export(self, version: Version) -> Export:
         """Return what makes VERSION again elsewhere.  Raises `NotFound`."""
         return await asyncio.to_thread(publish.read_export, self.workshop.records, version.environment, version.id)
+
+    async def storage(
+        self,
+        environment: EnvironmentId,
+        versions: Sequence[Version],
+        others: frozenset[str],
+        used: Mapping[StorePath, datetime],
+    ) -> EnvironmentStorage:
+        """Return what ENVIRONMENT holds, as `storage.read_storage` does; one after the other, as each reads many files."""
+        async with self._measuring:
+            return await asyncio.to_thread(storage.read_storage, self.workshop, environment, versions, others, used)
+
+    async def held_by_sessions(self) -> frozenset[StorePath]:
+        """Return the profiles that running sessions are seen to hold."""
+        return await asyncio.to_thread(storage.held_by_sessions, self.workshop) or frozenset()
 
     def withdraw(self, version: Version) -> None:
         """Remove the record of a version that was published and then not kept.  Blocks."""

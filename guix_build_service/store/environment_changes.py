@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from guix_build_service.model import Environment, now
-from guix_build_service.store import details, rows
+from guix_build_service.store import details, rows, uses
 from guix_build_service.store.build_changes import IN_FLIGHT
 from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
 from guix_environment.errors import ChangedMeanwhile, NotFound
@@ -69,6 +69,7 @@ def remove(connection: Connection, environment: EnvironmentId, seen: datetime | 
     if connection.execute(delete(environments).where(environments.c.id == environment)).rowcount != 1:
         raise NotFound("There is no such environment.")
     connection.execute(insert(removals).values(**removal))
+    uses.forget_unknown(connection)
     wanted = set(connection.scalars(select(waiting.c.build).where(waiting.c.build.in_(concerned))))
     return tuple(BuildId(build) for build in concerned if build not in wanted)
 

@@ -5,7 +5,7 @@ two transactions can see each other half done.  A state transition names the sta
 build is in another (`Conflict`), so that of two that race one wins and the other is told.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -26,14 +26,14 @@ from guix_build_service.model import (
     Progress,
     Version,
 )
-from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows
+from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows, uses
 from guix_build_service.store.build_changes import Finished, Joined
 from guix_build_service.store.database import Database
 from guix_build_service.store.environment_changes import Removal
 from guix_build_service.store.figures import figures
 from guix_build_service.store.tables import builds, environments, removals, versions
 from guix_environment.errors import NotFound
-from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
+from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 
 
 class Store(Database):
@@ -168,6 +168,14 @@ class Store(Database):
         """Return those of KEYS that some version has."""
         query = select(versions.c.key).where(versions.c.key.in_(list(keys))).distinct()
         return await self._transaction(lambda c: frozenset(c.scalars(query)))
+
+    async def note_uses(self, profiles: Collection[StorePath], moment: datetime) -> None:
+        """Note that PROFILES are used at MOMENT."""
+        await self._transaction(lambda c: uses.note(c, profiles, moment))
+
+    async def uses(self, profiles: Collection[StorePath]) -> Mapping[StorePath, datetime]:
+        """Return when PROFILES were used last, those of which that is known."""
+        return await self._transaction(lambda c: uses.of(c, profiles))
 
     # --- builds ------------------------------------------------------------
 

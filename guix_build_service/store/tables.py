@@ -150,6 +150,13 @@ audit = Table(
     Column("about", JSON, nullable=False),
 )
 
+uses = Table(
+    "uses",
+    metadata,
+    Column("profile", String(300), primary_key=True),
+    Column("used", Moment, nullable=False),
+)
+
 removals = Table(
     "removals",
     metadata,

@@ -27,6 +27,7 @@ from guix_build_service.web import (
     isolation_page,
     pages,
     sessions,
+    storage,
 )
 from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers
 from guix_build_service.web.auth import Shared, make_hub_auth
@@ -46,6 +47,7 @@ API: tuple[type[AnsweringHandler], ...] = (
     environments.Versions,
     environments.OneVersion,
     environments.VersionExport,
+    storage.Storage,
     environments.EnvironmentBuilds,
     environments.Rollback,
     environments.Resolve,

@@ -106,6 +106,7 @@ async def scripted(
     limits: Limits | None = None,
     disk: Disk | None = None,
     policy: Policy | None = None,
+    leases: Roots | None = None,
     start: bool = True,
 ) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
     """Run a service in FOLDER with a scripted pipeline."""
@@ -118,6 +119,7 @@ async def scripted(
         roots=Roots(folder / "roots"),
         state_folder=folder,
         build_seconds=60,
+        leases=leases,
     )
     store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")

@@ -16,6 +16,7 @@ from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.failures import ATTEMPTS
 from guix_build_service.pipeline.job import MARK, Job, Workshop
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
+from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, StorePath
 from guix_environment.processes import marked_with
@@ -76,6 +77,26 @@ async def test_the_root_is_there_before_guix_starts_and_gone_after_a_failure(tmp
         await run_step(workshop, job)
     assert f"{LOWERED.profile}\n" in job.log.path.read_text()
     assert workshop.roots.held() == {}
+
+
+async def test_the_size_of_each_item_is_kept_with_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "read_variables", lambda _: {})
+    other = StorePath("/gnu/store/" + "c" * 32 + "-glibc")
+    answers = {"closure.scm": f'(("{LOWERED.profile}" 12) ("{other}" 30))', "describe.scm": '""'}
+    script = f"""
+for name, answer in {answers!r}.items():
+    if name in " ".join(sys.argv):
+        open(sys.argv[-1], "w").write(answer)
+"""
+    workshop, job = job_with(tmp_path, script)
+    profile = await step.build(workshop, job, "key", PACKAGES, LOWERED, Reporter())
+    assert (profile.size, profile.sizes) == (42, (12, 30))
+    assert step.known_items(workshop, "key") == {LOWERED.profile: 12, other: 30}
+    assert step.known_items(workshop, "another") is None
+    file = tmp_path / "profiles" / "key.json"
+    earlier = {name: value for name, value in read_json(file).items() if name != "sizes"}
+    write_json(file, earlier)
+    assert step.known_items(workshop, "key") == {LOWERED.profile: None, other: None}
 
 
 async def test_a_root_that_was_there_before_stays_after_a_failure(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_spawner_and_service_are_told_of_the_same_folders(state: Path) -> None:
     c = configured(state)
     assert c.JupyterHub.spawner_class is GuixSpawner
     assert f"--BuildService.records_folder={c.GuixSpawner.records_folder}" in service(c)["command"]  # type: ignore[operator]
+    assert f"--BuildService.leases_folder={c.GuixSpawner.leases_folder}" in service(c)["command"]  # type: ignore[operator]
     assert c.GuixSpawner.leases_folder.startswith(str(roots_folder()))
     assert c.GuixSpawner.leases_folder != configured(state / "other").GuixSpawner.leases_folder
 

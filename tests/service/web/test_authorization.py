@@ -75,6 +75,7 @@ RULES = {
     "GET api/v1/environments/{environment}/versions": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/versions/{version}": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/versions/{version}/export": Rule(Needs.SEEING),
+    "GET api/v1/environments/{environment}/storage": Rule(Needs.CHANGING),
     "GET api/v1/environments/{environment}/builds": Rule(Needs.SEEING),
     "POST api/v1/environments/{environment}/builds": Rule(Needs.CHANGING, TAKEN, {"force": True}),
     "POST api/v1/environments/{environment}/rollback": Rule(Needs.CHANGING, NO_EARLIER_VERSION),
