@@ -8,6 +8,15 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+_WITHOUT_CHANGES = """
+CREATE TRIGGER audit_without_changes BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END
+"""
+_WITHOUT_REMOVALS = """
+CREATE TRIGGER audit_without_removals BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END
+"""
+
 
 def upgrade() -> None:
     """Apply this step."""
@@ -25,8 +34,5 @@ def upgrade() -> None:
     for column in ("created", "who", "environment"):
         op.create_index(f"ix_audit_{column}", "audit", [column])
     if op.get_bind().dialect.name == "sqlite":
-        for change in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER audit_without_{change} BEFORE {change} ON audit "
-                "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END"
-            )
+        op.execute(_WITHOUT_CHANGES)
+        op.execute(_WITHOUT_REMOVALS)
