@@ -112,7 +112,8 @@ class Lookups:
 
         For who may delete it: what it shares tells a little of what others have. Raises `NotFound`, `Refused`.
         """
-        await self._changeable(environment, person)
+        if not (await self.environment(environment, person)).environment.may_be_changed_by(person):
+            raise Refused("Only its owner is told what this environment holds of the disk.")
         return await self._queue.storage(environment)
 
     async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:

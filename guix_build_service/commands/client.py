@@ -25,6 +25,7 @@ from guix_build_service.web.schemas.environments import (
 )
 from guix_build_service.web.schemas.service import CallerAnswer
 from guix_build_service.web.schemas.sessions import SessionAnswer, SessionRequest, SessionsAnswer
+from guix_build_service.web.schemas.storage import StorageAnswer
 from guix_build_service.web.schemas.versions import VersionAnswer, VersionsAnswer
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -110,6 +111,10 @@ class Client:
         """Return an environment's versions, newest first: the first `LARGEST_PAGE` of them."""
         path = f"environments/{_word(environment)}/versions?limit={LARGEST_PAGE}"
         return self._ask("GET", path, VersionsAnswer).versions
+
+    def storage(self, environment: str) -> StorageAnswer:
+        """Return what an environment holds of the disk, and what deleting it would free."""
+        return self._ask("GET", f"environments/{_word(environment)}/storage", StorageAnswer)
 
     def add(self, request: EnvironmentRequest) -> EnvironmentAnswer:
         """Add an environment, or find the one that the caller has."""
