@@ -57,8 +57,18 @@ def changed(before: Environment, changes: Changes) -> Environment:
     return _shared_sensibly(after)
 
 
-def new_build(environment: Environment, resolved: Resolved | None, person: Person, *, force: bool) -> Build:
-    """Return the build of what was RESOLVED, or else of what the ref of ENVIRONMENT will stand for when its turn comes."""
+def new_build(
+    environment: Environment,
+    resolved: Resolved | None,
+    person: Person,
+    *,
+    force: bool,
+    evaluated_for: tuple[str, ...] = (),
+) -> Build:
+    """Return the build of what was RESOLVED, or else of what the ref of ENVIRONMENT will stand for when its turn comes.
+
+    EVALUATED_FOR are those of PERSON's groups whose members may have manifests run.
+    """
     return Build(
         id=BuildId.new(),
         environments=(environment.id,),
@@ -69,6 +79,7 @@ def new_build(environment: Environment, resolved: Resolved | None, person: Perso
         state=BuildState.QUEUED,
         force=force,
         requested_by=person.name,
+        evaluated_for=evaluated_for,
         created=now(),
     )
 

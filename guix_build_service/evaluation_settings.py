@@ -22,6 +22,14 @@ class ManifestEvaluation(Configurable):
         """,
     ).tag(config=True)
 
+    groups = List(
+        Unicode(),
+        help="""Groups of the hub whose members may have the manifests of any repository run, as those of repositories are.
+
+        Only for the builds that they ask for themselves, while they are members. None unless set here.
+        """,
+    ).tag(config=True)
+
     account = Unicode(
         help="""The account to run manifests as, where the service runs as root; the service's own otherwise.
 
@@ -45,7 +53,8 @@ class ManifestEvaluation(Configurable):
 
     def evaluation(self, guix: GuixCommand) -> Evaluation | None:
         """Return how manifests are run by GUIX, or None where none is."""
-        if not self.repositories:
+        if not (self.repositories or self.groups):
             return None
         bounds = Bounds(seconds=self.seconds, memory=self.memory)
-        return Evaluation(guix, tuple(self.repositories), self.account, Path(self.guix_root), bounds)
+        named, members = tuple(self.repositories), frozenset(self.groups)
+        return Evaluation(guix, named, self.account, Path(self.guix_root), bounds, members)

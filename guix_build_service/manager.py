@@ -81,7 +81,8 @@ class Manager(Lookups):
                 await self._check_environments(person)
                 await self._check_builds(person)
                 # Both or nothing: a service that is killed here leaves no environment that nobody builds.
-                build = new_build(wanted, resolved, person, force=False)
+                evaluated_for = self._policy.evaluated_for(person)
+                build = new_build(wanted, resolved, person, force=False, evaluated_for=evaluated_for)
                 deed = audit.added(person.name, wanted, resolved)
                 self._count(await self._store.add_environment(wanted, build, _request_key(build), deed))
         if environment is not None:
@@ -184,7 +185,8 @@ class Manager(Lookups):
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
         await self._check_builds(person)
-        build = new_build(environment, resolved, person, force=force)
+        evaluated_for = self._policy.evaluated_for(person)
+        build = new_build(environment, resolved, person, force=force, evaluated_for=evaluated_for)
         deed = audit.built(person.name, environment, resolved, force=force)
         self._count(await self._store.request_build(build, _request_key(build), deed))
         self._queue.notice()
@@ -257,7 +259,13 @@ class Manager(Lookups):
 def _request_key(build: Build) -> str:
     """Return the request key of BUILD, whose commit is known."""
     assert build.commit is not None
-    return request_key(build.repository.digest, build.commit, build.subdirectory, RECIPE_VERSION)
+    return request_key(
+        build.repository.digest,
+        build.commit,
+        build.subdirectory,
+        RECIPE_VERSION,
+        evaluated=bool(build.evaluated_for),
+    )
 
 
 def _before(versions: list[Version], current: VersionId | None) -> VersionId:

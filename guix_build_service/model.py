@@ -184,6 +184,8 @@ class Build:
     """Whether to build although this commit was built before."""
     requested_by: str
     created: datetime
+    evaluated_for: tuple[str, ...] = ()
+    """The groups of whoever asked, as they were then, whose members may have manifests run; others are not kept."""
     started: datetime | None = None
     finished: datetime | None = None
     error: Mapping[str, object] | None = None

@@ -28,6 +28,12 @@ class Policy:
     """How many a person may have; None for any number.  Administrators may have any."""
     builds_an_hour: int | None = None
     """How many a person may ask for in an hour; None for any number."""
+    evaluating_groups: frozenset[str] = frozenset()
+    """Whose members may have manifests run, whatever the repository is."""
+
+    def evaluated_for(self, person: Person) -> tuple[str, ...]:
+        """Return those of PERSON's groups whose members may have manifests run."""
+        return tuple(sorted(person.groups & self.evaluating_groups))
 
     def lets_add(self, person: Person) -> bool:
         """Tell whether PERSON may add environments."""

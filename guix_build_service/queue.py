@@ -183,6 +183,7 @@ class Queue:
             folder=self._folder / build.id,
             log=await asyncio.to_thread(self._logs.open, build.id),
             person=build.requested_by,
+            groups=frozenset(build.evaluated_for),
         )
         try:
             await self._make(build, job)
@@ -346,7 +347,13 @@ class _Reporter:
         self._since = moment
 
     async def resolved(self, resolved: Resolved) -> None:
-        key = request_key(resolved.repository.digest, resolved.commit, self._build.subdirectory, RECIPE_VERSION)
+        key = request_key(
+            resolved.repository.digest,
+            resolved.commit,
+            self._build.subdirectory,
+            RECIPE_VERSION,
+            evaluated=bool(self._build.evaluated_for),
+        )
         self._build = await self._store.set_commit(self._build.id, resolved.ref, resolved.commit, key)
         self._changes.announce(self._build.id)
 

@@ -89,6 +89,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
         frozenset(service.adding_groups),
         service.environments_per_person or None,
         service.builds_per_hour or None,
+        workshop.evaluation.groups if workshop.evaluation else frozenset(),
     )
     try:
         yield Manager(store, queue, logs, policy, service.session_logs(), vault), queue

@@ -67,7 +67,7 @@ class Facts:
     folder_open: bool
     """Whether other accounts may enter the service's folder."""
     evaluates: bool
-    """Whether manifests of any repository are run."""
+    """Whether any manifests are run."""
     evaluates_apart: bool
     """Whether they are run as another account than the service's."""
 
@@ -266,7 +266,7 @@ def _manifests(facts: Facts) -> Finding:
             level,
             State.MISSING,
             "Manifests are run as the service's own account.",
-            "Let none be run: ManifestEvaluation.repositories.",
+            "Let none be run: ManifestEvaluation.repositories and ManifestEvaluation.groups.",
         )
     said = "Manifests are run as an account of their own." if facts.evaluates else "No manifest is run."
     return Finding(name, level, State.HELD, said)

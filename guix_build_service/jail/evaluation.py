@@ -4,7 +4,7 @@ import asyncio
 import fnmatch
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from guix_environment.repository_url import RepositoryUrl
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Running manifests that are no data, for those repositories that the administrator names."""
+    """Running manifests that are no data, for those repositories and those people that the administrator names."""
 
     guix: GuixCommand
     repositories: tuple[str, ...] = ()
@@ -30,11 +30,13 @@ class Evaluation:
     root: Path = Path("/")
     """The top of the system that Guix is a program of, where it comes from a distribution."""
     bounds: Bounds = field(default_factory=Bounds)
+    groups: frozenset[str] = frozenset()
+    """Groups whose members have manifests of any repository run."""
     _found: dict[str, EvaluatingGuix] = field(default_factory=dict, compare=False, repr=False)
 
-    def allows(self, repository: RepositoryUrl) -> bool:
-        """Tell whether manifests of REPOSITORY are run."""
-        return any(
+    def allows(self, repository: RepositoryUrl, groups: Collection[str] = ()) -> bool:
+        """Tell whether manifests of REPOSITORY are run for a member of GROUPS."""
+        return not self.groups.isdisjoint(groups) or any(
             fnmatch.fnmatchcase(str(repository), pattern)
             if "/" in pattern
             else fnmatch.fnmatchcase(repository.host, pattern)

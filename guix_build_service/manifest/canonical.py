@@ -176,7 +176,10 @@ def environment_key(packages: PackageList, guix: str, system: str, recipe: int) 
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def request_key(repository: str, commit: str, subdirectory: str, recipe: int) -> str:
-    """Return the name of what a request asks for: equal requests in flight are one build."""
-    content = "\0".join(["request", str(recipe), repository, commit, subdirectory])
+def request_key(repository: str, commit: str, subdirectory: str, recipe: int, *, evaluated: bool = False) -> str:
+    """Return the name of what a request asks for: equal requests in flight are one build.
+
+    EVALUATED tells that whoever asks may have the manifest run: what becomes of such a request is not for those who may not.
+    """
+    content = "\0".join(["request", str(recipe), repository, commit, subdirectory, *(["evaluated"] if evaluated else [])])
     return hashlib.sha256(content.encode()).hexdigest()[:32]

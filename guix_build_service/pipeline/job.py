@@ -61,6 +61,8 @@ class Job:
     log: Log
     person: str = ""
     """Who asked for it, and whose credentials are used."""
+    groups: frozenset[str] = frozenset()
+    """Those of their groups, when they asked, whose members may have manifests run."""
 
     @property
     def marks(self) -> Mapping[str, str]:

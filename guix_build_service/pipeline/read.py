@@ -62,7 +62,7 @@ async def _packages(
     try:
         return (await _understood(job, git, commit, file)).packages, ()
     except ManifestUnreadable as error:
-        if evaluation is None or not evaluation.allows(job.repository):
+        if evaluation is None or not evaluation.allows(job.repository, job.groups):
             raise
         await job.log.say(f"{error.message} Running it, without network and with nothing of this hub.")
         remark = f"{file.path} was run to know what it names: {error.message}"

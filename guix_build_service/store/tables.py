@@ -103,6 +103,7 @@ builds = Table(
     Column("state", String(20), nullable=False, index=True),
     Column("force", Boolean, nullable=False),
     Column("requested_by", String(255), nullable=False),
+    Column("evaluated_for", JSON, nullable=False),
     Column("created", Moment, nullable=False, index=True),
     Column("started", Moment),
     Column("finished", Moment),

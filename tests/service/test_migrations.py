@@ -53,6 +53,7 @@ async def test_nothing_is_lost_on_the_way_from_the_first_schema(first: Path) -> 
         assert detail.version is not None
         assert detail.build is not None
         assert detail.build.environments == (detail.environment.id,)
+        assert detail.build.evaluated_for == ()
         member = Person("bob", frozenset({"course"}))
         page = await store.environments_page(member, EnvironmentFilter(text="ähren"), PageRequest())
         assert [each.environment.id for each in page.items] == [detail.environment.id]
