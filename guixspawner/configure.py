@@ -55,9 +55,15 @@ def configure(
     base_url: str = "/",
     private_hosts: Sequence[str] = (),
     file_repositories: Sequence[Path] = (),
+    certificate_authorities: Path | None = None,
     initial_environments: Sequence[Mapping[str, str]] = (),
     initial_owner: str = "",
     service_account: str = "",
+    isolation: str = "",
+    guix_is_mended: bool = False,
+    run_manifests_of: Sequence[str] = (),
+    run_manifests_for: Sequence[str] = (),
+    run_manifests_as: str = "",
     idle_timeout: float = IDLE,
     maximal_age: float = 0.0,
 ) -> None:
@@ -66,9 +72,15 @@ def configure(
     STATE_FOLDER holds everything that is kept; every account must be able to enter it where the hub runs as root.
     People reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as
     ``host:port``, and FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.
+    CERTIFICATE_AUTHORITIES is a file, in PEM, of all authorities that Git hosts' certificates are checked against; unless
+    given, those that the machine knows count.
     INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
     The service, which reads what strangers wrote, runs as SERVICE_ACCOUNT; unless named, as the hub itself.  A hub that
     runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
+    The service does not start where the machine cannot keep people apart by the level ISOLATION, such as ``people``; with
+    GUIX_IS_MENDED the administrator says that Guix's published holes are closed.
+    Manifests that are more than lists of packages are run where they are of RUN_MANIFESTS_OF, hosts or addresses, or where a
+    member of the groups RUN_MANIFESTS_FOR asks for them, as the account RUN_MANIFESTS_AS; none is unless these say so.
     A session that nobody used for IDLE_TIMEOUT seconds is ended, and one of MAXIMAL_AGE seconds in any case; 0 for never.
 
     What C says already about services, roles and templates is kept, and added to.
@@ -81,13 +93,20 @@ def configure(
     _configure_spawner(c, state)
     _configure_life(c, idle_timeout, maximal_age, service_account)
     c.JupyterHub.default_url = f"{prefix}services/{SERVICE}/"
+    authorities = [certificate_authorities.absolute()] if certificate_authorities else []
     command = [
         *(sys.executable, "-m", "guix_build_service"),
         *service_folders(state, service_account),
         f"--BuildService.initial_owner={initial_owner}",
+        *(f"--BuildService.certificate_authorities={file}" for file in authorities),
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
+        *([f"--Isolation.level={isolation}"] if isolation else []),
+        *(["--Isolation.guix_is_mended=True"] if guix_is_mended else []),
+        *(f"--ManifestEvaluation.repositories={one}" for one in run_manifests_of),
+        *(f"--ManifestEvaluation.groups={group}" for group in run_manifests_for),
+        *([f"--ManifestEvaluation.account={run_manifests_as}"] if run_manifests_as else []),
     ]
     if service_account:
         _hand_over(service_account, state / "records", state / "service", roots_folder(service_account).parent)

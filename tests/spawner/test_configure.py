@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
+from guix_build_service.application import BuildService
+from guix_build_service.isolation.levels import Level
+from guix_build_service.isolation_settings import Isolation
 from guixspawner import GuixSpawner
 from guixspawner.configure import configure, roots_folder
 
@@ -142,6 +145,40 @@ def test_what_the_service_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "SECRET_OF_THE_HUB" not in variables
     assert c.JupyterHub.bind_url == "http://127.0.0.1:8000/hub-of-ours/"
     assert c.JupyterHub.default_url == "/hub-of-ours/services/guix/"
+
+
+def test_the_service_understands_what_it_is_told_of_walls(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    c = configured(
+        state,
+        certificate_authorities=Path("authorities.pem"),
+        isolation="people",
+        guix_is_mended=True,
+        run_manifests_of=["https://codeberg.org/ours/*", "git.example.edu"],
+        run_manifests_for=["our group"],
+        run_manifests_as="guix-manifests",
+    )
+    told = service(c)["command"]
+    assert isinstance(told, list)
+    program = BuildService()
+    program.initialize(told[3:])
+    assert program.certificate_authorities == f"{tmp_path}/authorities.pem"
+    isolation = Isolation(config=program.config)
+    assert (isolation.wanted, isolation.guix_is_mended) == (Level.PEOPLE, True)
+    evaluation = program.workshop().evaluation
+    assert evaluation is not None
+    assert evaluation.repositories == ("https://codeberg.org/ours/*", "git.example.edu")
+    assert evaluation.groups == {"our group"}
+    assert evaluation.account == "guix-manifests"
+
+
+def test_no_manifest_is_run_and_nothing_promised_unless_somebody_says_so(state: Path) -> None:
+    told = service(configured(state))["command"]
+    assert isinstance(told, list)
+    assert not [word for word in told if word.startswith(("--ManifestEvaluation", "--Isolation"))]
+    assert not [word for word in told if "certificate_authorities" in word]
 
 
 def test_a_service_account_gets_what_the_service_needs_and_nothing_of_the_hubs(
