@@ -65,6 +65,7 @@ class Queue:
         records say what the store says.
         """
         await self._requeue_interrupted()
+        await self._cancel_unwanted()
         await self.remove_leftovers()
         kept = await self._store.everything_kept()
         for environment in kept:
@@ -123,6 +124,17 @@ class Queue:
                 await self._store.requeue(build.id)
                 log.info("Build %s was interrupted and waits for its turn again.", build.id)
 
+    async def _cancel_unwanted(self) -> None:
+        """Cancel what is queued for no environment any more, as where a service was killed while it deleted the last one.
+
+        Nothing would ever be published of such a build, so that it would be done again and again.
+        """
+        for build in await self._store.builds_in([BuildState.QUEUED]):
+            if not build.environments:
+                with contextlib.suppress(Conflict):  # whoever deletes the environment cancels the build too
+                    await self._store.finish(build.id, BuildState.CANCELLED)
+                self.changes.announce(build.id)
+
     async def _dispatch(self) -> None:
         while True:
             # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when there is news at that moment.
@@ -133,6 +145,7 @@ class Queue:
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
                 await self._requeue_interrupted()
+                await self._cancel_unwanted()
                 await self._note_uses()
                 await self._look_at_disk()
                 if not self.hindrance:

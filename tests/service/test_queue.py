@@ -298,6 +298,23 @@ async def test_a_service_that_was_killed_ends_what_is_left_and_builds_again(tmp_
         assert not list((tmp_path / "builds").iterdir())
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_nobody_builds_what_was_deleted_as_the_service_was_killed(tmp_path: Path, *, begun: bool) -> None:
+    async with scripted(tmp_path, start=False) as (service, _):
+        build = await ask(service)
+        if begun:
+            claimed = await service.store.claim()
+            assert claimed is not None
+            assert claimed.id == build
+        [environment] = (await service.store.build(build)).environments
+        # Deleted; that its build was to be cancelled, nobody knows any more.
+        assert await service.store.remove_environment(environment) == (build,)
+    async with scripted(tmp_path) as (service, pipeline):
+        assert await state_of(service, build) is BuildState.CANCELLED
+        assert (await service.finished(await service.store.build(await ask(service, "other")))).state is BuildState.READY
+        assert pipeline.made == 1
+
+
 async def test_a_service_that_ends_in_order_leaves_no_process_and_goes_on_later(tmp_path: Path) -> None:
     async with scripted(tmp_path) as (service, pipeline):
         pipeline.steps[BuildState.BUILDING] = busy
