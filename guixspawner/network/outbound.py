@@ -167,8 +167,10 @@ class _End:
 
     def read(self, seconds: float) -> bytes:
         """Return what comes within SECONDS, or nothing.  Blocks."""
-        readable, _, _ = select.select([self.number], [], [], seconds)
-        return os.read(self.number, 4096) if readable else b""
+        # Not select(2), which fails for the numbers from 1024 on that a hub of many sessions has.
+        waiting = select.poll()
+        waiting.register(self.number, select.POLLIN)
+        return os.read(self.number, 4096) if waiting.poll(seconds * 1000) else b""
 
     def close(self) -> None:
         """Close it, unless that was done."""

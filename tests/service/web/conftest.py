@@ -1,5 +1,6 @@
 """A running web application over a real manager, and people with browsers and tokens in front of it."""
 
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -167,6 +168,11 @@ async def hub() -> AsyncIterator[FakeHub]:
     hub.serve()
     yield hub
     await hub.stop()
+    # JupyterHub 6 keeps a client for each event loop, and every test has a loop of its own.
+    with contextlib.suppress(ImportError):
+        from jupyterhub.httpclient import JupyterHubHTTPClient
+
+        await JupyterHubHTTPClient.loop_instance().close()
 
 
 @pytest.fixture
