@@ -77,7 +77,7 @@ UNBUILDABLE = {"manifest.scm": '(specifications->manifest (list "hello"))\n'}
 
 @pytest.mark.usefixtures("before")
 def test_a_commit_that_does_not_exist_is_found_out_by_the_build(person: Client, addresses: dict[str, str]) -> None:
-    answer = person.add(repo=addresses["whole"], ref="0" * 40)
+    answer = person.add(repo=addresses["whole"], ref="0" * 39 + "1")
     assert answer.status == 202, answer
     environment = person.built(answer.content["id"])
     error = environment["build"]["error"]
