@@ -114,11 +114,14 @@ def _wait_for_request(listener: int, place: _Place, idle: float, shared: int) ->
     # Nobody waits for the children: each hands over to another process within milliseconds.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _collect_ended()
+    # Not select(2), which fails for the numbers from 1024 on that a hub of many sessions hands down.
+    asked = select.poll()
+    asked.register(listener, select.POLLIN)
     started = 0
     while started < shared:
         waited = 0.0
         place.tell()
-        while not select.select([listener], [], [], min(idle, LOOK))[0]:
+        while not asked.poll(min(idle, LOOK) * 1000):
             waited += min(idle, LOOK)
             if waited >= idle:
                 place.leave()
