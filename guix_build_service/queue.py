@@ -232,7 +232,6 @@ class Queue:
             # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
             for environment in tried:
                 await self.write_record(environment)
-        await job.log.say("Ready.")
 
     async def _made(self, build: Build, job: Job) -> Made:
         reporter = _Reporter(self._store, self.changes, self.measures, build)
@@ -247,13 +246,17 @@ class Queue:
         self, job: Job, made: Made, published: dict[EnvironmentId, Version], tried: set[EnvironmentId]
     ) -> None:
         """Publish for every environment that waits, also for those that join while others are published."""
-        missing = (await self._store.build(job.build)).environments
+        missing, said = (await self._store.build(job.build)).environments, False
         while missing:
             for identifier in missing:
                 with contextlib.suppress(NotFound):  # deleted meanwhile
                     environment = (await self._store.environment(identifier)).environment
                     tried.add(identifier)
                     published[identifier] = await self._pipeline.publish(job, made, environment)
+            if not said:
+                # Whoever follows reads no further once the build is finished, so it is the last word before that.
+                await job.log.say("Ready.")
+                said = True
             missing = await self._complete(job.build, list(published.values()))
 
     async def _complete(self, build: BuildId, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
