@@ -151,7 +151,7 @@ class Lookups:
 
     async def follow(self, build: BuildId, person: Person, position: int = 0) -> AsyncIterator[BuildEvent]:
         """Yield what happens to a build, its log from byte POSITION on, until it is finished and all was said."""
-        async with self._queue.changes.following(build) as changed:
+        async with self._queue.followers.following(build) as changed:
             said: Build | None = None
             while True:
                 changed.clear()

@@ -8,18 +8,17 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from guix_build_service.disk import Disk
 from guix_build_service.logs import Logs
-from guix_build_service.manifest.canonical import request_key
 from guix_build_service.measures import Measures
-from guix_build_service.model import RECIPE_VERSION, RUNNING, Build, BuildState, Export, Progress, Resolved, Version, now
+from guix_build_service.model import RUNNING, Build, BuildState, Export, Resolved, Version, now
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.reports import Followers, Reporter
 from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, LimitReached, NotFound, StoreUnavailable
@@ -55,7 +54,7 @@ class Queue:
         """Builds that are being ended, and why; None for what somebody cancelled."""
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
-        self.changes = Changes()
+        self.followers = Followers()
         self.measures = Measures()
 
     async def start(self) -> None:
@@ -106,7 +105,7 @@ class Queue:
         if task := self._tasks.get(build):
             self._stop_task(build, None)
             await asyncio.wait([task])
-        self.changes.announce(build)
+        self.followers.announce(build)
         return await self._store.build(build)
 
     def _stop_task(self, build: BuildId, why: GuixSpawnerError | None) -> None:
@@ -133,7 +132,7 @@ class Queue:
             if not build.environments:
                 with contextlib.suppress(Conflict):  # whoever deletes the environment cancels the build too
                     await self._store.finish(build.id, BuildState.CANCELLED)
-                self.changes.announce(build.id)
+                self.followers.announce(build.id)
 
     async def _dispatch(self) -> None:
         while True:
@@ -160,7 +159,7 @@ class Queue:
             self._tasks[build.id] = task
             task.add_done_callback(functools.partial(self._done, build.id))
         if began:
-            self.changes.announce_all()  # who waits has come nearer
+            self.followers.announce_all()  # who waits has come nearer
 
     async def _look_at_disk(self) -> None:
         """Begin nothing while the disk is too full, and end what began last; to be called again and again."""
@@ -174,14 +173,14 @@ class Queue:
             self.hindrance = hindrance
         if short:
             await self._store.hinder(hindrance)
-            self.changes.announce_all()
+            self.followers.announce_all()
 
     def _done(self, build: BuildId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.error("Build %s ended without its row knowing it; it will be done again.", build, exc_info=error)
         del self._tasks[build]
         self._stopped.pop(build, None)
-        self.changes.announce(build)
+        self.followers.announce(build)
         self._news.set()
 
     async def _run(self, build: Build) -> None:
@@ -234,7 +233,7 @@ class Queue:
                 await self.write_record(environment)
 
     async def _made(self, build: Build, job: Job) -> Made:
-        reporter = _Reporter(self._store, self.changes, self.measures, build)
+        reporter = Reporter(self._store, self.followers, self.measures, build)
         try:
             made = await self._pipeline.make(job, reporter)
         finally:
@@ -336,74 +335,3 @@ class Queue:
 def _remove_all(folder: Path) -> None:
     for path in folder.glob("*"):
         remove_folder(path)
-
-
-class _Reporter:
-    """Takes a running build from state to state."""
-
-    def __init__(self, store: Store, changes: "Changes", measures: Measures, build: Build) -> None:
-        self._store = store
-        self._changes = changes
-        self._measures = measures
-        self._build = build
-        self._since = time.monotonic()
-        if build.started is not None:
-            measures.spent(BuildState.QUEUED, (build.started - build.created).total_seconds())
-
-    async def entered(self, state: BuildState) -> None:
-        if state is not self._build.state:
-            self.ended()
-            self._build = await self._store.move(self._build.id, self._build.state, state)
-        self._changes.announce(self._build.id)
-
-    def ended(self) -> None:
-        """Measure the time that the build was in its state, which ends now."""
-        moment = time.monotonic()
-        self._measures.spent(self._build.state, moment - self._since)
-        self._since = moment
-
-    async def resolved(self, resolved: Resolved) -> None:
-        key = request_key(
-            resolved.repository.digest,
-            resolved.commit,
-            self._build.subdirectory,
-            RECIPE_VERSION,
-            evaluated=bool(self._build.evaluated_for),
-        )
-        self._build = await self._store.set_commit(self._build.id, resolved.ref, resolved.commit, key)
-        self._changes.announce(self._build.id)
-
-    async def progressed(self, progress: Progress) -> None:
-        if progress != self._build.progress:
-            self._build = await self._store.set_progress(self._build.id, progress)
-        # Also without progress: the log may have grown.
-        self._changes.announce(self._build.id)
-
-
-class Changes:
-    """Wakes those who follow a build when something about it changed."""
-
-    def __init__(self) -> None:
-        self._followers: dict[BuildId, set[asyncio.Event]] = {}
-
-    def announce(self, build: BuildId) -> None:
-        """Wake all who follow BUILD."""
-        for event in self._followers.get(build, ()):
-            event.set()
-
-    def announce_all(self) -> None:
-        """Wake all who follow anything."""
-        for build in self._followers:
-            self.announce(build)
-
-    @contextlib.asynccontextmanager
-    async def following(self, build: BuildId) -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set whenever BUILD changed; clear it before looking."""
-        event = asyncio.Event()
-        self._followers.setdefault(build, set()).add(event)
-        try:
-            yield event
-        finally:
-            self._followers[build].discard(event)
-            if not self._followers[build]:
-                del self._followers[build]

@@ -301,7 +301,7 @@ async def test_a_follower_gets_everything_once_and_in_order(service: Service) ->
     # Who was cut off goes on where they were.
     late = await follow(len("now resolving\n"))
     assert "".join(event.text for event in late if isinstance(event, LogText)).startswith("now fetching\n")
-    assert installation.queue.changes._followers == {}
+    assert installation.queue.followers._followers == {}
 
 
 async def test_who_follows_and_may_no_longer_see_is_told_nothing_more(service: Service) -> None:
