@@ -15,7 +15,7 @@ from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironme
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.turns import Limits
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
-from guix_environment.identifiers import BuildId, Commit
+from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.processes import marked_with
 from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.scripted import ScriptedPipeline, busy, scripted
@@ -207,6 +207,24 @@ async def test_who_asks_while_a_build_is_being_published_gets_a_version_too(tmp_
         assert detail.build == build
         assert detail.version is not None
         assert pipeline.made == 1
+
+
+async def test_the_log_of_a_build_that_is_finished_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted(tmp_path) as (service, _):
+        gate, write_record = asyncio.Event(), service.queue.write_record
+
+        async def held(environment: EnvironmentId) -> None:
+            await gate.wait()
+            await write_record(environment)
+
+        # What comes after the row is finished takes as long as it likes.
+        monkeypatch.setattr(service.queue, "write_record", held)
+        build = await ask(service)
+        while await state_of(service, build) is not BuildState.READY:
+            await asyncio.sleep(0.01)
+        text = service.logs.read(build, 0, finished=True).text
+        gate.set()
+        assert text.endswith("Ready.\n")
 
 
 @pytest.mark.parametrize(
