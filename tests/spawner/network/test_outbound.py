@@ -1,12 +1,9 @@
 """The way out of a real session, to an internet of the tests' own."""
 
 import asyncio
-import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
-import resource
 import shutil
 import socket
 import tempfile
@@ -28,6 +25,7 @@ from guixspawner.network.gateway.settings import GatewaySettings
 from guixspawner.network.outbound import Namespaces, WayOut, command, connect, find
 from guixspawner.network.settings import SessionNetwork
 from tests.containers import ACCOUNT
+from tests.open_files import high_numbers
 from tests.spawner.network.conftest import door, gateway_of, kill
 from tests.spawner.network.internet import (
     ANOTHER_OF_THE_MACHINES,
@@ -406,25 +404,8 @@ def test_addresses_out_of_the_kernels_words() -> None:
 
 
 def test_a_hub_with_thousands_of_open_files_reads_what_a_way_out_says() -> None:
-    with high_numbers(2000) as (reading, writing):
+    with high_numbers(*os.pipe()) as (reading, writing):
         end = outbound._End(reading)
         assert end.read(0) == b""
         os.write(writing, b"1")
         assert end.read(10) == b"1"
-
-
-@contextlib.contextmanager
-def high_numbers(least: int) -> Iterator[tuple[int, int]]:
-    """Yield the ends of a pipe, open under numbers of LEAST and more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 2 * least:
-        pytest.skip(f"this account may not have {2 * least} files open")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * least), hard))
-    with contextlib.ExitStack() as files:
-        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        ends = []
-        for low in os.pipe():
-            ends.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, least))
-            files.callback(os.close, ends[-1])
-            os.close(low)
-        yield ends[0], ends[1]

@@ -1,0 +1,29 @@
+"""Open files with numbers such as a hub has whose sessions are many."""
+
+import contextlib
+import fcntl
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+_LEAST = 2000
+"""More than select(2) takes."""
+
+
+@contextlib.contextmanager
+def high_numbers(*descriptors: int) -> Iterator[list[int]]:
+    """Yield what DESCRIPTORS are open as under high numbers, and close both."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * _LEAST:
+        pytest.skip(f"this account may not have {2 * _LEAST} files open")
+    with contextlib.ExitStack() as files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * _LEAST), hard))
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        found = []
+        for low in descriptors:
+            found.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LEAST))
+            files.callback(os.close, found[-1])
+            os.close(low)
+        yield found
