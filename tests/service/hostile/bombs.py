@@ -137,18 +137,17 @@ def very_many_branches(objects: Objects, traps: Traps) -> Raw:
     return raw
 
 
-@hostile(LARGE)
-def branches_without_end(objects: Objects, traps: Traps) -> Raw:
-    del traps
-    raw = files(objects, {})
+def advertising_without_end(raw: Raw, first: bytes, block: bytes, **headers: str) -> Raw:
+    """Return RAW with a listing of its branches that begins with FIRST and then is BLOCK, again and again."""
 
     def advertise(handler: BaseHTTPRequestHandler) -> bool:
         handler.send_response(200)
         handler.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
-        handler.wfile.write(line("# service=git-upload-pack\n") + b"0000")
-        block = line(f"{raw.commit} refs/heads/{'b' * 200}\n") * 1000
         try:
+            handler.wfile.write(first)
             while True:
                 handler.wfile.write(block)
         except OSError:
@@ -156,26 +155,20 @@ def branches_without_end(objects: Objects, traps: Traps) -> Raw:
 
     raw.advertised = advertise
     return raw
+
+
+@hostile(LARGE)
+def branches_without_end(objects: Objects, traps: Traps) -> Raw:
+    del traps
+    raw = files(objects, {})
+    block = line(f"{raw.commit} refs/heads/{'b' * 200}\n") * 1000
+    return advertising_without_end(raw, line("# service=git-upload-pack\n") + b"0000", block)
 
 
 @hostile(LARGE)
 def a_listing_that_unpacks_to_gigabytes(objects: Objects, traps: Traps) -> Raw:
     del traps
-    raw = files(objects, {})
     packing = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packing.compress(b"0" * 10_000_000) + packing.flush(zlib.Z_FULL_FLUSH)
-
-    def advertise(handler: BaseHTTPRequestHandler) -> bool:
-        handler.send_response(200)
-        handler.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
-        handler.send_header("Content-Encoding", "gzip")
-        handler.end_headers()
-        handler.wfile.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
-        try:
-            while True:
-                handler.wfile.write(block)
-        except OSError:
-            return True
-
-    raw.advertised = advertise
-    return raw
+    head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    return advertising_without_end(files(objects, {}), head, block, Content_Encoding="gzip")
