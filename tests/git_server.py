@@ -61,6 +61,10 @@ class GitServer:
         _git(work, "push", "--quiet", "origin", branch)
         return _git(work, "rev-parse", "HEAD").strip()
 
+    def rename(self, name: str, branch: str, to: str) -> None:
+        """Give BRANCH of the repository NAME another name; what is the default branch stays it."""
+        _git(self.folder / f"{name}.git", "branch", "--move", branch, to)
+
     def url(self, name: str) -> str:
         return f"{self.scheme}://{self.host}/{name}.git"
 

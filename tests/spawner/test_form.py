@@ -67,6 +67,11 @@ def test_each_environment_is_one_choice_and_the_first_is_made() -> None:
     assert page.links == ["/services/guix/"]
 
 
+def test_environments_of_one_name_are_two_choices() -> None:
+    page = Inputs(rendered(offer(), offer(OTHER)))
+    assert [one["value"] for one in page.inputs if one["type"] == "radio"] == [ENVIRONMENT, OTHER]
+
+
 def test_a_link_chooses() -> None:
     html = rendered(offer(), offer(OTHER), chosen=Preselection(OTHER, VersionId(VERSION), "a b.ipynb"))
     assert checked(html) == [OTHER]
