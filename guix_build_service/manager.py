@@ -5,12 +5,14 @@ not change is `Refused`.
 """
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guix_build_service import audit
 from guix_build_service.asked_for import changed, new_build, new_environment
 from guix_build_service.audit import Action
+from guix_build_service.credentials.envelope import Secret
 from guix_build_service.logs import Logs
 from guix_build_service.lookups import Lookups
 from guix_build_service.manifest.canonical import request_key
@@ -63,18 +65,22 @@ class Manager(Lookups):
 
     # --- environments ------------------------------------------------------------
 
-    async def add_environment(self, request: NewEnvironment, person: Person) -> EnvironmentDetail:
+    async def add_environment(
+        self, request: NewEnvironment, person: Person, secret: Secret | None = None
+    ) -> EnvironmentDetail:
         """Add an environment, or find the one that PERSON has of this repository, ref and folder, and start what it lacks.
 
         The repository may be given by whatever address a forge shows for a place in it.  The ref is resolved before
-        anything is written.  When the version at that commit is ready already, the detail's ``state`` is ready (the API's
-        200), else its build is in flight (202).  Raises `InvalidInput`, `Refused`,
-        `RepositoryUnavailable`, `RefNotFound`.
+        anything is written, with SECRET, which PERSON then keeps for the repository's host, where one is given.  When the
+        version at that commit is ready already, the detail's ``state`` is ready (the API's 200), else its build is in
+        flight (202).  Raises `InvalidInput`, `Refused`, `RepositoryUnavailable`, `RefNotFound`.
         """
         self._policy.check_may_add(person)
-        place = await self.locate(read(request.repository), request.ref, request.subdirectory, person)
-        wanted = new_environment(place.asked_for(request), person)
-        resolved = await self._resolving.resolve(wanted.repository, wanted.ref, person.name)
+        place = read(request.repository)
+        async with self._trying(person, place, secret) as borrower:
+            found = await self._located(place, request.ref, request.subdirectory, borrower)
+            wanted = new_environment(found.asked_for(request), person)
+            resolved = await self._resolving.resolve(wanted.repository, wanted.ref, borrower)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
@@ -253,7 +259,14 @@ class Manager(Lookups):
         Raises what `places.located` does, and `Refused`.
         """
         self._policy.check_may_add(person)
-        return await located(place, ref, subdirectory, lambda url, name: self._resolving.resolve(url, name, person.name))
+        return await self._located(place, ref, subdirectory, person.name)
+
+    async def _located(self, place: Place, ref: str, subdirectory: str, borrower: str) -> Located:
+        return await located(place, ref, subdirectory, lambda url, name: self._resolving.resolve(url, name, borrower))
+
+    def _trying(self, person: Person, place: Place, secret: Secret | None) -> AbstractAsyncContextManager[str]:
+        """Return in whose name PLACE is read: that of PERSON, or of who tries their SECRET before it is kept."""
+        return nullcontext(person.name) if secret is None else self.vault.trying(person.name, place.repository, secret)
 
 
 def _request_key(build: Build) -> str:

@@ -10,6 +10,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,14 @@ class KeySource(Protocol):
         """Return the keys as they are now, the one that seals first.  Blocks for a moment.  Raises `KeysUnusable`."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What somebody says opens the repositories of a host, and what nobody tried yet."""
+
+    host: str
+    secret: Secret
+
+
 class Vault:
     """The credentials of all people.  All coroutines; none blocks the loop."""
 
@@ -44,6 +53,7 @@ class Vault:
         self._source = source
         self._folder = folder
         self._newest = ""
+        self._offers: dict[str, _Offer] = {}
         self._sealing = asyncio.Lock()
 
     async def credentials(self, owner: str) -> list[Kept]:
@@ -66,6 +76,23 @@ class Vault:
         log.info("%r set a credential for %s.", owner, host)
         return kept
 
+    @asynccontextmanager
+    async def trying(self, owner: str, url: RepositoryUrl, secret: Secret) -> AsyncIterator[str]:
+        """Yield a borrower to whom SECRET is lent for the host of URL, before it is kept, and keep it for OWNER after.
+
+        Where the context raises, such as because the host does not accept it, SECRET is forgotten, and what OWNER kept
+        before stays. Raises as `put` does, and `InvalidInput` for a URL without a host.
+        """
+        if not url.host:
+            raise InvalidInput("A repository in a folder needs no credentials.", hint="Leave them out.")
+        borrower = f"{owner}/{Token.new()}"
+        self._offers[borrower] = _Offer(url.authority, secret)
+        try:
+            yield borrower
+        finally:
+            del self._offers[borrower]
+        await self.put(owner, url.authority, secret)
+
     async def remove(self, owner: str, host: str) -> None:
         """Forget what OWNER keeps for HOST.  Raises `NotFound`."""
         host = _as_host(host)
@@ -74,15 +101,21 @@ class Vault:
         log.info("%r removed a credential for %s.", owner, host)
 
     async def has(self, owner: str, url: RepositoryUrl) -> bool:
-        """Tell whether OWNER keeps a credential for the host of URL."""
+        """Tell whether OWNER, a person or a borrower, has a credential for the host of URL."""
+        if owner in self._offers:
+            return True
         return bool(owner and url.host) and await self._rows.of_host(owner, url.authority) is not None
 
     @asynccontextmanager
     async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[str]:
         """Yield the value of ``credential.helper`` by which Git gets OWNER's credential for URL; empty where there is none.
 
-        Raises `CredentialUnusable` when there is one and it cannot be opened.
+        OWNER is a person, or a borrower of `trying`. Raises `CredentialUnusable` when there is one and it cannot be opened.
         """
+        if (offer := self._offers.get(owner)) is not None and offer.host == url.authority:
+            async with lent(offer.secret, url, self._folder) as loan:
+                yield loan.helper
+            return
         kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
         if kept is None:
             yield ""

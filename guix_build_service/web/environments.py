@@ -54,8 +54,9 @@ class Environments(_EnvironmentHandler):
     )
     async def post(self) -> None:
         """Add."""
-        request = self.body(EnvironmentRequest).as_request()
-        self.give_environment(await self.manager.add_environment(request, self.person))
+        body = self.body(EnvironmentRequest)
+        secret = body.credentials.secret() if body.credentials is not None else None
+        self.give_environment(await self.manager.add_environment(body.as_request(), self.person, secret))
 
 
 class OneEnvironment(ApiHandler):

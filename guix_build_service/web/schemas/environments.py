@@ -16,6 +16,7 @@ from guix_build_service.model import (
 )
 from guix_build_service.places import Located
 from guix_build_service.web.schemas.builds import BuildAnswer
+from guix_build_service.web.schemas.credentials import CredentialRequest
 from guix_build_service.web.schemas.fields import (
     Cpu,
     Incoming,
@@ -63,6 +64,11 @@ class EnvironmentRequest(Incoming):
     cpu: Cpu | None = None
     visibility: Visibility = Visibility.PRIVATE
     groups: Groups = ()
+    credentials: CredentialRequest | None = Field(
+        default=None,
+        description="What opens the repository, where it is private and you keep nothing for its host yet, or something "
+        "older: kept for the host, as by PUT credentials/{host}, once the repository was read with it.",
+    )
 
     def as_request(self) -> NewEnvironment:
         """Return what the manager is asked for."""

@@ -185,6 +185,15 @@ def limits() -> RequestLimits:
 @pytest.fixture
 async def site(hub: FakeHub, limits: RequestLimits, tmp_path: Path) -> AsyncIterator[Site]:
     """Give the service, in front of that hub."""
+    async with running_manager(tmp_path) as running, served_site(hub, limits, tmp_path, *running) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def served_site(
+    hub: FakeHub, limits: RequestLimits, folder: Path, manager: Manager, pipeline: ScriptedPipeline
+) -> AsyncIterator[Site]:
+    """Serve MANAGER, which runs below FOLDER, to the people of HUB."""
 
     async def isolation() -> Report:
         return ISOLATION
@@ -201,10 +210,9 @@ async def site(hub: FakeHub, limits: RequestLimits, tmp_path: Path) -> AsyncIter
         examples=(Example("An example", "https://git.example/a/example", "It is small."),),
         limits=limits,
     )
-    async with running_manager(tmp_path) as (manager, pipeline):
-        server = make_server(make_application(manager, settings))
-        sockets = bind_sockets(0, "127.0.0.1")
-        server.add_sockets(sockets)
-        yield Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, tmp_path / "sessions")
-        server.stop()
-        await server.close_all_connections()
+    server = make_server(make_application(manager, settings))
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    yield Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, folder / "sessions")
+    server.stop()
+    await server.close_all_connections()

@@ -52,7 +52,7 @@ class ScriptedPipeline(Pipeline):
         return Resolved(url, ref or "main", self.commit)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
-        resolved = await self.resolve(job.repository, job.ref)
+        resolved = await self.resolve(job.repository, job.ref, job.person)
         await reporter.resolved(resolved)
         await reporter.entered(BuildState.FETCHING)
         await reporter.entered(BuildState.READING)
@@ -93,23 +93,32 @@ class ScriptedPipeline(Pipeline):
         )
 
 
+class AskingPipeline(ScriptedPipeline):
+    """One that has the real Git ask what a ref stands for, and scripts all that comes after."""
+
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
+        return await Pipeline.resolve(self, url, ref, person)
+
+
 @contextlib.asynccontextmanager
-async def running_manager(folder: Path) -> AsyncIterator[tuple[Manager, ScriptedPipeline]]:
-    """Run a whole service below FOLDER but for its web."""
-    pipeline = ScriptedPipeline(
+async def running_manager(
+    folder: Path, kind: type[ScriptedPipeline] = ScriptedPipeline, hosts: Hosts | None = None
+) -> AsyncIterator[tuple[Manager, ScriptedPipeline]]:
+    """Run a whole service below FOLDER but for its web, with a pipeline of KIND that may ask HOSTS."""
+    store = await Store.open(f"sqlite:///{folder}/service.sqlite")
+    vault = Vault(CredentialRows(store), GivenKeys(parse_keys("0123456789abcdef" * 4)), folder / "loans")
+    pipeline = kind(
         Workshop(
-            git=Git("git", folder),
+            git=Git("git", folder, lender=vault.lend),
             guix=GuixCommand("guix", folder, "nobody"),
-            hosts=Hosts(),
+            hosts=hosts or Hosts(),
             records=Records(folder / "records"),
             roots=Roots(folder / "roots"),
             state_folder=folder / "state",
             build_seconds=60,
         )
     )
-    store = await Store.open(f"sqlite:///{folder}/service.sqlite")
     logs = Logs(folder / "logs")
-    vault = Vault(CredentialRows(store), GivenKeys(parse_keys("0123456789abcdef" * 4)), folder / "loans")
     queue = Queue(store, pipeline, logs, folder / "jobs")
     await queue.start()
     try:
