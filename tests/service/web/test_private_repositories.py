@@ -93,7 +93,7 @@ async def test_another_one_takes_the_place_of_what_no_longer_opens(
 
 @pytest.mark.parametrize(
     "given",
-    [SECRET, [SECRET], {}, {"password": ""}, {"user": SECRET}, {"password": f"{SECRET}\n"}, {**GIVEN, "host": "git.example"}],
+    [SECRET, [SECRET], {}, {"password": ""}, {"user": SECRET}, {"password": f"{SECRET}\n"}, {**GIVEN, "host": "here"}],
 )
 async def test_what_cannot_be_a_credential_is_refused_and_not_repeated(
     private_site: Site, server: GitServer, given: object
