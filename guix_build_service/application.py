@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
@@ -40,6 +41,12 @@ def account_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def has_password(address: str) -> bool:
+    """Tell whether there is a password in the ADDRESS of a database."""
+    parts = urlsplit(address)
+    return bool(parts.password) or "password" in parse_qs(parts.query)
 
 
 class JsonObject(Dict):
@@ -99,7 +106,12 @@ class BuildService(Application):
     guix = Unicode("guix", help="The guix command: a name to be found on PATH, or a path.").tag(config=True)
 
     database_url = Unicode(
-        help="Address of the database, as SQLAlchemy takes it; an SQLite file in the service's folder unless set."
+        help="""Address of the database, as SQLAlchemy takes it; an SQLite file in the service's folder unless set.
+
+        For PostgreSQL such as postgresql://guix@/guix, with the extra guixspawner[postgresql]. Everybody on the machine can
+        read command lines, so an address with a password stands in config_file; or leave it out there too, and have it in
+        ~/.pgpass of the service's account, PGPASSFILE, or a service file (postgresql://?service=guix).
+        """
     ).tag(config=True)
 
     private_hosts = List(
@@ -220,6 +232,9 @@ class BuildService(Application):
     def initialize(self, argv: list[str] | None = None) -> None:
         """Take in the command line ARGV and the configuration file that it names."""
         super().initialize(argv)
+        if has_password(self.database_url):
+            # What is on a command line was seen already; the next start is to be without.
+            raise TraitError("BuildService.database_url has a password, which belongs into config_file or ~/.pgpass.")
         if self.config_file:
             self.load_config_file(self.config_file)
             self.update_config(self.cli_config)
@@ -228,6 +243,11 @@ class BuildService(Application):
     def folder(self) -> Path:
         """The service's own folder."""
         return Path(self.service_folder).absolute()
+
+    @property
+    def database_address(self) -> str:
+        """The address of the database; it may hold a password."""
+        return self.database_url or f"sqlite:///{self.folder / 'service.sqlite'}"
 
     @property
     def roots(self) -> Path:

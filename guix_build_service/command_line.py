@@ -12,6 +12,7 @@ On the service's machine:
 
   guix-build-service [serve] [--BuildService.TRAIT=VALUE …]     run the service (what the hub does)
   guix-build-service server-layer [--BuildService.…]            build JupyterLab and the tools of every session
+  guix-build-service downgrade SCHEMA [--BuildService.…]        take the database back for an earlier release
   guix-build-service doctor [--json] [--BuildService.…]         see whether the service could do its work here
   guix-build-service read FILE [--json] [--no-guix] [--root …]  say what a manifest or a channels file says
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from guix_build_service import read_command
 
         return read_command.main(words)
-    if name in {"serve", "server-layer", "doctor"}:
+    if name in {"serve", "server-layer", "downgrade", "doctor"}:
         from guix_build_service import service_commands
 
         return service_commands.main(name, words)

@@ -11,6 +11,7 @@ from guix_build_service.git import Git, check
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
+from guix_build_service.turns import Limits
 from guix_build_service.vault import Vault
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
 from guix_environment.errors import GuixSpawnerError
@@ -56,6 +57,14 @@ async def check_isolation(service: BuildService) -> None:
     workshop = service.workshop()
     try:
         await Isolation(config=service.config).check(workshop.guix, service.folder, workshop.evaluation)
+    except GuixSpawnerError as error:
+        sys.exit(f"guix-build-service: {error.message} {error.hint}")
+
+
+async def open_store(service: BuildService, limits: Limits) -> Store:
+    """Return the database, of this release's schema.  Raises `SystemExit` with what is lacking."""
+    try:
+        return await Store.open(service.database_address, limits)
     except GuixSpawnerError as error:
         sys.exit(f"guix-build-service: {error.message} {error.hint}")
 

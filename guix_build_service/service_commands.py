@@ -14,6 +14,7 @@ from guix_build_service.application import BuildService
 from guix_build_service.doctor import JSON, doctor
 from guix_build_service.server_definitions import definitions_folder, hub_series
 from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.store import Store
 from guix_environment.errors import GuixSpawnerError
 
 
@@ -42,6 +43,16 @@ def serve(service: BuildService) -> int:
     return 0
 
 
+def downgrade(service: BuildService) -> int:
+    """Take the database back to the schema that is named, for an earlier release."""
+    if len(service.extra_args) != 1 or not service.extra_args[0].isalnum():
+        print("guix-build-service: name the schema to go back to, such as: downgrade 0005", file=sys.stderr)
+        return 2
+    asyncio.run(Store.downgrade(service.database_address, service.extra_args[0]))
+    print(f"The database has schema {service.extra_args[0]} now.", file=sys.stderr)
+    return 0
+
+
 def server_layer(service: BuildService) -> int:
     """Build the server profile and write its record."""
     workshop, records = service.workshop(), Path(service.records_folder).absolute()
@@ -62,4 +73,8 @@ def server_layer(service: BuildService) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[BuildService], int]] = {"serve": serve, "server-layer": server_layer}
+COMMANDS: Mapping[str, Callable[[BuildService], int]] = {
+    "serve": serve,
+    "server-layer": server_layer,
+    "downgrade": downgrade,
+}

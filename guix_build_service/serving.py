@@ -24,9 +24,16 @@ from guix_build_service.log_lines import FORMAT, OneLine
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, MayAdd, Policy
 from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.preparation import check_git, check_isolation, check_walls, cookie_secret, make_vault, prepare_folder
+from guix_build_service.preparation import (
+    check_git,
+    check_isolation,
+    check_walls,
+    cookie_secret,
+    make_vault,
+    open_store,
+    prepare_folder,
+)
 from guix_build_service.queue import Queue
-from guix_build_service.store import Store
 from guix_build_service.turns import Limits
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
@@ -77,7 +84,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
     limits = Limits(
         service.running_builds, service.running_builds_per_person or None, service.running_builds_per_repository or None
     )
-    store = await Store.open(service.database_url or f"sqlite:///{service.folder / 'service.sqlite'}", limits)
+    store = await open_store(service, limits)
     logs = Logs(service.folder / "logs")
     vault = make_vault(service, store)
     workshop = service.workshop()

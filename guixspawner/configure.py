@@ -59,6 +59,7 @@ def configure(
     initial_environments: Sequence[Mapping[str, str]] = (),
     initial_owner: str = "",
     service_account: str = "",
+    database_url: str = "",
     isolation: str = "",
     guix_is_mended: bool = False,
     run_manifests_of: Sequence[str] = (),
@@ -77,6 +78,8 @@ def configure(
     INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
     The service, which reads what strangers wrote, runs as SERVICE_ACCOUNT; unless named, as the hub itself.  A hub that
     runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
+    The service keeps its rows in the database at DATABASE_URL, without a password, as command lines are seen by everybody;
+    unless given, in a file of its own.
     The service does not start where the machine cannot keep people apart by the level ISOLATION, such as ``people``; with
     GUIX_IS_MENDED the administrator says that Guix's published holes are closed.
     Manifests that are more than lists of packages are run where they are of RUN_MANIFESTS_OF, hosts or addresses, or where a
@@ -102,6 +105,7 @@ def configure(
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
+        *([f"--BuildService.database_url={database_url}"] if database_url else []),
         *([f"--Isolation.level={isolation}"] if isolation else []),
         *(["--Isolation.guix_is_mended=True"] if guix_is_mended else []),
         *(f"--ManifestEvaluation.repositories={one}" for one in run_manifests_of),

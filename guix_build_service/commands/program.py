@@ -21,7 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="guix-build-service",
         description="Ask a hub's build service for what its pages and its API do.",
-        epilog="Its administrator's commands are serve, server-layer, doctor and read.",
+        epilog="Its administrator's commands are serve, server-layer, downgrade, doctor and read.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

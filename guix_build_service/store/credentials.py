@@ -20,18 +20,18 @@ class CredentialRows:
     async def of(self, owner: str) -> list[Kept]:
         """Return what OWNER keeps, by host."""
         query = select(credentials).where(credentials.c.owner == owner).order_by(credentials.c.host)
-        return await self._store.transaction(lambda c: [_kept(row) for row in c.execute(query).mappings()])
+        return await self._store.look(lambda c: [_kept(row) for row in c.execute(query).mappings()])
 
     async def of_host(self, owner: str, host: str) -> Kept | None:
         """Return what OWNER keeps for HOST, if anything."""
         query = select(credentials).where(credentials.c.owner == owner, credentials.c.host == host)
-        row = await self._store.transaction(lambda c: c.execute(query).mappings().first())
+        row = await self._store.look(lambda c: c.execute(query).mappings().first())
         return _kept(row) if row is not None else None
 
     async def sealed_otherwise(self, key: str) -> list[Kept]:
         """Return all that another key than KEY sealed."""
         query = select(credentials).where(credentials.c.key != key)
-        return await self._store.transaction(lambda c: [_kept(row) for row in c.execute(query).mappings()])
+        return await self._store.look(lambda c: [_kept(row) for row in c.execute(query).mappings()])
 
     async def put(self, kept: Kept, deed: Deed) -> None:
         """Keep KEPT in the place of what its owner kept for its host before, and tell of it by DEED."""

@@ -6,14 +6,34 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from guix_build_service.store.engine import open_database
+from guix_build_service.store.engine import downgrade_database, for_reading, one_writer, open_database
 from guix_build_service.turns import Limits
 from guix_environment.errors import StoreUnavailable
 
 log = logging.getLogger("guix_build_service.store")
+
+
+def unusable(url: str, error: Exception) -> StoreUnavailable:
+    """Return the failure that the database at URL could not be opened because of ERROR; no password is in it."""
+    try:
+        shown = make_url(url).render_as_string()
+    except (ArgumentError, ValueError):
+        return StoreUnavailable("database_url is no address of a database.", hint="Such as postgresql://guix@/guix")
+    if isinstance(error, ModuleNotFoundError):
+        hint = f"Python's package {error.name} is not installed; for PostgreSQL install guixspawner[postgresql]."
+    elif isinstance(error, CommandError):
+        hint = "It has no such schema: a newer release has used it, which alone can take it back (downgrade)."
+    else:
+        hint = " ".join(str(getattr(error, "orig", None) or error).split())[:400]
+    return StoreUnavailable(f"The database {shown} cannot be opened.", hint=hint)
+
+
+_OPENING = (SQLAlchemyError, CommandError, ModuleNotFoundError, ValueError)
+"""What is raised where a database cannot be opened or migrated."""
 
 _Result = TypeVar("_Result")
 
@@ -23,6 +43,7 @@ class Database:
 
     def __init__(self, engine: Engine, limits: Limits) -> None:
         self._engine = engine
+        self._reading = for_reading(engine)
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
@@ -30,19 +51,47 @@ class Database:
     async def open(cls, url: str, limits: Limits | None = None) -> Self:
         """Open the database at URL and bring it up to date; LIMITS say how many builds run.
 
-        Raises SQLAlchemy's or Alembic's errors.
+        Raises `StoreUnavailable`, which says why.
         """
-        return cls(await asyncio.to_thread(open_database, url), limits or Limits())
+        try:
+            engine = await asyncio.to_thread(open_database, url)
+        except _OPENING as error:
+            raise unusable(url, error) from None
+        return cls(engine, limits or Limits())
+
+    @staticmethod
+    async def downgrade(url: str, revision: str) -> None:
+        """Take the database at URL, which no service uses, back to the schema REVISION.
+
+        What an earlier release does not know goes. Raises `StoreUnavailable`, which says why.
+        """
+        try:
+            await asyncio.to_thread(downgrade_database, url, revision)
+        except _OPENING as error:
+            raise unusable(url, error) from None
 
     async def close(self) -> None:
         """Finish what was begun and close."""
         await asyncio.to_thread(self._thread.shutdown)
         self._engine.dispose()
 
-    async def _transaction(self, work: Callable[[Connection], _Result]) -> _Result:
+    async def transaction(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Run WORK as one transaction, beside which nothing else is written, and return what it returns."""
+
+        def alone(connection: Connection) -> _Result:
+            one_writer(connection)
+            return work(connection)
+
+        return await self._run(self._engine, alone)
+
+    async def look(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Run WORK, which writes nothing and sees everything as of one moment, and return what it returns."""
+        return await self._run(self._reading, work)
+
+    async def _run(self, engine: Engine, work: Callable[[Connection], _Result]) -> _Result:
         def run() -> _Result:
             try:
-                with self._engine.begin() as connection:
+                with engine.begin() as connection:
                     return work(connection)
             except SQLAlchemyError as error:
                 log.exception("The database failed.")
@@ -52,7 +101,3 @@ class Database:
                 ) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def transaction(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Run WORK, of another module of the store, as one transaction and return what it returns."""
-        return await self._transaction(work)

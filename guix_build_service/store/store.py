@@ -59,23 +59,23 @@ class Store(Database):
             audit.note(connection, deed.of_build(joined.build.id) if deed and joined else deed)
             return joined
 
-        return await self._transaction(work)
+        return await self.transaction(work)
 
     async def environments(self) -> list[Environment]:
         """Return every environment, oldest first."""
         query = select(environments).order_by(environments.c.created, environments.c.id)
-        return await self._transaction(lambda c: details.some_environments(c, query))
+        return await self.look(lambda c: details.some_environments(c, query))
 
     async def environments_page(
         self, person: Person, wanted: EnvironmentFilter, page: PageRequest
     ) -> Page[EnvironmentDetail]:
         """Return a page of the WANTED environments that PERSON may see, by name."""
-        return await self._transaction(lambda c: lists.environments_page(c, person, wanted, page))
+        return await self.look(lambda c: lists.environments_page(c, person, wanted, page))
 
     async def environment(self, environment: EnvironmentId) -> EnvironmentDetail:
         """Return one environment.  Raises `NotFound`."""
         query = select(environments).where(environments.c.id == environment)
-        found = await self._transaction(lambda c: details.details(c, query))
+        found = await self.look(lambda c: details.details(c, query))
         if not found:
             raise NotFound("There is no such environment.")
         return found[0]
@@ -84,12 +84,12 @@ class Store(Database):
         """Return OWNER's environments of one repository, oldest first."""
         query = select(environments).where(environments.c.owner == owner, environments.c.repository == repository)
         ordered = query.order_by(environments.c.created)
-        return await self._transaction(lambda c: details.some_environments(c, ordered))
+        return await self.look(lambda c: details.some_environments(c, ordered))
 
     async def environments_owned(self, owner: str) -> int:
         """Return how many environments OWNER has."""
         query = select(func.count()).select_from(environments).where(environments.c.owner == owner)
-        return await self._transaction(lambda c: c.scalars(query).one())
+        return await self.look(lambda c: c.scalars(query).one())
 
     async def change_environment(
         self,
@@ -111,7 +111,7 @@ class Store(Database):
                 audit.note(connection, deed)
             return after
 
-        return await self._transaction(work)
+        return await self.transaction(work)
 
     async def set_current(self, environment: EnvironmentId, version: VersionId, deed: Deed | None = None) -> None:
         """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
@@ -120,7 +120,7 @@ class Store(Database):
             environment_changes.set_current(connection, environment, version)
             audit.note(connection, deed)
 
-        await self._transaction(work)
+        await self.transaction(work)
 
     async def remove_environment(
         self, environment: EnvironmentId, seen: datetime | None = None, deed: Deed | None = None
@@ -135,31 +135,31 @@ class Store(Database):
             audit.note(connection, deed)
             return unwanted
 
-        return await self._transaction(work)
+        return await self.transaction(work)
 
     async def removals(self) -> list[Removal]:
         """Return the environments whose files are still to go."""
-        return await self._transaction(environment_changes.some_removals)
+        return await self.look(environment_changes.some_removals)
 
     async def removed(self, environment: EnvironmentId) -> None:
         """Note that ENVIRONMENT's files are gone."""
-        await self._transaction(lambda c: c.execute(delete(removals).where(removals.c.environment == environment)))
+        await self.transaction(lambda c: c.execute(delete(removals).where(removals.c.environment == environment)))
 
     # --- versions ------------------------------------------------------------
 
     async def versions(self, environment: EnvironmentId) -> list[Version]:
         """Return the versions of ENVIRONMENT, newest first."""
         query = select(versions).where(versions.c.environment == environment).order_by(versions.c.created.desc())
-        return await self._transaction(lambda c: [rows.version(row) for row in c.execute(query).mappings()])
+        return await self.look(lambda c: [rows.version(row) for row in c.execute(query).mappings()])
 
     async def versions_page(self, environment: EnvironmentId, page: PageRequest) -> Page[Version]:
         """Return a page of the versions of ENVIRONMENT, newest first."""
-        return await self._transaction(lambda c: lists.versions_page(c, environment, page))
+        return await self.look(lambda c: lists.versions_page(c, environment, page))
 
     async def version(self, environment: EnvironmentId, version: VersionId) -> Version:
         """Return one version of ENVIRONMENT.  Raises `NotFound`."""
         query = select(versions).where(versions.c.id == version, versions.c.environment == environment)
-        row = await self._transaction(lambda c: c.execute(query).mappings().first())
+        row = await self.look(lambda c: c.execute(query).mappings().first())
         if row is None:
             raise NotFound("This environment has no such version.")
         return rows.version(row)
@@ -167,15 +167,15 @@ class Store(Database):
     async def keys_in_use(self, keys: Iterable[str]) -> frozenset[str]:
         """Return those of KEYS that some version has."""
         query = select(versions.c.key).where(versions.c.key.in_(list(keys))).distinct()
-        return await self._transaction(lambda c: frozenset(c.scalars(query)))
+        return await self.look(lambda c: frozenset(c.scalars(query)))
 
     async def note_uses(self, profiles: Collection[StorePath], moment: datetime) -> None:
         """Note that PROFILES are used at MOMENT."""
-        await self._transaction(lambda c: uses.note(c, profiles, moment))
+        await self.transaction(lambda c: uses.note(c, profiles, moment))
 
     async def uses(self, profiles: Collection[StorePath]) -> Mapping[StorePath, datetime]:
         """Return when PROFILES were used last, those of which that is known."""
-        return await self._transaction(lambda c: uses.of(c, profiles))
+        return await self.look(lambda c: uses.of(c, profiles))
 
     # --- builds ------------------------------------------------------------
 
@@ -187,44 +187,44 @@ class Store(Database):
             audit.note(connection, deed.of_build(joined.build.id) if deed else None)
             return joined
 
-        return await self._transaction(work)
+        return await self.transaction(work)
 
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
-        return await self._transaction(lambda c: details.build(c, build))
+        return await self.look(lambda c: details.build(c, build))
 
     async def builds_in(self, states: Iterable[BuildState]) -> list[Build]:
         """Return the builds in any of STATES, oldest first."""
         wanted = [state.value for state in states]
         query = select(builds).where(builds.c.state.in_(wanted)).order_by(builds.c.created, builds.c.id)
 
-        return await self._transaction(lambda c: details.some_builds(c, query))
+        return await self.look(lambda c: details.some_builds(c, query))
 
     async def builds_asked_for(self, person: str, since: datetime) -> list[datetime]:
         """Return when PERSON asked for builds since the moment SINCE, earliest first."""
         query = select(builds.c.created).where(builds.c.requested_by == person, builds.c.created > since)
-        return await self._transaction(lambda c: list(c.scalars(query.order_by(builds.c.created))))
+        return await self.look(lambda c: list(c.scalars(query.order_by(builds.c.created))))
 
     async def builds_page(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
         """Return a page of the WANTED builds that PERSON may see, newest first."""
-        return await self._transaction(lambda c: lists.builds_page(c, person, wanted, page))
+        return await self.look(lambda c: lists.builds_page(c, person, wanted, page))
 
     async def claim(self) -> Build | None:
         """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
-        return await self._transaction(lambda c: build_changes.claim(c, self._limits))
+        return await self.transaction(lambda c: build_changes.claim(c, self._limits))
 
     async def expectation(self, build: BuildId) -> Expectation | None:
         """Return when the turn of BUILD is to be expected; None for one that does not wait."""
-        return await self._transaction(lambda c: line.expectation(c, build, self._limits))
+        return await self.look(lambda c: line.expectation(c, build, self._limits))
 
     async def figures(self) -> Figures:
         """Return how much of everything there is."""
-        return await self._transaction(figures)
+        return await self.look(figures)
 
     async def hinder(self, why: str) -> None:
         """Have every build that waits say WHY nothing begins."""
         waits = builds.c.state == BuildState.QUEUED.value, builds.c.phase != why
-        await self._transaction(lambda c: c.execute(update(builds).where(*waits).values(phase=why)))
+        await self.transaction(lambda c: c.execute(update(builds).where(*waits).values(phase=why)))
 
     async def everything_kept(self) -> Mapping[EnvironmentId, Mapping[VersionId, str]]:
         """Return every environment with its versions and their environment keys."""
@@ -237,40 +237,40 @@ class Store(Database):
                 found[EnvironmentId(row["environment"])][VersionId(row["id"])] = row["key"]
             return found
 
-        return await self._transaction(work)
+        return await self.look(work)
 
     async def move(self, build: BuildId, before: BuildState, after: BuildState) -> Build:
         """Take BUILD from the state BEFORE to AFTER.  Raises `Conflict` when it is in another state."""
-        return await self._transaction(lambda c: build_changes.move(c, build, before, after, {}))
+        return await self.transaction(lambda c: build_changes.move(c, build, before, after, {}))
 
     async def set_commit(self, build: BuildId, ref: str, commit: Commit, request_key: str) -> Build:
         """Note which commit BUILD is of, once that is known."""
         values = {"ref": ref, "commit": str(commit), "request_key": request_key}
-        return await self._transaction(lambda c: build_changes.change(c, build, values))
+        return await self.transaction(lambda c: build_changes.change(c, build, values))
 
     async def set_progress(self, build: BuildId, progress: Progress) -> Build:
         """Note how far BUILD is."""
         values = {"phase": progress.phase[:200], "done": progress.done, "total": progress.total}
-        return await self._transaction(lambda c: build_changes.change(c, build, values))
+        return await self.transaction(lambda c: build_changes.change(c, build, values))
 
     async def finish(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:
         """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
-        return await self._transaction(lambda c: build_changes.finish(c, build, state, error))
+        return await self.transaction(lambda c: build_changes.finish(c, build, state, error))
 
     async def requeue(self, build: BuildId) -> Build:
         """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
-        return await self._transaction(lambda c: build_changes.requeue(c, build))
+        return await self.transaction(lambda c: build_changes.requeue(c, build))
 
     async def complete(self, build: BuildId, made: Sequence[Version]) -> Finished:
         """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
-        return await self._transaction(lambda c: build_changes.complete(c, build, made))
+        return await self.transaction(lambda c: build_changes.complete(c, build, made))
 
     # --- the audit log ------------------------------------------------------------
 
     async def note(self, deed: Deed) -> None:
         """Add DEED, which is done elsewhere, to the audit log."""
-        await self._transaction(lambda c: audit.note(c, deed))
+        await self.transaction(lambda c: audit.note(c, deed))
 
     async def deeds_page(self, wanted: DeedFilter, page: PageRequest) -> Page[Deed]:
         """Return a page of the WANTED entries of the audit log, newest first."""
-        return await self._transaction(lambda c: audit.page(c, wanted, page))
+        return await self.look(lambda c: audit.page(c, wanted, page))

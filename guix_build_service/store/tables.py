@@ -48,7 +48,7 @@ environments = Table(
     Column("id", String(12), primary_key=True),
     Column("name", String(200), nullable=False),
     # The name as names are put in order and searched: neither database does it beyond English letters.
-    Column("sorted_as", String(600), nullable=False),
+    Column("sorted_as", String(600).with_variant(String(600, collation="C"), "postgresql"), nullable=False),
     Column("description", Text, nullable=False),
     Column("repository", String(600), nullable=False),
     Column("ref", String(200), nullable=False),
@@ -139,8 +139,8 @@ credentials = Table(
 audit = Table(
     "audit",
     metadata,
-    # What it tells of may be gone, so it refers to nothing.  SQLite refuses to change or remove its rows, by triggers that a
-    # migration that makes this table anew must make again.
+    # What it tells of may be gone, so it refers to nothing.  The database refuses to change or remove its rows, by triggers
+    # that a migration that makes this table anew must make again.
     Column("id", String(12), primary_key=True),
     Column("created", Moment, nullable=False, index=True),
     Column("who", String(600), nullable=False, index=True),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.git_server import GitServer, serve_git
+from tests.postgresql import PostgreSQL, serve_postgresql
 
 
 @pytest.fixture
@@ -15,3 +16,28 @@ def git_server(tmp_path: Path) -> Iterator[GitServer]:
     folder.mkdir()
     with serve_git(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server."""
+    with serve_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of a database of the newest schema, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/service.sqlite"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.current()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of a database without tables, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/service.sqlite"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.empty()

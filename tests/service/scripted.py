@@ -107,9 +107,10 @@ async def scripted(
     disk: Disk | None = None,
     policy: Policy | None = None,
     leases: Roots | None = None,
+    database: str = "",
     start: bool = True,
 ) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
-    """Run a service in FOLDER with a scripted pipeline."""
+    """Run a service in FOLDER with a scripted pipeline, and with the database at the address DATABASE, if one is given."""
     (folder / "builds").mkdir(parents=True, exist_ok=True)
     workshop = Workshop(
         git=Git("git", folder),
@@ -121,7 +122,7 @@ async def scripted(
         build_seconds=60,
         leases=leases,
     )
-    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
+    store = await Store.open(database or f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")
     queue = Queue(store, pipeline, logs, folder / "builds", disk)
     manager = Manager(store, queue, logs, policy or Policy())

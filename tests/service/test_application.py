@@ -22,6 +22,7 @@ from guix_build_service.initial_environments import add_initial_environments
 from guix_build_service.manager import Manager
 from guix_build_service.model import BuildState
 from guix_build_service.preparation import check_isolation, check_walls, cookie_secret
+from guix_build_service.store.engine import open_database
 from tests.service.installation import BOB
 from tests.service.scripted import scripted
 
@@ -143,6 +144,33 @@ def test_the_hub_s_command_line_is_understood(tmp_path: Path) -> None:
     one = BuildService()
     one.initialize([f"--BuildService.initial_environments={json.dumps(first)}"])
     assert one.initial_environments == [first]
+
+
+@pytest.mark.parametrize("address", ["postgresql://guix:secret@host/guix", "postgresql://guix@host/guix?password=secret"])
+def test_a_password_of_the_database_on_the_command_line_is_refused_and_in_a_file_taken(tmp_path: Path, address: str) -> None:
+    with running(tmp_path, f"--BuildService.database_url={address}") as (process, _):
+        assert process.wait(60) == 1
+    told = (tmp_path / "output").read_text()
+    assert "belongs into config_file" in told
+    assert "secret" not in told
+    (tmp_path / "config.py").write_text(f"c.BuildService.database_url = {address!r}\n")
+    service = BuildService()
+    service.initialize([f"--BuildService.config_file={tmp_path}/config.py"])
+    assert service.database_url == address
+
+
+def test_the_database_is_taken_back_for_an_earlier_release(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = f"--BuildService.service_folder={tmp_path}"
+    open_database(f"sqlite:///{tmp_path}/service.sqlite").dispose()
+    BuildService.clear_instance()
+    assert main(["downgrade", "0002", folder]) == 0
+    assert "schema 0002 now" in capsys.readouterr().err
+    for words, status in (((), 2), (("0001", "0002"), 2), (("nonsense",), 1)):
+        BuildService.clear_instance()
+        assert main(["downgrade", *words, folder]) == status
+        assert capsys.readouterr().err.startswith("guix-build-service: ")
+    BuildService.clear_instance()
+    open_database(f"sqlite:///{tmp_path}/service.sqlite").dispose()
 
 
 async def test_initial_environments_are_added_once_even_when_they_were_deleted(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ ALL = PageRequest(500)
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
-    async with scripted(tmp_path) as running:
+async def service(tmp_path: Path, database_url: str) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
+    async with scripted(tmp_path, database=database_url) as running:
         yield running
 
 

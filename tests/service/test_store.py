@@ -2,13 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from guix_build_service.model import TRANSITIONS, Build, BuildState, Environment, Progress, Version, now
+from guix_build_service.model import (
+    TRANSITIONS,
+    Build,
+    BuildState,
+    Environment,
+    EnvironmentFilter,
+    PageRequest,
+    Person,
+    Progress,
+    Version,
+    now,
+)
 from guix_build_service.store import Store
 from guix_build_service.store.engine import open_database
 from guix_build_service.store.tables import metadata
@@ -24,8 +34,8 @@ PROFILE = StorePath("/gnu/store/" + "a" * 32 + "-profile")
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path}/service.sqlite", Limits(in_all=10))
+async def store(database_url: str) -> AsyncIterator[Store]:
+    opened = await Store.open(database_url, Limits(in_all=10))
     yield opened
     await opened.close()
 
@@ -112,15 +122,13 @@ async def test_what_is_remembered_comes_back_as_it_was(store: Store) -> None:
     assert joined.build.created.tzinfo is not None
 
 
-async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/service.sqlite")
+async def test_the_migrations_make_the_tables_that_the_code_uses(empty_database_url: str) -> None:
+    engine = open_database(empty_database_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        for setting, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
-            assert connection.exec_driver_sql(f"PRAGMA {setting}").scalar() == value
     engine.dispose()
     # A second start finds it up to date.
-    open_database(f"sqlite:///{tmp_path}/service.sqlite").dispose()
+    open_database(empty_database_url).dispose()
 
 
 async def test_a_transition_starts_from_the_state_that_it_names(store: Store) -> None:
@@ -231,3 +239,19 @@ async def test_current_is_one_of_the_environment_s_own_versions(store: Store) ->
     assert (await store.environment(one.id)).version == first
     with pytest.raises(NotFound):
         await store.set_current(one.id, other.id)
+
+
+async def test_names_are_in_the_order_of_their_characters_and_found_however_they_are_written(store: Store) -> None:
+    for name in ("émile", "b", "Zoe", "a 2", "A10", "ÄHREN", "a_b", "ab%"):
+        await added(store, name)
+    found: list[str] = []
+    page = await store.environments_page(Person("ada"), EnvironmentFilter(), PageRequest(3))
+    while True:
+        found += [each.environment.name for each in page.items]
+        if page.following is None:
+            break
+        page = await store.environments_page(Person("ada"), EnvironmentFilter(), PageRequest(3, page.following))
+    assert found == ["a 2", "A10", "a_b", "ab%", "b", "Zoe", "ÄHREN", "émile"]
+    for text, names in {"ähr": ["ÄHREN"], "_": ["a_b"], "%": ["ab%"], "PLOTS": found}.items():
+        page = await store.environments_page(Person("ada"), EnvironmentFilter(text=text), PageRequest())
+        assert [each.environment.name for each in page.items] == names

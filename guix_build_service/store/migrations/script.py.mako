@@ -12,3 +12,8 @@ depends_on = None
 def upgrade() -> None:
     """Apply this step."""
     ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    """Take this step back; nothing goes."""
+    ${downgrades if downgrades else "pass"}

@@ -79,3 +79,9 @@ def upgrade() -> None:
         sa.Column("environment", sa.String(12), primary_key=True),
         sa.Column("keys", sa.JSON, nullable=False),
     )
+
+
+def downgrade() -> None:
+    """Take this step back: of what a database without tables knows, nothing is left."""
+    for table in ("removals", "build_environments", "builds", "versions", "environments"):
+        op.drop_table(table)

@@ -33,3 +33,20 @@ def upgrade() -> None:
         table.alter_column("sorted_as", server_default=None)
         table.drop_column("groups")
         table.create_index("environments_by_name", ["sorted_as", "id"])
+
+
+def downgrade() -> None:
+    """Take this step back; nothing goes."""
+    op.add_column("environments", sa.Column("groups", sa.JSON, nullable=False, server_default="[]"))
+    sharing = sa.table("environment_groups", sa.column("environment"), sa.column("place"), sa.column("name"))
+    environments = sa.table("environments", sa.column("id"), sa.column("groups", sa.JSON))
+    connection, groups = op.get_bind(), dict[str, list[str]]()
+    for row in connection.execute(sa.select(sharing).order_by(sharing.c.place)).mappings():
+        groups.setdefault(row["environment"], []).append(row["name"])
+    for environment, names in groups.items():
+        connection.execute(sa.update(environments).where(environments.c.id == environment).values(groups=names))
+    op.drop_table("environment_groups")
+    with op.batch_alter_table("environments") as table:
+        table.drop_index("environments_by_name")
+        table.drop_column("sorted_as")
+        table.alter_column("groups", server_default=None)

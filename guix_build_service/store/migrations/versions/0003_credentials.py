@@ -24,3 +24,8 @@ def upgrade() -> None:
         sa.Column("refused", sa.DateTime),
         sa.UniqueConstraint("owner", "host", name="credentials_of_owner"),
     )
+
+
+def downgrade() -> None:
+    """Take this step back.  People's credentials go, as an earlier release can neither use nor protect them."""
+    op.drop_table("credentials")

@@ -36,3 +36,8 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute(_WITHOUT_CHANGES)
         op.execute(_WITHOUT_REMOVALS)
+
+
+def downgrade() -> None:
+    """Take this step back.  The audit log goes; who wants to keep it reads it first."""
+    op.drop_table("audit")

@@ -16,3 +16,8 @@ def upgrade() -> None:
         sa.Column("profile", sa.String(300), primary_key=True),
         sa.Column("used", sa.DateTime, nullable=False),
     )
+
+
+def downgrade() -> None:
+    """Take this step back.  When profiles were used last is forgotten."""
+    op.drop_table("uses")

@@ -14,3 +14,9 @@ def upgrade() -> None:
     op.add_column("builds", sa.Column("evaluated_for", sa.JSON, nullable=False, server_default="[]"))
     with op.batch_alter_table("builds") as table:
         table.alter_column("evaluated_for", server_default=None)
+
+
+def downgrade() -> None:
+    """Take this step back.  For whom manifests may be run is forgotten, so that those of builds that wait are not run."""
+    with op.batch_alter_table("builds") as table:
+        table.drop_column("evaluated_for")
