@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from guix_build_service.logs import harmless, without_secrets
+from guix_build_service.logs import harmless
 from guix_build_service.model import Environment, Resolved, now
+from guix_build_service.redaction import without_secrets
 from guix_environment.identifiers import BuildId, EnvironmentId, Token, VersionId
 
 LONGEST_TEXT = 600

@@ -1,17 +1,19 @@
-"""Builds' logs: one append-only file each, into which Guix writes by itself, read by byte position.
+"""Builds' logs: one append-only file each, which grows also while nobody reads it, read by byte position.
 
-What is in a log comes from repositories, Git servers and compilers.  So the bytes on disk are never shown as they are:
-`harmless` removes what a terminal or a browser could act on, and secrets are blanked once more on the way out.
+What is in a log comes from repositories, Git servers and compilers.  `redaction` blanks secrets before they get there.
+And the bytes on disk are never shown as they are: `harmless` removes what a terminal or a browser could act on, and whatever
+looks like a secret is blanked once more, for logs that are older than that.
 """
 
 import asyncio
 import codecs
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 from guix_build_service.model import LogText
+from guix_build_service.redaction import Redaction, without_secrets
 from guix_environment.identifiers import BuildId
 
 LARGEST_LOG = 64 * 1024 * 1024
@@ -23,11 +25,6 @@ LARGEST_PIECE = 256 * 1024
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""
 
-_LONGEST_CHARACTER = 4
-"""Bytes in UTF-8."""
-
-Redaction = Callable[[str], str]
-
 _CONTROL_SEQUENCES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\Z)"  # OSC, DCS, SOS, PM, APC and what they carry
@@ -35,8 +32,6 @@ _CONTROL_SEQUENCES = re.compile(
     re.DOTALL,
 )
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]{1,200}@")
-_TOKENS = re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|gldt-|x-access-token:)[A-Za-z0-9_-]{8,255}")
 
 
 def harmless(text: str) -> str:
@@ -54,17 +49,11 @@ def _as_seen(line: str) -> str:
     return line[line.rfind("\r", 0, -1) + 1 :].replace("\r", "")
 
 
-def without_secrets(text: str) -> str:
-    """Return TEXT with user names and passwords in addresses, and the tokens of well-known forges, blanked."""
-    return _TOKENS.sub("[secret]", _CREDENTIALS.sub("[secret]@", text))
-
-
 class Logs:
     """The logs below one folder.  Its methods block for one short read or write; asynchronous code has them in a thread."""
 
-    def __init__(self, folder: Path, redaction: Redaction = without_secrets) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._redaction = redaction
 
     def path(self, build: BuildId) -> Path:
         """Return the file of BUILD's log."""
@@ -74,7 +63,7 @@ class Logs:
         """Open BUILD's log for appending; made when it is not there."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        return Log(os.open(self.path(build), flags, 0o640), self.path(build), self._redaction)
+        return Log(os.open(self.path(build), flags, 0o640), self.path(build))
 
     def size(self, build: BuildId) -> int:
         """Return how many bytes BUILD's log has; 0 when there is none."""
@@ -99,7 +88,7 @@ class Logs:
             return LogText(start, "")
         if not (finished and at_end):
             content = content[: _end_of_lines(content, full=len(content) == limit)]
-        return LogText(start + len(content), self._redaction(harmless(content.decode(errors="replace"))))
+        return LogText(start + len(content), without_secrets(harmless(content.decode(errors="replace"))))
 
 
 def _end_of_lines(content: bytes, *, full: bool) -> int:
@@ -115,11 +104,12 @@ def _end_of_lines(content: bytes, *, full: bool) -> int:
 class Log:
     """One build's log, open for writing.  Close it, or use it as a context."""
 
-    def __init__(self, descriptor: int, path: Path, redaction: Redaction) -> None:
+    def __init__(self, descriptor: int, path: Path) -> None:
         self.descriptor = descriptor
-        """For processes to write into."""
+        """For what was redacted; processes write by way of `pipeline.output`."""
         self.path = path
-        self._redaction = redaction
+        self.redaction = Redaction()
+        """What is blanked of all that is written."""
 
     def __enter__(self) -> "Log":
         """Return itself."""
@@ -133,13 +123,17 @@ class Log:
         """Close it; what processes were given stays theirs."""
         os.close(self.descriptor)
 
+    def keep_out(self, secrets: Iterable[str]) -> None:
+        """Blank SECRETS, in all the forms that are looked for, in what is written from now on."""
+        self.redaction = Redaction((*self.redaction.secrets, *secrets))
+
     def size(self) -> int:
         """Return how many bytes the log has."""
         return os.fstat(self.descriptor).st_size
 
     def write(self, text: str) -> None:
         """Append TEXT as a line of its own."""
-        os.write(self.descriptor, f"{self._redaction(harmless(text))}\n".encode())
+        os.write(self.descriptor, f"{self.redaction.text(harmless(text))}\n".encode())
 
     async def say(self, text: str) -> None:
         """Append TEXT without blocking the loop."""

@@ -328,8 +328,8 @@ class Queue:
 
     async def _end_processes(self, build: BuildId) -> None:
         """End every process that has BUILD's mark in its environment, whoever started it."""
-        for process in await asyncio.to_thread(marked_with, MARK, str(build)):
-            await end(process)
+        # All at once: what copies the output of others ends when they do.
+        await asyncio.gather(*map(end, await asyncio.to_thread(marked_with, MARK, str(build))))
 
 
 def _remove_all(folder: Path) -> None:

@@ -88,7 +88,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
     logs = Logs(service.folder / "logs")
     vault = make_vault(service, store)
     workshop = service.workshop()
-    pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend)))
+    pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend), secrets=vault.to_keep_out))
     disk = Disk((service.folder, Path("/gnu/store")), service.least_free_space)
     queue = Queue(store, pipeline, logs, service.folder / "builds", disk)
     policy = Policy(

@@ -8,7 +8,8 @@ import os
 import stat
 from pathlib import Path
 
-from guix_build_service.logs import harmless, without_secrets
+from guix_build_service.logs import harmless
+from guix_build_service.redaction import without_secrets
 from guix_environment.errors import NotFound
 from guix_environment.session_names import session_log
 

@@ -19,6 +19,7 @@ from guix_build_service.credentials.envelope import Kept, Place, SealBroken, Sec
 from guix_build_service.credentials.keys import Key, KeysUnusable
 from guix_build_service.credentials.loans import lent
 from guix_build_service.model import now
+from guix_build_service.redaction import forms
 from guix_build_service.store.credentials import CredentialRows
 from guix_environment.errors import CredentialUnusable, InvalidInput, NotFound
 from guix_environment.identifiers import Token
@@ -127,6 +128,14 @@ class Vault:
                 if loan.asked:
                     moment = now()
                     await self._rows.note(kept.place.identifier, used=moment, refused=moment if loan.refused else None)
+
+    async def to_keep_out(self, owner: str, url: RepositoryUrl) -> tuple[str, ...]:
+        """Return what must be in no log of what OWNER has done with URL: their password for its host, however it is written.
+
+        Raises `CredentialUnusable` as `lend` does.
+        """
+        kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
+        return forms((await self._opened(kept)).password) if kept is not None else ()
 
     async def begin(self) -> None:
         """Remove what a run that was killed left, and seal with the newest key whatever another one sealed.

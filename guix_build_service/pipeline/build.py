@@ -6,14 +6,16 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from guix_build_service.logs import LARGEST_LOG, harmless, without_secrets
+from guix_build_service.logs import LARGEST_LOG, harmless
 from guix_build_service.manifest.canonical import PackageList, environment_key
 from guix_build_service.model import RECIPE_VERSION
 from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
+from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.progress import ProgressReader
+from guix_build_service.redaction import without_secrets
 from guix_environment.errors import BuildTimeout, InvalidInput, LimitReached
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath, VariableName
@@ -95,25 +97,18 @@ async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, r
     start = job.log.size()
     seconds = workshop.build_seconds
     command = workshop.guix.build(lowered.derivation, max_silent_seconds=workshop.silent_seconds, max_seconds=int(seconds))
-    running = asyncio.ensure_future(
-        run(
-            command,
-            environment=workshop.guix.environment(job.marks),
-            timeout=seconds,
-            directory=job.folder,
-            output=job.log.descriptor,
+    async with written_to_log(job) as output:
+        running = asyncio.ensure_future(
+            run(
+                command,
+                environment=workshop.guix.environment(job.marks),
+                timeout=seconds,
+                directory=job.folder,
+                output=output,
+            )
         )
-    )
-    async with _ended(running):
-        reader = ProgressReader()
-        position = start
-        while not running.done():
-            await asyncio.wait([running], timeout=LOOK_SECONDS)
-            text, position = await asyncio.to_thread(_whole_lines, job.log.path, position)
-            reader.feed(harmless(text))
-            await reporter.progressed(reader.progress)
-            if job.log.size() > LARGEST_LOG:
-                break
+        async with _ended(running):
+            await _follow(job, start, running, reporter)
     if running.cancelled():
         await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
         raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
@@ -126,6 +121,16 @@ async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, r
     if done.succeeded:
         return None
     return without_secrets(harmless(await asyncio.to_thread(_since, job.log.path, start)))
+
+
+async def _follow(job: Job, start: int, running: asyncio.Future[Completed], reporter: Reporter) -> None:
+    """Report how far Guix is until it is not RUNNING any more, or its log, which it began at START, is too long."""
+    reader, position = ProgressReader(), start
+    while not running.done() and job.log.size() <= LARGEST_LOG:
+        await asyncio.wait([running], timeout=LOOK_SECONDS)
+        text, position = await asyncio.to_thread(_whole_lines, job.log.path, position)
+        reader.feed(harmless(text))
+        await reporter.progressed(reader.progress)
 
 
 @contextlib.asynccontextmanager

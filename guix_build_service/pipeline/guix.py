@@ -14,6 +14,7 @@ from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
 from guix_build_service.pipeline.job import Job
+from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
 from guix_environment.errors import (
     BuildFailure,
@@ -198,13 +199,14 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="answer-", dir=job.folder))
     file = folder / "answer"
     start = job.log.size()
-    done = await run(
-        command.script(_SCRIPTS / script, *arguments, file, *([answer] if answer else [])),
-        environment=command.environment(job.marks),
-        timeout=QUESTION_SECONDS,
-        directory=folder,
-        output=job.log.descriptor,
-    )
+    async with written_to_log(job) as output:
+        done = await run(
+            command.script(_SCRIPTS / script, *arguments, file, *([answer] if answer else [])),
+            environment=command.environment(job.marks),
+            timeout=QUESTION_SECONDS,
+            directory=folder,
+            output=output,
+        )
     if not done.succeeded:
         raise _failure(job, start, timed_out=done.timed_out)
     return await asyncio.to_thread(_read_answer, file)

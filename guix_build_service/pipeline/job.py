@@ -1,6 +1,6 @@
 """What a build's steps are given and what they pass on."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,8 @@ class Workshop:
     """How manifests are run that are no data; None where none is."""
     allowed_channels: tuple[AllowedChannel, ...] = ()
     """Channels that the administrator means beside Guix's own."""
+    secrets: Callable[[str, RepositoryUrl], Awaitable[tuple[str, ...]]] | None = None
+    """What must be in no log of a person's build of a repository, in all the forms that are looked for."""
     leases: Roots | None = None
     """Where sessions hold what they use; None where that is not known."""
 

@@ -35,6 +35,8 @@ class Pipeline:
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
         """Do all of JOB but publishing.  Raises what a person is told; leaves nothing behind but what `finish` removes."""
+        if self.workshop.secrets is not None:
+            job.log.keep_out(await self.workshop.secrets(job.person, job.repository))
         git = self._git(job)
         hosts = self.workshop.hosts
         await reporter.entered(BuildState.RESOLVING)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from guix_build_service.model import BuildState, NewEnvironment, Person
 from guix_build_service.pipeline.job import Job
+from guix_build_service.pipeline.output import written_to_log
 from guix_environment.processes import run
 from tests.service.scripted import scripted
 
@@ -36,7 +37,8 @@ async def work(folder: Path) -> None:
     async def write(job: Job) -> None:
         command = [sys.executable, "-c", WRITER, str(witnesses / job.build)]
         environment = {**job.marks, "PATH": "/usr/bin:/bin"}
-        await run(command, environment=environment, timeout=600, output=job.log.descriptor)
+        async with written_to_log(job) as output:
+            await run(command, environment=environment, timeout=600, output=output)
 
     async with scripted(folder, start=False) as (service, pipeline):
         pipeline.steps[BuildState.BUILDING] = write
