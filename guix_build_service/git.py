@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from guix_build_service.hosts import Reached
 from guix_environment.errors import GuixSpawnerError
@@ -79,9 +80,29 @@ _CONFIGURATION: Mapping[str, str] = {
 }
 
 
-Lender = Callable[[str, RepositoryUrl], AbstractAsyncContextManager[str]]
-"""From a person and the address that Git will talk to, to the helper that has their credential for it: a value of
-``credential.helper``, good while the context lasts, and empty where they have none."""
+class Lent(Protocol):
+    """What lends a credential to one command."""
+
+    @property
+    def helper(self) -> str:
+        """A value of ``credential.helper``."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the host wanted it."""
+
+
+Lender = Callable[[str, RepositoryUrl], AbstractAsyncContextManager[Lent | None]]
+"""From a person and the address that Git will talk to, to what lends their credential for it as long as the context lasts;
+None where they have none."""
+
+
+@dataclass(slots=True)
+class Door:
+    """Whether a repository is closed to strangers, as far as commands that talked to its host found out."""
+
+    closed: bool = False
+    """Whether the host wanted a credential, and opened with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +129,8 @@ class Git:
     """Who lends credentials, if anybody does."""
     person: str = ""
     """Whose credentials are lent; nobody's when empty."""
+    door: Door | None = None
+    """Who wants to know whether one was needed."""
 
     def command(
         self, *words: str, folder: Path | None = None, reached: Reached | None = None, helper: str = ""
@@ -168,13 +191,16 @@ class Git:
         given: bytes = b"",
     ) -> Completed:
         """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`."""
-        async with self._lent(reached) as helper:
-            command = self.command(*words, folder=folder, reached=reached, helper=helper)
-            return await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
+        async with self._lent(reached) as lent:
+            command = self.command(*words, folder=folder, reached=reached, helper=lent.helper if lent else "")
+            done = await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
+            if self.door is not None and lent is not None and lent.asked and done.succeeded:
+                self.door.closed = True
+            return done
 
-    def _lent(self, reached: Reached | None) -> AbstractAsyncContextManager[str]:
+    def _lent(self, reached: Reached | None) -> AbstractAsyncContextManager[Lent | None]:
         if self.lender is None or reached is None or not self.person:
-            return nullcontext("")
+            return nullcontext(None)
         return self.lender(self.person, reached.url)
 
 

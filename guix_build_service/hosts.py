@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guix_environment.addresses import Address, as_address, is_name_around, is_public
-from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
+from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnanswered
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.resolution import Resolver, is_this_machine, resolved, system_resolver
 
@@ -70,7 +70,7 @@ class Hosts:
         self._resolver = resolver
 
     async def check(self, url: RepositoryUrl) -> Reached:
-        """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnavailable` for a host that has no address."""
+        """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnanswered` for a host that has no address."""
         if url.scheme == "file":
             return self._file(url)
         port = url.reached_port
@@ -98,7 +98,7 @@ class Hosts:
         try:
             return await resolved(self._resolver, host, port, RESOLUTION_SECONDS)
         except OSError:
-            raise RepositoryUnavailable(
+            raise RepositoryUnanswered(
                 f"There is no host named {host}.",
                 hint="Check the address: paste it from the forge's page of the repository.",
             ) from None

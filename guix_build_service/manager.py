@@ -34,6 +34,7 @@ from guix_build_service.places import Located, located
 from guix_build_service.policy import MayAdd, Policy, check_builds, check_environments
 from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
+from guix_build_service.reading_rights import ReadingRights
 from guix_build_service.resolving import Resolving
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Joined, Store
@@ -61,6 +62,7 @@ class Manager(Lookups):
         super().__init__(store, queue, logs, policy, session_logs or SessionLogs(None))
         self._vault = vault
         self._resolving = Resolving(queue, vault)
+        self._rights = ReadingRights(queue, vault, self._resolving.resolve)
         self._adding = asyncio.Lock()
 
     # --- environments ------------------------------------------------------------
@@ -230,6 +232,13 @@ class Manager(Lookups):
         return await self._queue.cancel(build)
 
     # --- sessions ------------------------------------------------------------
+
+    async def check_still_readable(self, environment: Environment, person: Person) -> None:
+        """Return if, as far as anybody knows, the owner of ENVIRONMENT may read its repository; a public one everybody may.
+
+        To be called before a session of it starts for PERSON. Raises `RepositoryWithdrawn`.
+        """
+        await self._rights.check(environment, person)
 
     async def session_started(self, environment: Environment, session: str, version: str | None, person: Person) -> None:
         """Note that the hub starts SESSION of ENVIRONMENT, in its current VERSION where that is None, for PERSON."""

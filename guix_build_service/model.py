@@ -306,6 +306,8 @@ class Resolved:
     ref: str
     """The branch or tag, also where the repository chose it; empty for a commit that was given as such."""
     commit: Commit
+    private: bool = False
+    """Whether its host told only after it was given a credential."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, LimitReached, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.processes import end, marked_with
+from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 
 LOOK_SECONDS = 30.0
@@ -284,6 +285,14 @@ class Queue:
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now, outside of any build, as PERSON sees it."""
         return await self._pipeline.resolve(url, ref, person)
+
+    async def access(self, environment: EnvironmentId) -> RepositoryAccess | None:
+        """Return what is known of the right to read ENVIRONMENT's repository, as `Pipeline.access` does."""
+        return await self._pipeline.access(environment)
+
+    async def note_access(self, environment: EnvironmentId, access: RepositoryAccess | None) -> None:
+        """Have the record of ENVIRONMENT say what became known of the right to read its repository."""
+        await self._pipeline.note_access(environment, access)
 
     async def export(self, version: Version) -> Export:
         """Return what makes VERSION again elsewhere.  Raises `NotFound`."""

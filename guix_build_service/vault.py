@@ -17,7 +17,7 @@ from typing import Protocol
 from guix_build_service.audit import Action, deed
 from guix_build_service.credentials.envelope import Kept, Place, SealBroken, Secret, seal, unseal
 from guix_build_service.credentials.keys import Key, KeysUnusable
-from guix_build_service.credentials.loans import lent
+from guix_build_service.credentials.loans import Loan, lent
 from guix_build_service.model import now
 from guix_build_service.redaction import forms
 from guix_build_service.store.credentials import CredentialRows
@@ -108,22 +108,22 @@ class Vault:
         return bool(owner and url.host) and await self._rows.of_host(owner, url.authority) is not None
 
     @asynccontextmanager
-    async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[str]:
-        """Yield the value of ``credential.helper`` by which Git gets OWNER's credential for URL; empty where there is none.
+    async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[Loan | None]:
+        """Yield what lends Git OWNER's credential for URL; None where there is none.
 
         OWNER is a person, or a borrower of `trying`. Raises `CredentialUnusable` when there is one and it cannot be opened.
         """
         if (offer := self._offers.get(owner)) is not None and offer.host == url.authority:
             async with lent(offer.secret, url, self._folder) as loan:
-                yield loan.helper
+                yield loan
             return
         kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
         if kept is None:
-            yield ""
+            yield None
             return
         async with lent(await self._opened(kept), url, self._folder) as loan:
             try:
-                yield loan.helper
+                yield loan
             finally:
                 if loan.asked:
                     moment = now()

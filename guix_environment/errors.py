@@ -10,12 +10,14 @@
     ├── NotFound                        no such thing, or not for this person
     ├── Refused                         understood, and not allowed
     │   ├── HostRefused                 a Git host that this installation does not use
+    │   ├── RepositoryWithdrawn         a private repository that an environment's owner can no longer read
     │   ├── ChannelsRefused             Guix channels that this installation does not use
     │   └── LimitReached                a quota or a full disk
     ├── Conflict                        at odds with what is there
     │   └── ChangedMeanwhile            no longer what the caller had seen
     ├── RepositoryFailure               the repository does not give what a build needs
     │   ├── RepositoryUnavailable       no repository answers there
+    │   │   └── RepositoryUnanswered    nobody answers at all, or too slowly
     │   ├── CredentialUnusable          what opens a private one cannot be read
     │   ├── RefNotFound                 it has no such branch, tag or commit
     │   ├── ManifestMissing             no manifest.scm
@@ -106,6 +108,12 @@ class HostRefused(Refused):
     code = "host-refused"
 
 
+class RepositoryWithdrawn(Refused):
+    """The owner of an environment can no longer read its private repository, or it is too long ago that they could."""
+
+    code = "repository-withdrawn"
+
+
 class ChannelsRefused(Refused):
     """Channels of Guix whose code this installation does not run."""
 
@@ -140,6 +148,12 @@ class RepositoryUnavailable(RepositoryFailure):
     """No repository answers at this address, or not to us."""
 
     code = "repository-unavailable"
+
+
+class RepositoryUnanswered(RepositoryUnavailable):
+    """Nobody answers at this address now, or too slowly; nothing is known of the repository."""
+
+    code = "repository-unanswered"
 
 
 class CredentialUnusable(RepositoryFailure):

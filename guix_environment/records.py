@@ -4,6 +4,7 @@ Below one folder, readable by the hub and written by the service alone::
 
     server.json                                 the server profile that every session shares
     environments/ID/environment.json            an environment: whose, of which repository, which version is current
+    environments/ID/access.json                 of a private repository: whether its owner could still read it, and when
     environments/ID/repository.git/             a bare repository with the commits of all its versions
     environments/ID/versions/VERSION/version.json
     environments/ID/versions/VERSION/kernels/   kernel specifications, rewritten to carry the profile's variables
@@ -13,6 +14,7 @@ Every file is written atomically, and a version's folder before the environment 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypeVar
@@ -28,6 +30,7 @@ from guix_environment.identifiers import (
     VariableName,
     VersionId,
 )
+from guix_environment.repository_access import RepositoryAccess
 
 SCHEMA = 1
 """The form of these records; a reader refuses a higher one."""
@@ -182,6 +185,26 @@ class Records:
         }
         write_json(self.environment_folder(record.id) / "environment.json", value)
 
+    def read_access(self, environment: EnvironmentId) -> RepositoryAccess | None:
+        """Return what is known of the right to read ENVIRONMENT's repository; None where it is not private.
+
+        Raises `RecordInvalid`.
+        """
+        try:
+            fields = _Fields.read(self.environment_folder(environment) / "access.json", "environment's access")
+        except NotFound:
+            return None
+        return RepositoryAccess(fields.moment("read"), refused=fields.values.get("refused") is not False)
+
+    def write_access(self, environment: EnvironmentId, access: RepositoryAccess | None) -> None:
+        """Put ACCESS in the place of what was known; None where the repository is not private."""
+        file = self.environment_folder(environment) / "access.json"
+        if access is None:
+            file.unlink(missing_ok=True)
+            return
+        read = access.read.isoformat() if access.read is not None else None
+        write_json(file, {"schema": SCHEMA, "read": read, "refused": access.refused})
+
     def read_version(self, environment: EnvironmentId, version: VersionId) -> VersionRecord:
         """Return the record of VERSION.  Raises `NotFound` or `RecordInvalid`."""
         fields = _Fields.read(self.version_folder(environment, version) / "version.json", "version")
@@ -297,6 +320,18 @@ class _Fields:
         if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise self._invalid(field)
         return value
+
+    def moment(self, field: str) -> datetime | None:
+        value = self.values.get(field)
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(self.text(field))
+        except ValueError as error:
+            raise self._invalid(field) from error
+        if moment.tzinfo is None:
+            raise self._invalid(field)
+        return moment
 
     def checked(self, field: str, kind: type[_Checked]) -> _Checked:
         try:

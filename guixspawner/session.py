@@ -8,6 +8,7 @@ import math
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,12 +19,15 @@ from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, Place
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import VariableName
 from guix_environment.records import EnvironmentRecord, Records, ServerRecord, VersionRecord
+from guix_environment.repository_access import check
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.system_call_filter import compiled
 from guixspawner.accounts import Person, slug
 from guixspawner.limits import Limits
 from guixspawner.network.inside import Inside
 from guixspawner.options import SessionOptions
+
+DAY = timedelta(days=1)
 
 RUNTIME = f"/run/user/{INSIDE}"
 
@@ -67,11 +71,12 @@ class Applicant:
     admin: bool
 
 
-def choose(records: Records, options: SessionOptions, applicant: Applicant) -> Choice:
+def choose(records: Records, options: SessionOptions, applicant: Applicant, longest: timedelta = DAY) -> Choice:
     """Return what APPLICANT gets for OPTIONS.
 
-    Reads two small files.  Raises `NotFound` for what does not exist and, in the same words, for what is not for them;
-    `RecordInvalid` for damage.
+    Reads three small files.  Raises `NotFound` for what does not exist and, in the same words, for what is not for them;
+    `RepositoryWithdrawn` where its owner cannot read its private repository, or could LONGEST ago; `RecordInvalid` for
+    damage.
     """
     hidden = NotFound("There is no such environment, or it is not shared with you.", hint="Choose one of the start page.")
     try:
@@ -80,6 +85,8 @@ def choose(records: Records, options: SessionOptions, applicant: Applicant) -> C
         raise hidden from None
     if not environment.may_be_started_by(applicant.name, applicant.groups, admin=applicant.admin):
         raise hidden
+    if (access := records.read_access(environment.id)) is not None:
+        check(access, environment.repository, environment.owner, applicant.name, longest, datetime.now(UTC))
     try:
         version = records.read_version(environment.id, options.version or environment.current)
     except NotFound:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from traitlets import Any as AnyTrait
 from traitlets import CaselessStrEnum, Float, List, Unicode, default
 
 from guix_environment import processes
-from guix_environment.errors import GuixSpawnerError, SessionFailure
+from guix_environment.errors import GuixSpawnerError, RepositoryWithdrawn, SessionFailure
 from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records
 from guix_environment.roots import Roots
@@ -67,6 +67,18 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
         Must lie below /var/guix/profiles or /var/guix/gcroots.
         """
+    ).tag(config=True)
+
+    private_repository_hours = Float(
+        24.0,
+        min=0.0,
+        help="""
+        For how long it counts that an environment's owner could read its private repository, in hours.
+
+        The build service asks the repository's host with each start that goes through its pages or its API, and writes down
+        what it answers; a refusal counts at once. A start from the hub's own pages or API goes by what is written, also
+        while the service is down.
+        """,
     ).tag(config=True)
 
     grace = Float(
@@ -149,6 +161,8 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """Refuse what this person may not start; called by the hub before every start, whoever GAVE the options."""
         try:
             await self._choose(given)
+        except RepositoryWithdrawn as error:
+            raise for_the_hub(error, self._page_of(given)) from error
         except GuixSpawnerError as error:
             raise for_the_hub(error) from error
 
@@ -168,7 +182,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await self._end(grace=0)
             if isinstance(error, GuixSpawnerError):
                 self._log_failure(error)
-                raise for_the_hub(error, self._environment_url) from error
+                raise for_the_hub(error, self._page_of(self.user_options)) from error
             raise
         finally:
             self._starting = False
@@ -340,15 +354,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def asked_environment(self) -> str:
         """The environment that was asked for last, or nothing; for the hub's pages."""
-        try:
-            return parse_options(self.user_options).environment
-        except GuixSpawnerError:
-            return ""
+        return _environment_in(self.user_options)
 
-    @property
-    def _environment_url(self) -> str:
-        """The page of the environment that was asked for last, or nothing."""
-        environment = self.asked_environment
+    def _page_of(self, options: object) -> str:
+        """Return the page of the environment that OPTIONS ask for, or nothing."""
+        environment = _environment_in(options)
         return f"{self.service_url}environments/{environment}" if environment else ""
 
     @property
@@ -393,7 +403,20 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return session.Applicant(self.user.name, groups, admin=bool(self.user.admin))
 
     async def _choose(self, given: object) -> session.Choice:
-        return await asyncio.to_thread(session.choose, self._records, parse_options(given), self._applicant)
+        return await asyncio.to_thread(
+            session.choose,
+            self._records,
+            parse_options(given),
+            self._applicant,
+            timedelta(hours=self.private_repository_hours),
+        )
+
+
+def _environment_in(options: object) -> str:
+    try:
+        return parse_options(options).environment
+    except GuixSpawnerError:
+        return ""
 
 
 def _stopped() -> SessionFailure:

@@ -29,6 +29,10 @@ IDENTITY = {
     "PATH": os.environ["PATH"],
 }
 
+ANYBODY = "anybody"
+OVERLOADED = "overloaded"
+"""Users whose being among a server's passwords has it ask nobody for one, or answer 503."""
+
 
 @dataclass(frozen=True)
 class GitServer:
@@ -125,7 +129,7 @@ def serve_git(
     """Serve the bare repositories below FOLDER on a free port of loopback until the context ends.
 
     With CERTIFICATE, a file that holds a key too, over TLS. With PASSWORDS, by user name, whoever has none of them is
-    answered 401; they may change meanwhile.
+    answered 401; they may change meanwhile, and there are users with a meaning of their own, `ANYBODY` and `OVERLOADED`.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -138,7 +142,10 @@ def serve_git(
             self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
         def _answer(self, body: bytes) -> None:
-            if passwords is not None and not self._is_known(passwords):
+            if passwords is not None and OVERLOADED in passwords:
+                self.send_error(503)
+                return
+            if passwords is not None and ANYBODY not in passwords and not self._is_known(passwords):
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="private"')
                 self.end_headers()

@@ -22,7 +22,7 @@ from guix_environment.errors import (
     HostRefused,
     InvalidInput,
     RepositoryTooLarge,
-    RepositoryUnavailable,
+    RepositoryUnanswered,
 )
 from guix_environment.proxy_requests import Request, parse
 from guix_environment.streams import BLOCK, Connection, joined
@@ -132,7 +132,7 @@ class Passage:
                     return await asyncio.open_connection(address, request.port, limit=BLOCK)
             except (OSError, TimeoutError):
                 continue
-        raise RepositoryUnavailable(
+        raise RepositoryUnanswered(
             f"{url.authority} does not answer, or too slowly.", hint="Try again later, or check the address."
         )
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import replace
 from datetime import datetime
 
-from guix_build_service.git import Git
+from guix_build_service.git import Door, Git
 from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.storage import EnvironmentStorage
 from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
+from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 
 
@@ -31,28 +32,19 @@ class Pipeline:
 
         Raises as `resolve.resolve` does.
         """
-        return await resolve.resolve(replace(self.workshop.git, person=person), self.workshop.hosts, url, ref)
+        door = Door()
+        git = replace(self.workshop.git, person=person, door=door)
+        return replace(await resolve.resolve(git, self.workshop.hosts, url, ref), private=door.closed)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
         """Do all of JOB but publishing.  Raises what a person is told; leaves nothing behind but what `finish` removes."""
         if self.workshop.secrets is not None:
             job.log.keep_out(await self.workshop.secrets(job.person, job.repository))
-        git = self._git(job)
-        hosts = self.workshop.hosts
-        await reporter.entered(BuildState.RESOLVING)
-        if job.commit is None:
-            resolved = await resolve.resolve(git, hosts, job.repository, job.ref)
-            await reporter.resolved(resolved)
-        else:
-            resolved = Resolved(job.repository, job.ref, job.commit)
-        shown = f"{resolved.ref} of " if resolved.ref else ""
-        await job.log.say(f"{shown}{resolved.repository} is commit {resolved.commit}.")
-        await reporter.entered(BuildState.FETCHING)
-        await fetch.fetch(job, git, hosts, resolved)
+        resolved = await self._fetched(job, reporter)
         await reporter.entered(BuildState.READING)
         manifest = await read.read(
             job,
-            git,
+            self._git(job),
             resolved.commit,
             evaluation=self.workshop.evaluation,
             allowed_channels=self.workshop.allowed_channels,
@@ -74,10 +66,40 @@ class Pipeline:
             profile = await build.build(self.workshop, job, key, manifest.packages, lowered, reporter)
             return Made(resolved, manifest, profile)
 
+    async def _fetched(self, job: Job, reporter: Reporter) -> Resolved:
+        """Return what JOB is about, with its commit, once that is in the job's own repository."""
+        door = Door()
+        git, hosts = replace(self._git(job), door=door), self.workshop.hosts
+        await reporter.entered(BuildState.RESOLVING)
+        if job.commit is None:
+            resolved = await resolve.resolve(git, hosts, job.repository, job.ref)
+            await reporter.resolved(resolved)
+        else:
+            resolved = Resolved(job.repository, job.ref, job.commit)
+        shown = f"{resolved.ref} of " if resolved.ref else ""
+        await job.log.say(f"{shown}{resolved.repository} is commit {resolved.commit}.")
+        await reporter.entered(BuildState.FETCHING)
+        await fetch.fetch(job, git, hosts, resolved)
+        return replace(resolved, private=door.closed)
+
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
         """Write the record of ENVIRONMENT's new version, which is current from then on."""
         async with self._repositories.held(environment.id):
             return await publish.publish(self.workshop.records, self._git(job), job, made, environment)
+
+    async def access(self, environment: EnvironmentId) -> RepositoryAccess | None:
+        """Return what is known of the right to read ENVIRONMENT's repository; None where it is not private.
+
+        Raises `RecordInvalid`.
+        """
+        return await asyncio.to_thread(self.workshop.records.read_access, environment)
+
+    async def note_access(self, environment: EnvironmentId, access: RepositoryAccess | None) -> None:
+        """Have the record of ENVIRONMENT say that, where it has one."""
+        records = self.workshop.records
+        async with self._repositories.held(environment):
+            if await asyncio.to_thread(records.environment_folder(environment).is_dir):
+                await asyncio.to_thread(records.write_access, environment, access)
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether sessions can start from VERSION: nothing of it was collected or removed since it was built."""

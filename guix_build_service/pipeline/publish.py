@@ -12,6 +12,7 @@ from guix_environment.errors import BuildFailure, NotFound, RecordInvalid
 from guix_environment.files import write_atomically
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import EnvironmentRecord, Records, VersionRecord
+from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.store_items import all_there
 
@@ -26,6 +27,8 @@ async def publish(records: Records, git: Git, job: Job, made: Made, environment:
     try:
         await _keep_commit(records, git, job, made, environment.id)
         record = await asyncio.to_thread(_write_version, records, made, job.subdirectory, environment.id, identifier)
+        if made.resolved.private:
+            await asyncio.to_thread(_write_access, records, job, environment)
         await asyncio.to_thread(write_environment, records, environment, identifier)
     except BaseException:
         remove_folder(records.version_folder(environment.id, identifier))
@@ -127,6 +130,14 @@ def _write_version(
         write_atomically(folder / "channels.scm", made.profile.channels.encode())
     records.write_version(environment, record)
     return record
+
+
+def _write_access(records: Records, job: Job, environment: Environment) -> None:
+    """Have the record of ENVIRONMENT say that its repository is private, and was just read by its owner, if it was."""
+    if job.person == environment.owner:
+        records.write_access(environment.id, RepositoryAccess(read=now()))
+    elif records.read_access(environment.id) is None:
+        records.write_access(environment.id, RepositoryAccess())
 
 
 async def _keep_commit(records: Records, git: Git, job: Job, made: Made, environment: EnvironmentId) -> None:

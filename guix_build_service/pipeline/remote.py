@@ -8,13 +8,14 @@ from pathlib import Path
 from guix_build_service.egress import opened
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
-from guix_environment.errors import RepositoryTooLarge, RepositoryUnavailable
+from guix_environment.errors import RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
 from guix_environment.processes import Completed
 from guix_environment.repository_url import RepositoryUrl
 
 _REDIRECTED = re.compile(r"returned error: 30[1278]|unable to update url base from redirection")
 _UNANSWERED = re.compile(
     r"Could not resolve host|Connection refused|Failed to connect|Connection timed out|timed out|too slow"
+    r"|returned error: (?:429|5\d\d)"
 )
 _CERTIFICATE = re.compile(r"certificate|SSL|TLS")
 _DANGEROUS = re.compile(r"fsck error|error: object [0-9a-f]+:")
@@ -95,11 +96,11 @@ def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | Repo
             hint="Try again later. If it stays so, run `git fsck` where the repository is, or push it anew.",
         )
     if done.timed_out or _UNANSWERED.search(said):
-        return RepositoryUnavailable(
+        return RepositoryUnanswered(
             f"{url.authority or 'The folder'} does not answer, or too slowly.", hint="Try again later, or check the address."
         )
     if _CERTIFICATE.search(said):
-        return RepositoryUnavailable(
+        return RepositoryUnanswered(
             f"{url.authority} does not prove who it is: its certificate is not accepted.",
             hint="Ask the administrator of that server, or of this hub.",
         )

@@ -34,13 +34,14 @@ class SessionStarter(Authenticated):
     async def start_session(self, detail: EnvironmentDetail, options: Mapping[str, object], name: str = "") -> SessionName:
         """Start a session of the environment in DETAIL, called NAME or as its repository.
 
-        Raises `Conflict` when no version is ready yet, and what the hub client raises.
+        Raises `Conflict` when no version is ready yet, `RepositoryWithdrawn`, and what the hub client raises.
         """
         environment = detail.environment
         if detail.version is None:
             raise Conflict("This environment is not ready yet.", hint="Wait for its build to finish, then start it.")
         chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
         user = self.user()
+        await self.manager.check_still_readable(environment, self.person)
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
         version = options.get("version")
         await self.manager.session_started(environment, chosen, str(version) if version else None, self.person)

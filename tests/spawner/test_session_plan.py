@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 import guix_session
 from guix_environment import session_layout as layout
 from guix_environment.container import ContainerPlan, Network, order
-from guix_environment.errors import GuixSpawnerError, NotFound
+from guix_environment.errors import GuixSpawnerError, NotFound, RecordInvalid, RepositoryWithdrawn
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.processes import Account
 from guix_environment.records import Records, Visibility
+from guix_environment.repository_access import RepositoryAccess
 from guix_session import apps, surroundings
 from guixspawner.accounts import Person
 from guixspawner.limits import Limits
@@ -220,6 +222,46 @@ def test_what_is_not_shared_looks_as_if_it_were_not_there(records: Records) -> N
         return caught.value
 
     assert refusal(ENVIRONMENT).as_json() == refusal(EnvironmentId("ezzzzzzzzzzz")).as_json()
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("access", "said"),
+    [
+        (RepositoryAccess(), "Nobody has asked lately whether you may"),
+        (RepositoryAccess(datetime.now(UTC) - 2 * HOUR), "Nobody has asked lately whether you may"),
+        (RepositoryAccess(datetime.now(UTC), refused=True), "You can no longer read https://git.example/somebody/analysis."),
+        (RepositoryAccess(refused=True), "You can no longer read"),
+    ],
+)
+def test_a_private_repository_must_be_known_to_be_readable_still(
+    records: Records, access: RepositoryAccess, said: str
+) -> None:
+    records.write_access(ENVIRONMENT, access)
+    options = parse_options({"environment": ENVIRONMENT})
+    with pytest.raises(RepositoryWithdrawn, match=said):
+        choose(records, options, applicant("ada"), HOUR)
+    with pytest.raises(RepositoryWithdrawn, match="ada"):  # whom rights at the hub help as little
+        choose(records, options, applicant("root", admin=True), HOUR)
+    with pytest.raises(NotFound):
+        choose(records, options, applicant("eve"), HOUR)
+
+
+def test_what_was_readable_an_hour_ago_starts_while_nobody_can_be_asked(records: Records) -> None:
+    options = parse_options({"environment": ENVIRONMENT})
+    records.write_access(ENVIRONMENT, RepositoryAccess(datetime.now(UTC) - HOUR))
+    assert choose(records, options, applicant("ada"), 2 * HOUR).version.id == VERSION
+    records.write_access(ENVIRONMENT, None)
+    assert choose(records, options, applicant("ada"), 0 * HOUR).version.id == VERSION
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 2}', '{"schema": 1, "read": "2026", "refused": false}'])
+def test_a_damaged_note_of_who_may_read_opens_nothing(records: Records, content: str) -> None:
+    (records.environment_folder(ENVIRONMENT) / "access.json").write_text(content)
+    with pytest.raises(RecordInvalid):
+        choose(records, parse_options({"environment": ENVIRONMENT}), applicant("ada"))
 
 
 def test_another_version_can_be_started(records: Records) -> None:

@@ -89,7 +89,7 @@ def test_every_setting_is_explained() -> None:
     own = set(GuixSpawner.class_own_traits(config=True))
     assert own == {
         *("records_folder", "homes_folder", "sessions_folder", "leases_folder"),
-        *("allowed_system_calls", "grace", "launcher", "service_url"),
+        *("allowed_system_calls", "grace", "launcher", "private_repository_hours", "service_url"),
     }
     assert all(len(trait.help.strip()) > 30 for trait in GuixSpawner.class_own_traits(config=True).values())
 

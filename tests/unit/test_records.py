@@ -1,6 +1,7 @@
 """The environment record comes back as it was written, and a damaged one is named as such."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from guix_environment.errors import InvalidInput, NotFound, RecordInvalid
 from guix_environment.identifiers import Commit, EnvironmentId, KernelName, StorePath, VariableName, VersionId
 from guix_environment.records import EnvironmentRecord, Kernel, Records, ServerRecord, VersionRecord, Visibility
+from guix_environment.repository_access import RepositoryAccess
 
 PROFILE = StorePath("/gnu/store/0123456789abcdfghijklmnpqrsvwxyz-profile")
 VERSION = VersionRecord(
@@ -46,6 +48,16 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert records.read_version(ENVIRONMENT.id, VERSION.id) == VERSION
     assert records.read_server() == server
     assert records.environments() == [ENVIRONMENT]
+
+
+def test_the_right_to_read_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    assert records.read_access(ENVIRONMENT.id) is None
+    for access in (RepositoryAccess(), RepositoryAccess(datetime(2026, 2, 3, 4, 5, 6, 7, UTC), refused=True)):
+        records.write_access(ENVIRONMENT.id, access)
+        assert records.read_access(ENVIRONMENT.id) == access
+    records.write_access(ENVIRONMENT.id, None)
+    assert records.read_access(ENVIRONMENT.id) is None
 
 
 def test_what_was_never_written_is_not_found(tmp_path: Path) -> None:

@@ -191,12 +191,13 @@ async def test_the_keys_change_while_the_service_runs(store: Store, tmp_path: Pa
     for number in range(20):
         await vault.put(f"person-{number}", "git.example", SECRET)
     source.text = f"{NEW};{OLD}"
-    async with vault.lend("person-3", URL) as helper:
-        assert helper
+    async with vault.lend("person-3", URL) as loan:
+        assert loan
     assert await rows.sealed_otherwise(parse_keys(NEW)[0].identifier) == []
     source.text = NEW
-    async with vault.lend("person-4", URL) as helper:
-        assert await ask(helper, "get", ABOUT + "\n") == "username=ada\npassword=a-token-of-the-test\n"
+    async with vault.lend("person-4", URL) as loan:
+        assert loan
+        assert await ask(loan.helper, "get", ABOUT + "\n") == "username=ada\npassword=a-token-of-the-test\n"
     source.text = OLD  # the wrong one: nothing opens, and nothing is lost
     with pytest.raises(CredentialUnusable) as refused:
         async with vault.lend("person-4", URL):
@@ -205,8 +206,8 @@ async def test_the_keys_change_while_the_service_runs(store: Store, tmp_path: Pa
     source.text = f"{OLD};{NEW}"
     await Vault(rows, source, tmp_path / "loans").begin()  # type: ignore[arg-type] # as above
     source.text = OLD
-    async with Vault(rows, source, tmp_path / "loans").lend("person-4", URL) as helper:  # type: ignore[arg-type] # as above
-        assert helper
+    async with Vault(rows, source, tmp_path / "loans").lend("person-4", URL) as loan:  # type: ignore[arg-type] # as above
+        assert loan
     source.text = "no key"
     with pytest.raises(CredentialUnusable):
         await vault.put("ada", "git.example", SECRET)
@@ -230,8 +231,8 @@ async def test_nobody_is_lent_anything_for_another_host_or_more_hosts_than_there
     await vault.put("ada", "GIT.example:443", SECRET)
     assert [kept.place.host for kept in await vault.credentials("ada")] == ["git.example"]
     for address in ("https://other.example/ada/private", "https://git.example:8443/ada/private", "file:///ada/private"):
-        async with vault.lend("ada", RepositoryUrl.parse(address)) as helper:
-            assert helper == ""
+        async with vault.lend("ada", RepositoryUrl.parse(address)) as loan:
+            assert loan is None
     for host in ("", "a/b", "ada@git.example", "git.example/", " git.example", "a b", "[::1", "git.example:0", "*"):
         with pytest.raises(InvalidInput):
             await vault.put("ada", host, SECRET)

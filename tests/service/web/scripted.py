@@ -94,10 +94,20 @@ class ScriptedPipeline(Pipeline):
 
 
 class AskingPipeline(ScriptedPipeline):
-    """One that has the real Git ask what a ref stands for, and scripts all that comes after."""
+    """One that resolves, fetches and publishes by the real Git, and reads and builds nothing."""
 
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         return await Pipeline.resolve(self, url, ref, person)
+
+    async def make(self, job: Job, reporter: Reporter) -> Made:
+        resolved = await self._fetched(job, reporter)
+        await reporter.entered(BuildState.READING)
+        await reporter.entered(BuildState.BUILDING)
+        profile = Profile(job.build, PROFILE, (PROFILE,), 1, {})
+        return Made(resolved, ReadManifest(PackageList(()), "manifest.scm", ""), profile)
+
+    async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
+        return await Pipeline.publish(self, job, made, environment)
 
 
 @contextlib.asynccontextmanager

@@ -9,8 +9,11 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.model import Person
 from guix_build_service.web.limits import RequestLimits
-from tests.git_server import GitServer, serve_git
+from guix_environment.identifiers import BuildId, EnvironmentId
+from guix_environment.repository_access import RepositoryAccess
+from tests.git_server import ANYBODY, OVERLOADED, GitServer, serve_git
 from tests.service.web.conftest import Site, refusal, served_site
 from tests.service.web.fake_hub import FakeHub
 from tests.service.web.scripted import AskingPipeline, running_manager
@@ -107,3 +110,103 @@ async def test_what_cannot_be_a_credential_is_refused_and_not_repeated(
 async def test_a_folder_is_given_no_credential(private_site: Site, server: GitServer) -> None:
     answer = await add(private_site, server, repo="file:///srv/repository", credentials=GIVEN)
     assert (answer.code, refusal(answer)) == (422, "invalid-input")
+
+
+async def ready(site: Site, server: GitServer, visibility: str = "private") -> EnvironmentId:
+    """Add the private repository as an environment of ada's, and wait until sessions can start from it."""
+    added = await add(site, server, credentials=GIVEN, visibility=visibility)
+    identifier = EnvironmentId(json.loads(added.body)["id"])
+    build = BuildId(json.loads(added.body)["build"]["id"])
+    async for _ in site.manager.follow(build, Person("ada")):
+        pass
+    return identifier
+
+
+async def start(site: Site, environment: EnvironmentId, token: str = ADA) -> HTTPResponse:
+    return await site.ask("POST", "api/v1/sessions", token=token, json_body={"environment": environment})
+
+
+def noted(site: Site, environment: EnvironmentId) -> RepositoryAccess | None:
+    return site.pipeline.workshop.records.read_access(environment)
+
+
+async def test_a_build_notes_that_the_repository_is_private_and_was_read(private_site: Site, server: GitServer) -> None:
+    identifier = await ready(private_site, server)
+    access = noted(private_site, identifier)
+    assert access is not None
+    assert access.read is not None
+    assert not access.refused
+
+
+async def test_who_can_no_longer_read_a_repository_starts_no_session_of_it_until_they_can(
+    private_site: Site, server: GitServer, passwords: dict[str, str]
+) -> None:
+    identifier = await ready(private_site, server)
+    before = noted(private_site, identifier)
+    del passwords["ada"]
+    refused = await start(private_site, identifier)
+    assert (refused.code, refusal(refused)) == (HTTPStatus.FORBIDDEN, "repository-withdrawn")
+    assert f"You can no longer read {server.url('private')}." in refused.body.decode()
+    assert private_site.hub.started == []
+    after = noted(private_site, identifier)
+    assert before is not None
+    assert after == RepositoryAccess(before.read, refused=True)
+    passwords["ada"] = SECRET
+    assert (await start(private_site, identifier)).code == HTTPStatus.ACCEPTED
+    again = noted(private_site, identifier)
+    assert again is not None
+    assert not again.refused
+
+
+async def test_the_page_says_so_too(private_site: Site, server: GitServer, passwords: dict[str, str]) -> None:
+    identifier = await ready(private_site, server)
+    browser = await private_site.login("ada")
+    del passwords["ada"]
+    page = await browser.submit(f"environments/{identifier}/start")
+    assert page.code == HTTPStatus.FORBIDDEN
+    assert "You can no longer read" in page.body.decode()
+    assert private_site.hub.started == []
+
+
+async def test_whom_it_is_shared_with_starts_by_the_right_of_its_owner(
+    private_site: Site, server: GitServer, passwords: dict[str, str]
+) -> None:
+    identifier = await ready(private_site, server, visibility="everyone")
+    assert (await start(private_site, identifier, EVE)).code == HTTPStatus.ACCEPTED
+    del passwords["ada"]
+    refused = await start(private_site, identifier, EVE)
+    assert (refused.code, refusal(refused)) == (HTTPStatus.FORBIDDEN, "repository-withdrawn")
+    assert "ada, whom this environment belongs to, can no longer read" in refused.body.decode()
+
+
+async def test_who_forgets_their_credential_can_no_longer_read(private_site: Site, server: GitServer) -> None:
+    identifier = await ready(private_site, server)
+    await private_site.ask("DELETE", f"api/v1/credentials/{server.host}", token=ADA)
+    assert (await start(private_site, identifier)).code == HTTPStatus.FORBIDDEN
+
+
+async def test_a_host_that_cannot_answer_changes_nothing_of_what_is_known(
+    private_site: Site, server: GitServer, passwords: dict[str, str]
+) -> None:
+    identifier = await ready(private_site, server)
+    before = noted(private_site, identifier)
+    passwords[OVERLOADED] = ""
+    assert (await start(private_site, identifier)).code == HTTPStatus.ACCEPTED
+    assert noted(private_site, identifier) == before
+
+
+async def test_of_an_environment_of_before_it_is_found_out_at_its_next_start(private_site: Site, server: GitServer) -> None:
+    identifier = await ready(private_site, server)
+    private_site.pipeline.workshop.records.write_access(identifier, None)
+    assert (await start(private_site, identifier)).code == HTTPStatus.ACCEPTED
+    assert noted(private_site, identifier) is not None
+
+
+async def test_what_became_public_is_no_longer_asked_for(
+    private_site: Site, server: GitServer, passwords: dict[str, str]
+) -> None:
+    identifier = await ready(private_site, server)
+    passwords.clear()
+    passwords[ANYBODY] = ""
+    assert (await start(private_site, identifier)).code == HTTPStatus.ACCEPTED
+    assert noted(private_site, identifier) is None
