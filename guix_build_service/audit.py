@@ -40,6 +40,10 @@ class Action(StrEnum):
     """Gave what opens their private repositories of a host."""
     REMOVED_CREDENTIAL = "removed-credential"
     """Had it forgotten."""
+    SET_WEBHOOK = "set-webhook"
+    """Had a secret kept by which a forge can have an environment built."""
+    REMOVED_WEBHOOK = "removed-webhook"
+    """Had it forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,19 @@ def added(who: str, environment: Environment, resolved: Resolved | None, **about
 
 
 def built(
-    who: str, environment: Environment, resolved: Resolved, *, force: bool = False, version: VersionId | None = None
+    who: str,
+    environment: Environment,
+    resolved: Resolved,
+    *,
+    force: bool = False,
+    version: VersionId | None = None,
+    by: str = "",
 ) -> Deed:
-    """Return the entry that WHO wanted what was RESOLVED of ENVIRONMENT; VERSION is what of it was there already."""
-    about = {"ref": resolved.ref, "commit": resolved.commit, "force": "yes" if force else "", "version": version}
+    """Return the entry that WHO wanted what was RESOLVED of ENVIRONMENT; VERSION is what of it was there already.
+
+    BY is what asked in their place.
+    """
+    about = {"ref": resolved.ref, "commit": resolved.commit, "force": "yes" if force else "", "version": version, "by": by}
     return deed(who, Action.BUILT, environment, about=about)
 
 

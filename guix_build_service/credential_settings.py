@@ -7,7 +7,7 @@ from traitlets import Unicode
 from traitlets.config import Configurable
 
 from guix_build_service.credentials.keys import GivenKeys, KeyFile, parse_keys
-from guix_build_service.vault import KeySource
+from guix_build_service.seals import KeySource
 from guix_build_service.web.secret_file import random_line, read_or_make_secret
 
 

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 
 from guix_build_service import audit
 from guix_build_service.asked_for import changed, new_build, new_environment
-from guix_build_service.audit import Action
+from guix_build_service.audit import Action, Deed
 from guix_build_service.credentials.envelope import Secret
+from guix_build_service.credentials.hooks import Hook
+from guix_build_service.hooks import Hooks
 from guix_build_service.logs import Logs
 from guix_build_service.lookups import Lookups
 from guix_build_service.manifest.canonical import request_key
@@ -39,10 +41,15 @@ from guix_build_service.resolving import Resolving
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
+from guix_build_service.webhooks.deliveries import Delivery
+from guix_build_service.webhooks.pushes import push_of
 from guix_environment.errors import Conflict, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
 __all__ = ["Manager", "MayAdd", "Policy"]
+
+NOTHING_HERE = "There is nothing at this address."
+"""What a stranger is told, whatever it was that they did not know."""
 
 HOUR = timedelta(hours=1)
 
@@ -58,9 +65,11 @@ class Manager(Lookups):
         policy: Policy,
         session_logs: SessionLogs | None = None,
         vault: Vault | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         super().__init__(store, queue, logs, policy, session_logs or SessionLogs(None))
         self._vault = vault
+        self._hooks = hooks
         self._resolving = Resolving(queue, vault)
         self._rights = ReadingRights(queue, vault, self._resolving.resolve)
         self._adding = asyncio.Lock()
@@ -192,10 +201,16 @@ class Manager(Lookups):
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
+        deed = audit.built(person.name, environment, resolved, force=force)
+        return await self._request(environment, resolved, person, deed, force=force)
+
+    async def _request(
+        self, environment: Environment, resolved: Resolved, person: Person, deed: Deed, *, force: bool = False
+    ) -> EnvironmentDetail:
+        """Queue the build of what was RESOLVED for PERSON, and tell of it by DEED.  Raises `LimitReached`."""
         await self._check_builds(person)
         evaluated_for = self._policy.evaluated_for(person)
         build = new_build(environment, resolved, person, force=force, evaluated_for=evaluated_for)
-        deed = audit.built(person.name, environment, resolved, force=force)
         self._count(await self._store.request_build(build, _request_key(build), deed))
         self._queue.notice()
         return await self._store.environment(environment.id)
@@ -254,6 +269,56 @@ class Manager(Lookups):
         if self._vault is None:
             raise NotFound("Credentials are not kept here.")
         return self._vault
+
+    # --- webhooks ------------------------------------------------------------
+
+    @property
+    def hooks(self) -> Hooks:
+        """Webhooks of environments.  Raises `NotFound` where none are kept."""
+        if self._hooks is None:
+            raise NotFound("Webhooks are not kept here.")
+        return self._hooks
+
+    async def webhook(self, environment: EnvironmentId, person: Person) -> Hook | None:
+        """Return the webhook, if any, of an environment that PERSON may change.  Raises `NotFound`, `Refused`."""
+        await self._changeable(environment, person)
+        return await self.hooks.of(environment)
+
+    async def make_webhook(self, environment: EnvironmentId, person: Person, secret: str = "") -> tuple[Hook, str]:
+        """Make a webhook of an environment, in the place of an earlier one, and return it with its secret.
+
+        The secret is made, unless one is given. Raises `NotFound`, `Refused`, `InvalidInput`, `CredentialUnusable`.
+        """
+        known = (await self._changeable(environment, person)).environment
+        return await self.hooks.make(known, person.name, secret)
+
+    async def remove_webhook(self, environment: EnvironmentId, person: Person) -> None:
+        """Forget an environment's webhook.  Raises `NotFound`, `Refused`."""
+        known = (await self._changeable(environment, person)).environment
+        await self.hooks.remove(known, person.name)
+
+    async def take_delivery(self, environment: EnvironmentId, delivery: Delivery) -> Build | None:
+        """Build ahead, as the environment's owner, where DELIVERY says that what it follows was pushed; else return None.
+
+        The ref is resolved anew: a delivery that was kept and comes again leads to the version that there is, and one that
+        comes late to the newest commit. Raises one and the same `NotFound` for what is not there, what is not proved, and
+        what is of another repository; for what is proved also `InvalidInput`, `LimitReached` and what resolving raises.
+        """
+        if not await self.hooks.prove(environment, delivery):
+            raise NotFound(NOTHING_HERE)
+        known = (await self._store.environment(environment)).environment
+        push = push_of(delivery)
+        if push is not None and not push.is_of(known.repository):
+            raise NotFound(NOTHING_HERE)
+        await self.hooks.note(environment)
+        if push is None or not push.moves(known.ref):
+            return None
+        owner = Person(known.owner)
+        resolved = await self._resolving.resolve(known.repository, known.ref, owner.name)
+        if await self._version_of(known, resolved) is not None:
+            return None
+        deed = audit.built(owner.name, known, resolved, by="webhook")
+        return (await self._request(known, resolved, owner, deed)).build
 
     # --- repositories ------------------------------------------------------------
 

@@ -9,10 +9,9 @@ from guix_build_service.credential_settings import CredentialKeys
 from guix_build_service.credentials.keys import KeysUnusable
 from guix_build_service.git import Git, check
 from guix_build_service.isolation_settings import Isolation
+from guix_build_service.seals import KeySource
 from guix_build_service.store import Store
-from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.turns import Limits
-from guix_build_service.vault import Vault
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
 from guix_environment.errors import GuixSpawnerError
 
@@ -69,13 +68,12 @@ async def open_store(service: BuildService, limits: Limits) -> Store:
         sys.exit(f"guix-build-service: {error.message} {error.hint}")
 
 
-def make_vault(service: BuildService, store: Store) -> Vault:
-    """Return people's credentials.  Raises `SystemExit` with one sentence where no key can be made for them."""
+def key_source(service: BuildService) -> KeySource:
+    """Return where the keys of secrets come from.  Raises `SystemExit` with one sentence where no key can be made."""
     try:
-        source = CredentialKeys(parent=service).source(service.folder, os.environ)
+        return CredentialKeys(parent=service).source(service.folder, os.environ)
     except (OSError, SecretFileUnsafe, KeysUnusable) as error:
         sys.exit(f"guix-build-service: {error}")
-    return Vault(CredentialRows(store), source, service.folder / "loans")
 
 
 def cookie_secret(file: Path) -> bytes:

@@ -18,6 +18,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from guix_build_service.application import BuildService
 from guix_build_service.disk import Disk
+from guix_build_service.hooks import Hooks
 from guix_build_service.initial_environments import add_initial_environments
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.log_lines import FORMAT, OneLine
@@ -29,12 +30,15 @@ from guix_build_service.preparation import (
     check_isolation,
     check_walls,
     cookie_secret,
-    make_vault,
+    key_source,
     open_store,
     prepare_folder,
 )
 from guix_build_service.queue import Queue
+from guix_build_service.store.credentials import CredentialRows
+from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.turns import Limits
+from guix_build_service.vault import Vault
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import WebSettings, shared_folder
@@ -86,7 +90,8 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
     )
     store = await open_store(service, limits)
     logs = Logs(service.folder / "logs")
-    vault = make_vault(service, store)
+    keys = key_source(service)
+    vault = Vault(CredentialRows(store), keys, service.folder / "loans")
     workshop = service.workshop()
     pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend), secrets=vault.to_keep_out))
     disk = Disk((service.folder, Path("/gnu/store")), service.least_free_space)
@@ -99,7 +104,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
         workshop.evaluation.groups if workshop.evaluation else frozenset(),
     )
     try:
-        yield Manager(store, queue, logs, policy, service.session_logs(), vault), queue
+        yield Manager(store, queue, logs, policy, service.session_logs(), vault, Hooks(WebhookRows(store), keys)), queue
     finally:
         await queue.stop()
         await store.close()
@@ -129,6 +134,7 @@ async def listening(service: BuildService, manager: Manager) -> AsyncIterator[No
 async def begin(service: BuildService, manager: Manager, queue: Queue) -> None:
     """Take up what an earlier run left, and add what the configuration wants to be there."""
     await manager.vault.begin()
+    await manager.hooks.begin()
     await queue.start()
     file = service.folder / "initial-environments.json"
     await add_initial_environments(manager, service.initial_environments, service.initial_owner, file)

@@ -1,25 +1,23 @@
 """People's credentials for private repositories: set, listed without the secret, removed, and lent to Git.
 
 A credential belongs to one person and one host. Only Git commands that run for that person, to that host, are lent it; to
-share an environment shares its profile and never what fetched it. Secrets rest sealed (`credentials.envelope`); when the
-keys change, all of them are sealed anew with the newest one, with the service running.
+share an environment shares its profile and never what fetched it. Secrets rest sealed (`credentials.envelope`, `seals`).
 """
 
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from guix_build_service.audit import Action, deed
-from guix_build_service.credentials.envelope import Kept, Place, SealBroken, Secret, seal, unseal
-from guix_build_service.credentials.keys import Key, KeysUnusable
+from guix_build_service.credentials.envelope import Kept, Place, Secret
 from guix_build_service.credentials.loans import Loan, lent
 from guix_build_service.model import now
 from guix_build_service.redaction import forms
+from guix_build_service.seals import KeySource, Seals, opened
 from guix_build_service.store.credentials import CredentialRows
 from guix_environment.errors import CredentialUnusable, InvalidInput, NotFound
 from guix_environment.identifiers import Token
@@ -29,13 +27,6 @@ log = logging.getLogger("guix_build_service.vault")
 
 MOST_CREDENTIALS = 100
 """Hosts that one person may keep a credential for."""
-
-
-class KeySource(Protocol):
-    """Where keys come from."""
-
-    def keys(self) -> Sequence[Key]:
-        """Return the keys as they are now, the one that seals first.  Blocks for a moment.  Raises `KeysUnusable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +42,9 @@ class Vault:
 
     def __init__(self, rows: CredentialRows, source: KeySource, folder: Path) -> None:
         self._rows = rows
-        self._source = source
+        self._seals = Seals(source, rows)
         self._folder = folder
-        self._newest = ""
         self._offers: dict[str, _Offer] = {}
-        self._sealing = asyncio.Lock()
 
     async def credentials(self, owner: str) -> list[Kept]:
         """Return what OWNER keeps, by host; nothing that is secret can be read from it."""
@@ -70,9 +59,8 @@ class Vault:
         known = await self._rows.of(owner)
         if len(known) >= MOST_CREDENTIALS and host not in {each.place.host for each in known}:
             raise InvalidInput(f"You keep credentials for {MOST_CREDENTIALS} hosts already.", hint="Remove one first.")
-        keys = await self._keys()
         place = Place(Token.new(), owner, host)
-        kept = Kept(place, seal(secret, place, keys), now())
+        kept = Kept(place, await self._seals.seal(secret, place), now())
         await self._rows.put(kept, deed(owner, Action.SET_CREDENTIAL, about={"host": host}))
         log.info("%r set a credential for %s.", owner, host)
         return kept
@@ -143,52 +131,17 @@ class Vault:
         What no key opens is left as it is, and logged.
         """
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-        try:
-            await self._keys()
-        except CredentialUnusable:
-            log.warning("Credentials for private repositories cannot be kept: there is no usable key.")
+        await self._seals.begin()
 
     async def _opened(self, kept: Kept) -> Secret:
-        keys = await self._keys()
+        keys = await self._seals.keys()
         again = await self._rows.of_host(kept.place.owner, kept.place.host) or kept
-        try:
-            return unseal(again.sealed, again.place, keys)
-        except SealBroken as error:
-            log.error("The credential %s cannot be opened: %s", kept.place.identifier, error)  # noqa: TRY400 - no trace of a secret
-            raise CredentialUnusable(
-                f"What you keep for {kept.place.host} cannot be read any more.",
-                hint="Set it again: enter the token or password for this host once more.",
-            ) from None
-
-    async def _keys(self) -> Sequence[Key]:
-        """Return the keys, and seal everything anew when another one is the newest."""
-        try:
-            keys = await asyncio.to_thread(self._source.keys)
-        except KeysUnusable as error:
-            log.error("The key of credentials cannot be used: %s", error)  # noqa: TRY400 - the reason is all there is to say
-            raise CredentialUnusable(
-                "This hub cannot keep credentials now.", hint="Tell its administrator: the service's log says why."
-            ) from None
-        async with self._sealing:
-            if keys[0].identifier != self._newest:
-                await self._seal_all(keys)
-                self._newest = keys[0].identifier
-        return keys
-
-    async def _seal_all(self, keys: Sequence[Key]) -> None:
-        lost = 0
-        others = await self._rows.sealed_otherwise(keys[0].identifier)
-        for kept in others:
-            try:
-                secret = unseal(kept.sealed, kept.place, keys)
-            except SealBroken:
-                lost += 1
-                continue
-            await self._rows.seal_again(kept, seal(secret, kept.place, keys))
-        if others:
-            log.info("%d credentials are sealed with the newest key now.", len(others) - lost)
-        if lost:
-            log.warning("%d credentials are sealed with a key that is no longer there.", lost)
+        if secret := opened(again, keys):
+            return secret
+        raise CredentialUnusable(
+            f"What you keep for {kept.place.host} cannot be read any more.",
+            hint="Set it again: enter the token or password for this host once more.",
+        )
 
 
 def checked_host(text: str) -> str:

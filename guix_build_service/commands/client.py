@@ -27,6 +27,7 @@ from guix_build_service.web.schemas.service import CallerAnswer
 from guix_build_service.web.schemas.sessions import SessionAnswer, SessionRequest, SessionsAnswer
 from guix_build_service.web.schemas.storage import StorageAnswer
 from guix_build_service.web.schemas.versions import VersionAnswer, VersionsAnswer
+from guix_build_service.web.schemas.webhooks import NewWebhookAnswer
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -137,6 +138,15 @@ class Client:
         """Make VERSION, or else the version before the current one, the current one."""
         body = {"version": version} if version else {}
         return self._ask("POST", f"environments/{_word(environment)}/rollback", EnvironmentAnswer, body)
+
+    def make_webhook(self, environment: str) -> NewWebhookAnswer:
+        """Make a webhook of an environment, in the place of an earlier one, and return it with its secret."""
+        return self._ask("PUT", f"environments/{_word(environment)}/webhook", NewWebhookAnswer, {})
+
+    def remove_webhook(self, environment: str) -> None:
+        """Forget an environment's webhook."""
+        with self._transport.ask("DELETE", f"environments/{_word(environment)}/webhook"):
+            pass
 
     def resolve(self, repository: str, ref: str) -> ResolvedAnswer:
         """Return which commit would be built."""

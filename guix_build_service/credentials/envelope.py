@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -41,13 +42,29 @@ class Secret:
                 raise InvalidInput("A user name and a password or token are one line each, and not empty.")
 
 
+class Bound(Protocol):
+    """Where a secret belongs, of whatever kind that is."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    def associated(self) -> bytes:
+        """Return the bytes that a secret sealed for this place is bound to, the same for no other place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a secret belongs."""
+    """Where a person's credential belongs."""
 
     identifier: str
     owner: str
     host: str
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return f"the credential {self.identifier}"
 
     def associated(self) -> bytes:
         """Return the bytes that a secret sealed for this place is bound to, the same for no other place."""
@@ -77,14 +94,14 @@ class Kept:
     """When its host last did not accept it; None since it was accepted again."""
 
 
-def seal(secret: Secret, place: Place, keys: Sequence[Key]) -> Sealed:
+def seal(secret: Secret, place: Bound, keys: Sequence[Key]) -> Sealed:
     """Return SECRET sealed for PLACE by the first of KEYS."""
     key, nonce = keys[0], os.urandom(_NONCE)
     plain = json.dumps([secret.user, secret.password]).encode()
     return Sealed(key.identifier, nonce, AESGCM(key.material).encrypt(nonce, plain, place.associated()))
 
 
-def unseal(sealed: Sealed, place: Place, keys: Sequence[Key]) -> Secret:
+def unseal(sealed: Sealed, place: Bound, keys: Sequence[Key]) -> Secret:
     """Return the secret that was SEALED for PLACE.  Raises `SealBroken`."""
     for key in keys:
         if key.identifier == sealed.key:

@@ -136,6 +136,17 @@ credentials = Table(
     UniqueConstraint("owner", "host", name="credentials_of_owner"),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(16), nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("used", Moment),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -69,16 +69,24 @@ def refusal_from(error: BaseException | None, status: int) -> GuixSpawnerError:
     )
 
 
+def too_large(most: int) -> RequestTooLarge:
+    """Return the refusal of a body of more than MOST bytes."""
+    return RequestTooLarge(f"The request is larger than {most // 1024} KiB.")
+
+
 class AnsweringHandler(RequestHandler):
     """A handler with safe headers and bounded bodies, whose refusals are leaves of the error tree."""
 
     route: ClassVar[str] = ""
     """Where it answers, variables in braces: below ``api/v1/`` for the API, below the service's prefix for pages."""
 
+    largest_body: ClassVar[int] = LARGEST_BODY
+    """Bytes of a request's body, at most."""
+
     async def prepare(self) -> None:
         """Refuse what is too large."""
-        if len(self.request.body) > LARGEST_BODY:
-            raise RequestTooLarge(f"The request is larger than {LARGEST_BODY // 1024} KiB.")
+        if len(self.request.body) > self.largest_body:
+            raise too_large(self.largest_body)
 
     def set_default_headers(self) -> None:
         """Start every answer, refusals included, with the security headers."""

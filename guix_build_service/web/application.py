@@ -28,13 +28,14 @@ from guix_build_service.web import (
     pages,
     sessions,
     storage,
+    webhook_pages,
+    webhooks,
 )
-from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers
+from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers, too_large
 from guix_build_service.web.auth import Shared, make_hub_auth
 from guix_build_service.web.callers import Caller
 from guix_build_service.web.limits import Pace
 from guix_build_service.web.openapi import describe
-from guix_build_service.web.refusals import RequestTooLarge
 from guix_build_service.web.rendering import PageAnswers, make_templates
 from guix_build_service.web.settings import WebSettings
 from guix_environment.errors import GuixSpawnerError, NotFound
@@ -63,6 +64,8 @@ API: tuple[type[AnsweringHandler], ...] = (
     sessions.Gallery,
     credentials.Credentials,
     credentials.OneCredential,
+    webhooks.Webhook,
+    webhooks.Deliveries,
     audit.AuditLog,
     Caller,
     about.Health,
@@ -80,6 +83,7 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     environment_pages.BuildForm,
     environment_pages.RollbackForm,
     environment_pages.DeleteForm,
+    webhook_pages.WebhookForm,
     build_pages.BuildPage,
     build_pages.CancelForm,
     binderhub_pages.LinkPage,
@@ -124,14 +128,19 @@ class Nowhere(PageAnswers):
 
 @stream_request_body
 class TooLarge(Nowhere):
-    """Whatever comes with a body beyond what anything here takes: refused before the body is read."""
+    """Whatever comes with a body beyond what its address takes: refused before the body is read."""
+
+    def initialize(self, shared: Shared, most: int = LARGEST_BODY) -> None:
+        """Take what every handler shares, and how many bytes would be the MOST."""
+        super().initialize(shared)
+        self._most = most
 
     async def prepare(self) -> None:
         """Refuse, and have the connection closed: to read on would be the only other way to an end of the request."""
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):
             connection.set_max_body_size(sys.maxsize)  # else tornado writes an answer of its own behind this one
-        raise RequestTooLarge(f"The request is larger than {LARGEST_BODY // 1024} KiB.")
+        raise too_large(self._most)
 
     def data_received(self, chunk: bytes) -> None:
         """Drop what of the body came with the headers."""
@@ -142,10 +151,12 @@ class ServiceApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:  # noqa: ANN401 - as tornado has it
         """Return who answers REQUEST, of which the headers are known."""
+        found = super().find_handler(request, **kwargs)
+        most = getattr(getattr(found, "handler_class", None), "largest_body", LARGEST_BODY)
         length = request.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > LARGEST_BODY:
-            return self.get_handler_delegate(request, TooLarge, self.settings["default_handler_args"])
-        return super().find_handler(request, **kwargs)
+        if length.isdecimal() and int(length) > most:
+            return self.get_handler_delegate(request, TooLarge, {**self.settings["default_handler_args"], "most": most})
+        return found
 
 
 def make_application(manager: Manager, settings: WebSettings) -> Application:
@@ -159,6 +170,7 @@ def make_application(manager: Manager, settings: WebSettings) -> Application:
             HubClient(settings.api_url),
             reading=Pace(limits.reads_a_minute),
             changing=Pace(limits.changes_a_minute),
+            delivering=Pace(limits.deliveries_a_minute),
         )
     }
     prefix = settings.prefix

@@ -77,6 +77,8 @@ class Shared:
     """How fast each person may read."""
     changing: Pace
     """How fast each person may change something."""
+    delivering: Pace
+    """How fast each address may send what forges send."""
 
 
 class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] # jupyterhub is untyped

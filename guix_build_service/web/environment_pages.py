@@ -120,8 +120,10 @@ class EnvironmentPage(EnvironmentPages):
     async def get(self, environment: str) -> None:
         """Show."""
         card = await self.card(environment)
-        versions = await self.manager.versions(card.detail.environment.id, self.person)
-        self.render_page("environment.html", card=card, versions=versions)
+        identifier = card.detail.environment.id
+        versions = await self.manager.versions(identifier, self.person)
+        webhook = await self.manager.webhook(identifier, self.person) if card.may_change else None
+        self.render_page("environment.html", card=card, versions=versions, webhook=webhook)
 
 
 class StartForm(EnvironmentPages):

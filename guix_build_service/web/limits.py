@@ -13,7 +13,7 @@ MOST_KNOWN = 10_000
 class RequestLimits(Configurable):
     """How many requests the service answers for one person, who may be many browsers and programs.
 
-    Strangers are not counted: nothing is done for them but to send them to the hub.
+    Strangers are not counted: nothing is done for them but to send them to the hub, or to look at the proof of a delivery.
     """
 
     changes_a_minute = Integer(
@@ -27,6 +27,10 @@ class RequestLimits(Configurable):
 
     reads_a_minute = Integer(
         6000, min=0, help="How many requests that change nothing one person may send in a minute; 0 for any number."
+    ).tag(config=True)
+
+    deliveries_a_minute = Integer(
+        600, min=0, help="How many webhooks' deliveries one address may send in a minute, forged ones too; 0 for any number."
     ).tag(config=True)
 
     streams = Integer(600, min=1, help="How many builds one person may follow at the same time.").tag(config=True)

@@ -36,6 +36,7 @@ INSERT INTO credentials VALUES ('caaaaaaaaaaa', 'ada', 'forge.example', 'key', '
 INSERT INTO audit VALUES ('aaaaaaaaaaaa', '2026-01-01 00:00:00.000000', 'ada', 'added', 'eaaaaaaaaaaa', 'ada', NULL, '{}');
 """,
     "0005": f"INSERT INTO uses VALUES ('{PROFILE}', '2026-01-01 00:00:00.000000');",
+    "0008": "INSERT INTO webhooks VALUES ('eaaaaaaaaaaa', 'key', '1', '2', '2026-01-01 00:00:00.000000', NULL);",
 }
 """What is put into a database by the release whose schema has that number."""
 

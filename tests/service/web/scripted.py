@@ -8,6 +8,7 @@ from pathlib import Path
 
 from guix_build_service.credentials.keys import GivenKeys, parse_keys
 from guix_build_service.git import Git
+from guix_build_service.hooks import Hooks
 from guix_build_service.hosts import Hosts
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, Policy
@@ -19,6 +20,7 @@ from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
+from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.vault import Vault
 from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
 from guix_environment.guix_command import GuixCommand
@@ -116,7 +118,8 @@ async def running_manager(
 ) -> AsyncIterator[tuple[Manager, ScriptedPipeline]]:
     """Run a whole service below FOLDER but for its web, with a pipeline of KIND that may ask HOSTS."""
     store = await Store.open(f"sqlite:///{folder}/service.sqlite")
-    vault = Vault(CredentialRows(store), GivenKeys(parse_keys("0123456789abcdef" * 4)), folder / "loans")
+    keys = GivenKeys(parse_keys("0123456789abcdef" * 4))
+    vault = Vault(CredentialRows(store), keys, folder / "loans")
     pipeline = kind(
         Workshop(
             git=Git("git", folder, lender=vault.lend),
@@ -132,7 +135,10 @@ async def running_manager(
     queue = Queue(store, pipeline, logs, folder / "jobs")
     await queue.start()
     try:
-        yield Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions"), vault), pipeline
+        yield (
+            Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions"), vault, Hooks(WebhookRows(store), keys)),
+            pipeline,
+        )
     finally:
         await queue.stop()
         await store.close()
