@@ -22,6 +22,7 @@ from guix_build_service.manager import MayAdd
 from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
+from guix_build_service.retention_settings import Retention
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.errors import InvalidInput
@@ -70,7 +71,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits]  # noqa: RUF012 - traitlets' own way
+    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits, Retention]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from guix_build_service.logs import harmless
-from guix_build_service.model import Environment, Resolved, now
+from guix_build_service.model import Environment, Resolved, Version, now
 from guix_build_service.redaction import without_secrets
+from guix_build_service.retention import Holder
 from guix_environment.identifiers import BuildId, EnvironmentId, Token, VersionId
 
 LONGEST_TEXT = 600
@@ -34,6 +35,14 @@ class Action(StrEnum):
     """Asked that a build end."""
     DELETED = "deleted"
     """An environment."""
+    DELETED_VERSION = "deleted-version"
+    """A version that was not the current one."""
+    PINNED = "pinned"
+    """A version, so that its profile is kept however long nobody uses it."""
+    UNPINNED = "unpinned"
+    """A version, which is kept as long as others from then on."""
+    LET_GO = "let-go"
+    """Of a version's profile, which Guix may collect; its record stays."""
     STARTED_SESSION = "started-session"
     """Had the hub start a session."""
     SET_CREDENTIAL = "set-credential"
@@ -129,6 +138,17 @@ def built(
     """
     about = {"ref": resolved.ref, "commit": resolved.commit, "force": "yes" if force else "", "version": version, "by": by}
     return deed(who, Action.BUILT, environment, about=about)
+
+
+def version_deed(who: str, action: Action, environment: Environment, version: Version) -> Deed:
+    """Return the entry that WHO did ACTION to VERSION of ENVIRONMENT."""
+    return deed(who, action, environment, about={"version": version.id, "commit": version.commit})
+
+
+def let_go(who: str, holder: Holder, why: str) -> Deed:
+    """Return the entry that WHO let go of the profile of the version HOLDER, and WHY."""
+    about = {"name": holder.name, "version": holder.version, "commit": holder.commit, "why": why}
+    return replace(deed(who, Action.LET_GO, about=about), environment=holder.environment, owner=_text(holder.owner))
 
 
 def changes(who: str, before: Environment, after: Environment) -> Iterator[Deed]:

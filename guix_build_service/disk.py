@@ -16,11 +16,12 @@ class Disk:
 
     def is_short(self) -> bool:
         """Tell whether one of the places has too little room left.  Blocks for a system call each."""
-        return any(self._free(folder) < self.least for folder in self.folders)
+        return any(free(folder) < self.least for folder in self.folders)
 
-    def _free(self, folder: Path) -> int:
-        """Return how many bytes an account without rights of its own may still use where FOLDER is, or will be."""
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        status = os.statvfs(folder)
-        return status.f_bavail * status.f_frsize
+
+def free(folder: Path) -> int:
+    """Return how many bytes an account without rights of its own may still use where FOLDER is, or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

@@ -15,8 +15,8 @@ from guix_build_service.audit import Action, Deed
 from guix_build_service.credentials.envelope import Secret
 from guix_build_service.credentials.hooks import Hook
 from guix_build_service.hooks import Hooks
+from guix_build_service.keeping import Keeping, check_kept
 from guix_build_service.logs import Logs
-from guix_build_service.lookups import Lookups
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.measures import Needed
 from guix_build_service.model import (
@@ -38,6 +38,7 @@ from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
 from guix_build_service.reading_rights import ReadingRights
 from guix_build_service.resolving import Resolving
+from guix_build_service.retaining import Retainer
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
@@ -54,7 +55,7 @@ NOTHING_HERE = "There is nothing at this address."
 HOUR = timedelta(hours=1)
 
 
-class Manager(Lookups):
+class Manager(Keeping):
     """The use-cases.  All coroutines; none blocks the loop."""
 
     def __init__(
@@ -66,10 +67,12 @@ class Manager(Lookups):
         session_logs: SessionLogs | None = None,
         vault: Vault | None = None,
         hooks: Hooks | None = None,
+        retainer: Retainer | None = None,
     ) -> None:
         super().__init__(store, queue, logs, policy, session_logs or SessionLogs(None))
         self._vault = vault
         self._hooks = hooks
+        self._retainer = retainer
         self._resolving = Resolving(queue, vault)
         self._rights = ReadingRights(queue, vault, self._resolving.resolve)
         self._adding = asyncio.Lock()
@@ -171,10 +174,14 @@ class Manager(Lookups):
         await self._queue.remove_leftovers()
 
     async def rollback(self, environment: EnvironmentId, version: VersionId | None, person: Person) -> EnvironmentDetail:
-        """Make VERSION the current one; None is the one before the current."""
+        """Make VERSION the current one; None is the one before the current.
+
+        Raises `NotFound`, `Refused`, and `ProfileLetGo` for a version that must be built again first.
+        """
         detail = await self._changeable(environment, person)
         if version is None:
             version = _before(await self._store.versions(environment), detail.environment.current)
+        check_kept(detail.environment, await self._store.version(environment, version))
         deed = audit.deed(person.name, Action.ROLLED_BACK, detail.environment, about={"version": version})
         await self._store.set_current(environment, version, deed)
         await self._queue.write_record(environment)
@@ -182,10 +189,19 @@ class Manager(Lookups):
 
     # --- builds ------------------------------------------------------------
 
-    async def start_build(self, environment: EnvironmentId, person: Person, *, force: bool = False) -> EnvironmentDetail:
-        """Resolve the environment's ref again and build what it stands for now; with FORCE also when that is known."""
+    async def start_build(
+        self, environment: EnvironmentId, person: Person, *, force: bool = False, version: VersionId | None = None
+    ) -> EnvironmentDetail:
+        """Resolve the environment's ref again and build what it stands for now; with FORCE also when that is known.
+
+        With VERSION, build that one's commit, from what is kept of it and without asking its repository's host.
+        """
         known = (await self._changeable(environment, person)).environment
-        resolved = await self._resolving.resolve(known.repository, known.ref, person.name)
+        if version is not None:
+            found = await self._store.version(environment, version)
+            resolved = Resolved(known.repository, found.ref, found.commit)
+        else:
+            resolved = await self._resolving.resolve(known.repository, known.ref, person.name)
         return await self._build(known, resolved, person, force=force)
 
     async def _build(
@@ -223,7 +239,8 @@ class Manager(Lookups):
         """Return the newest version of what was RESOLVED that sessions can start from, if there is one."""
         wanted = (resolved.commit, environment.subdirectory)
         for version in await self._store.versions(environment.id):
-            if (version.commit, version.subdirectory) == wanted and await self._queue.is_whole(version):
+            same = version.let_go is None and (version.commit, version.subdirectory) == wanted
+            if same and await self._queue.is_whole(version):
                 return version
         return None
 
@@ -258,6 +275,9 @@ class Manager(Lookups):
     async def session_started(self, environment: Environment, session: str, version: str | None, person: Person) -> None:
         """Note that the hub starts SESSION of ENVIRONMENT, in its current VERSION where that is None, for PERSON."""
         self.measures.session()
+        started = VersionId(version) if version else environment.current
+        if started is not None:
+            await self._store.note_uses({(await self._store.version(environment.id, started)).profile}, now())
         about = {"session": session, "version": version or environment.current}
         await self._store.note(audit.deed(person.name, Action.STARTED_SESSION, environment, about=about))
 
@@ -356,8 +376,8 @@ def _request_key(build: Build) -> str:
 
 
 def _before(versions: list[Version], current: VersionId | None) -> VersionId:
-    """Return the version that is next older than CURRENT in VERSIONS, newest first."""
-    identifiers = [version.id for version in versions]
+    """Return the version that is next older than CURRENT in VERSIONS, newest first, of those that are kept."""
+    identifiers = [version.id for version in versions if version.let_go is None or version.id == current]
     place = identifiers.index(current) + 1 if current in identifiers else 0
     if place >= len(identifiers):
         raise Conflict("There is no earlier version to go back to.")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
-from guix_environment.records import Visibility
+from guix_environment.records import LetGo, Visibility
 from guix_environment.repository_url import RepositoryUrl
 
 _Entry_co = TypeVar("_Entry_co", covariant=True)
@@ -143,6 +143,10 @@ class Version:
     packages: tuple[str, ...]
     """The packages that the manifest names and those that were added, as Guix specifications."""
     created: datetime
+    pinned: bool = False
+    """Whether somebody wants its profile kept, however long nobody uses it."""
+    let_go: LetGo | None = None
+    """Since when its profile is no longer kept, and why; None where it is."""
 
 
 @dataclass(frozen=True, slots=True)

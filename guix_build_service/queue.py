@@ -197,6 +197,7 @@ class Queue:
             log=await asyncio.to_thread(self._logs.open, build.id),
             person=build.requested_by,
             groups=frozenset(build.evaluated_for),
+            environments=build.environments,
         )
         try:
             await self._make(build, job)
@@ -232,6 +233,8 @@ class Queue:
             # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
             for environment in tried:
                 await self.write_record(environment)
+        # Versions whose profile was let go have it again.
+        await self._pipeline.note_let_go(await self._store.versions_having(made.profile.key))
 
     async def _made(self, build: Build, job: Job) -> Made:
         reporter = Reporter(self._store, self.followers, self.measures, build)
@@ -315,6 +318,11 @@ class Queue:
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine."""
         return await self._pipeline.is_whole(version)
+
+    async def remove_version(self, version: Version) -> None:
+        """Remove the files and the root of VERSION, which was deleted; a start does what a killed service did not."""
+        await asyncio.to_thread(self._pipeline.withdraw, version)
+        await self._pipeline.forget(version.key, self._in_use)
 
     async def remove_leftovers(self) -> None:
         """Remove the files and roots of deleted environments, also of those that an earlier end of the service left."""

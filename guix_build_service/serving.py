@@ -35,6 +35,8 @@ from guix_build_service.preparation import (
     prepare_folder,
 )
 from guix_build_service.queue import Queue
+from guix_build_service.retaining import Retainer
+from guix_build_service.retention_settings import Retention
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.turns import Limits
@@ -103,9 +105,12 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
         service.builds_per_hour or None,
         workshop.evaluation.groups if workshop.evaluation else frozenset(),
     )
+    retainer = Retainer(store, pipeline, Retention(parent=service).schedule())
     try:
-        yield Manager(store, queue, logs, policy, service.session_logs(), vault, Hooks(WebhookRows(store), keys)), queue
+        hooks = Hooks(WebhookRows(store), keys)
+        yield Manager(store, queue, logs, policy, service.session_logs(), vault, hooks, retainer), queue
     finally:
+        await retainer.stop()
         await queue.stop()
         await store.close()
 
@@ -136,6 +141,7 @@ async def begin(service: BuildService, manager: Manager, queue: Queue) -> None:
     await manager.vault.begin()
     await manager.hooks.begin()
     await queue.start()
+    await manager.retainer.start()
     file = service.folder / "initial-environments.json"
     await add_initial_environments(manager, service.initial_environments, service.initial_owner, file)
 

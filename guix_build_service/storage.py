@@ -90,26 +90,28 @@ def storage(
 
     ITEMS are those of their profiles, by environment key, as far as that is known; USED says when profiles were used last.
     """
+    # What was let go holds nothing, although another version may have the same key and another profile.
+    items_of = {version.id: {} if version.let_go else items.get(version.key) for version in versions}
     own: dict[StorePath, int] = {}
-    for key in {version.key for version in versions}:
-        own.update(items.get(key, {}))
+    for known in items_of.values():
+        own.update(known or {})
     alone = set(own)
     for closure in elsewhere.closures:
         alone.difference_update(closure)
     busy = set[StorePath]().union(*elsewhere.sessions)
-    holders = Counter(item for version in versions for item in items.get(version.key, ()))
+    holders = Counter(item for version in versions for item in items_of[version.id] or ())
 
     def share_of(held: Items, mine: Collection[StorePath]) -> Share:
         sizes = {item: held[item] for item in held if item in mine}
         return Share(sum(held.values()), sum(sizes.values()), sum(size for item, size in sizes.items() if item not in busy))
 
     def of_version(version: Version) -> VersionStorage:
-        known = items.get(version.key)
+        known = items_of[version.id]
         share = None if known is None else share_of(known, {item for item in known if item in alone and holders[item] == 1})
         in_session = None if elsewhere.held is None else version.profile in elsewhere.held
         return VersionStorage(version.id, share, in_session, used.get(version.profile))
 
-    whole = all(version.key in items for version in versions)
+    whole = None not in items_of.values()
     return EnvironmentStorage(
         environment, share_of(own, alone) if whole else None, tuple(of_version(version) for version in versions)
     )

@@ -14,7 +14,8 @@
     │   ├── ChannelsRefused             Guix channels that this installation does not use
     │   └── LimitReached                a quota or a full disk
     ├── Conflict                        at odds with what is there
-    │   └── ChangedMeanwhile            no longer what the caller had seen
+    │   ├── ChangedMeanwhile            no longer what the caller had seen
+    │   └── ProfileLetGo                a version whose profile is no longer kept
     ├── RepositoryFailure               the repository does not give what a build needs
     │   ├── RepositoryUnavailable       no repository answers there
     │   │   └── RepositoryUnanswered    nobody answers at all, or too slowly
@@ -136,6 +137,12 @@ class ChangedMeanwhile(Conflict):
     """It was changed since the caller looked at it, who asked for that to be refused."""
 
     code, status = "changed-meanwhile", 412
+
+
+class ProfileLetGo(Conflict):
+    """The profile of this version is no longer kept; it can be built again from the version's record."""
+
+    code = "profile-let-go"
 
 
 class RepositoryFailure(GuixSpawnerError):

@@ -50,6 +50,10 @@ class GuixCommand:
             derivation,
         )
 
+    def collect(self, free: int) -> tuple[str, ...]:
+        """Return the command that has the daemon remove what nothing holds, until FREE bytes are free."""
+        return (self.program, "gc", f"--free-space={free}B")
+
     def version(self) -> tuple[str, ...]:
         """Return the command that says which Guix this is."""
         return (self.program, "--version")

@@ -8,10 +8,12 @@ Below one folder, readable by the hub and written by the service alone::
     environments/ID/repository.git/             a bare repository with the commits of all its versions
     environments/ID/versions/VERSION/version.json
     environments/ID/versions/VERSION/kernels/   kernel specifications, rewritten to carry the profile's variables
+    environments/ID/versions/VERSION/let-go.json    where its profile is no longer kept: since when, and why
 
 Every file is written atomically, and a version's folder before the environment that names it.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,6 +91,15 @@ class VersionRecord:
     """Bytes of the closure."""
     notebook: str = ""
     """The notebook to open first, below the subdirectory; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """That the profile of a version is no longer kept from Guix's garbage collector."""
+
+    since: datetime
+    why: str
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +251,38 @@ class Records:
             "notebook": record.notebook,
         }
         write_json(self.version_folder(environment, record.id) / "version.json", value)
+
+    def let_go(self, environment: EnvironmentId, version: VersionId) -> LetGo | None:
+        """Return since when VERSION's profile is no longer kept; None where it is.  Raises `RecordInvalid`."""
+        try:
+            fields = _Fields.read(self._let_go_file(environment, version), "version")
+        except NotFound:
+            return None
+        since = fields.moment("since")
+        if since is None:
+            raise RecordInvalid("The record of this version does not say since when it is not kept.", hint="Build it again.")
+        return LetGo(since, fields.text("why"))
+
+    def write_let_go(self, environment: EnvironmentId, version: VersionId, letting_go: LetGo) -> None:
+        """Write down that VERSION's profile is no longer kept; a version that has no record gets none."""
+        if self.version_folder(environment, version).is_dir():
+            value: dict[str, object] = {"schema": SCHEMA, "since": letting_go.since.isoformat(), "why": letting_go.why}
+            write_json(self._let_go_file(environment, version), value)
+
+    def remove_let_go(self, environment: EnvironmentId, version: VersionId) -> None:
+        """Write down that VERSION's profile is kept."""
+        self._let_go_file(environment, version).unlink(missing_ok=True)
+
+    def all_let_go(self) -> set[tuple[EnvironmentId, VersionId]]:
+        """Return every version whose profile is said to be no longer kept."""
+        found = set()
+        for file in self.folder.glob("environments/*/versions/*/let-go.json"):
+            with contextlib.suppress(InvalidInput):
+                found.add((EnvironmentId(file.parents[2].name), VersionId(file.parent.name)))
+        return found
+
+    def _let_go_file(self, environment: EnvironmentId, version: VersionId) -> Path:
+        return self.version_folder(environment, version) / "let-go.json"
 
     def read_server(self) -> ServerRecord:
         """Return the record of the server profile.  Raises `NotFound` when none was built yet, or `RecordInvalid`."""

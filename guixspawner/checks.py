@@ -9,8 +9,9 @@ from pathlib import Path
 from guix_environment import system_call_filter
 from guix_environment.container import ContainerPlan, Network
 from guix_environment.errors import ContainerFailure, SessionFailure
-from guix_environment.identifiers import StorePath
+from guix_environment.identifiers import StorePath, VersionId
 from guix_environment.processes import Account
+from guix_environment.records import EnvironmentRecord, Records
 from guix_environment.store_items import all_there
 from guixspawner.launch import Launcher
 
@@ -66,6 +67,16 @@ def check_environment_items(name: str, items: Iterable[StorePath]) -> None:
     if not all_there(items):
         raise SessionFailure(
             f"A part of {name} is no longer on this machine.", hint="Its owner can build it again, on its page."
+        )
+
+
+def check_kept(records: Records, environment: EnvironmentRecord, version: VersionId) -> None:
+    """Return when the profile of VERSION of ENVIRONMENT is kept.  Blocks.  Raises `SessionFailure`."""
+    let_go = records.let_go(environment.id, version)
+    if let_go is not None:
+        raise SessionFailure(
+            f"The packages of {environment.name} are no longer kept on this machine. {let_go.why}",
+            hint="Its owner can build it again, on its page.",
         )
 
 

@@ -17,7 +17,7 @@ from guix_environment.processes import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import session
 from guixspawner.accounts import Person, SessionAccounts
-from guixspawner.checks import check_containers, check_environment_items, check_folders, check_server_items
+from guixspawner.checks import check_containers, check_environment_items, check_folders, check_kept, check_server_items
 from guixspawner.folders import SessionFolders
 from guixspawner.guix_shell import GuixShell
 from guixspawner.launch import ColdLauncher, Launcher
@@ -98,6 +98,8 @@ class SessionStart:
         person = await SessionAccounts(parent=around.settings).person(self.wanted.user, around.homes)
         await uninterrupted(self.files.hold, {"server": server.profile, "environment": choice.version.profile})
         await asyncio.to_thread(check_server_items, server.closure)
+        # Only now: the service lets go of nothing that it sees held, and says so before it does.
+        await asyncio.to_thread(check_kept, around.records, choice.environment, choice.version.id)
         await asyncio.to_thread(check_environment_items, choice.environment.name, choice.version.closure)
         self.watchers.add(30, f"Starting the container of {choice.title}")
         plan = await self._plan(server, person)

@@ -12,6 +12,7 @@ from guix_build_service.application import BuildService
 from guix_build_service.credential_settings import CredentialKeys
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.isolation_settings import Isolation
+from guix_build_service.retention_settings import Retention
 from guix_build_service.web.limits import RequestLimits
 from guixspawner import configure
 from guixspawner.accounts import SessionAccounts
@@ -71,6 +72,10 @@ _ISOLATION = """\
 Likewise in the service's process: `--Isolation.level=people`. [Isolation](../howto/isolation.md) tells what the levels
 are."""
 
+_RETENTION = """\
+Likewise in the service's process: `--Retention.unused_days=90`. [Keep the disk from filling up](../howto/disk.md) tells what
+goes and what stays."""
+
 _CREDENTIALS = """\
 Likewise; [Private repositories](../howto/private-repositories.md) tells what for."""
 
@@ -97,6 +102,7 @@ def configuration_page() -> str:
         traits_section(BuildService, given, _SERVICE),
         traits_section(ManifestEvaluation, given, _EVALUATION),
         traits_section(Isolation, given, _ISOLATION),
+        traits_section(Retention, given, _RETENTION),
         traits_section(RequestLimits, given, _REQUESTS),
         traits_section(CredentialKeys, given, _CREDENTIALS),
     ]

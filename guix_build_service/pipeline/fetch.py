@@ -1,27 +1,35 @@
 """Bring one commit here, without its history, and never check it out."""
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
 from guix_build_service.git import FETCH_SECONDS, LARGEST_PACK, Git, fetching, version_reference
-from guix_build_service.hosts import Hosts
+from guix_build_service.hosts import Hosts, Reached
 from guix_build_service.model import Resolved
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.remote import failure, talk
 from guix_environment.errors import RefNotFound
 from guix_environment.identifiers import Commit
 from guix_environment.processes import Completed
+from guix_environment.repository_url import RepositoryUrl
 
 
-async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved) -> None:
+async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, kept: Sequence[Path] = ()) -> None:
     """Fetch the resolved commit into the job's own bare repository.  Raises `RepositoryFailure` and `HostRefused`.
 
-    Servers that do not give a commit by its name are asked for the branch or tag, which must still stand for that commit.
+    It comes from the first of our own repositories KEPT that has it: what was built once can be built again when its
+    repository is gone.  Servers that do not give a commit by its name are asked for the branch or tag, which must still
+    stand for that commit.
     """
     await asyncio.to_thread(job.folder.mkdir, parents=True, exist_ok=True)
     words = ("init", "--quiet", "--bare", "--template=")
     made = await git.run(*words, folder=job.clone)
     if not made.succeeded:
         raise failure(made, resolved.repository)
+    for repository in kept:
+        if await _fetch_kept(job, git, repository, resolved.commit):
+            return
     deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
     done = await _fetch(job, git, hosts, resolved, resolved.commit, deadline)
     if done.succeeded and await _holds(git, job, resolved.commit):
@@ -44,6 +52,17 @@ async def _fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, wanted: s
         timeout=max(1.0, deadline - asyncio.get_running_loop().time()),
         folder=job.clone,
     )
+
+
+async def _fetch_kept(job: Job, git: Git, repository: Path, commit: Commit) -> bool:
+    """Fetch COMMIT from REPOSITORY, one of our own, and return whether it was there."""
+    if not await asyncio.to_thread((repository / "HEAD").exists):
+        return False
+    name = version_reference(commit)
+    # We made that repository: the policy for people's addresses does not apply to it.
+    own = Reached(RepositoryUrl("file", "", None, str(repository)))
+    done = await git.run(*fetching(f"file://{repository}", name, name), folder=job.clone, reached=own)
+    return done.succeeded and await _holds(git, job, commit)
 
 
 async def _holds(git: Git, job: Job, commit: Commit) -> bool:

@@ -13,7 +13,7 @@ from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.model import BuildState, Progress, Resolved
 from guix_environment.guix_command import GuixCommand
-from guix_environment.identifiers import BuildId, Commit, StorePath, VariableName
+from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VariableName
 from guix_environment.records import Records
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.roots import Roots
@@ -65,6 +65,8 @@ class Job:
     """Who asked for it, and whose credentials are used."""
     groups: frozenset[str] = frozenset()
     """Those of their groups, when they asked, whose members may have manifests run."""
+    environments: tuple[EnvironmentId, ...] = ()
+    """For whom it is, when it began."""
 
     @property
     def marks(self) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -25,7 +25,8 @@ class Pipeline:
         self._profiles = _Locks()
         self._repositories = _Locks()
         self._used: dict[BuildId, str] = {}
-        self._measuring = asyncio.Lock()
+        self.measuring = asyncio.Lock()
+        """Held while the files of many profiles are read."""
 
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now; PERSON's credentials are used.
@@ -79,7 +80,8 @@ class Pipeline:
         shown = f"{resolved.ref} of " if resolved.ref else ""
         await job.log.say(f"{shown}{resolved.repository} is commit {resolved.commit}.")
         await reporter.entered(BuildState.FETCHING)
-        await fetch.fetch(job, git, hosts, resolved)
+        kept = await asyncio.to_thread(publish.kept_repositories, self.workshop.records, job.environments)
+        await fetch.fetch(job, git, hosts, resolved, kept)
         return replace(resolved, private=door.closed)
 
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
@@ -117,12 +119,25 @@ class Pipeline:
         used: Mapping[StorePath, datetime],
     ) -> EnvironmentStorage:
         """Return what ENVIRONMENT holds, as `storage.read_storage` does; one after the other, as each reads many files."""
-        async with self._measuring:
+        async with self.measuring:
             return await asyncio.to_thread(storage.read_storage, self.workshop, environment, versions, others, used)
 
     async def held_by_sessions(self) -> frozenset[StorePath]:
         """Return the profiles that running sessions are seen to hold."""
         return await asyncio.to_thread(storage.held_by_sessions, self.workshop) or frozenset()
+
+    async def note_let_go(self, versions: Iterable[Version]) -> None:
+        """Have the records of VERSIONS say whether their profiles are kept."""
+        await asyncio.to_thread(publish.note_let_go, self.workshop.records, list(versions))
+
+    async def tidy_let_go(self, versions: Sequence[Version]) -> None:
+        """Have the records say that the profiles of VERSIONS are not kept, and those of all others are."""
+        await asyncio.to_thread(publish.tidy_let_go, self.workshop.records, versions)
+
+    async def needed_bytes(self, profiles: Mapping[str, int]) -> int:
+        """Return the bytes of what PROFILES need together, as `storage.needed_bytes` does."""
+        async with self.measuring:
+            return await asyncio.to_thread(storage.needed_bytes, self.workshop, profiles)
 
     def withdraw(self, version: Version) -> None:
         """Remove the record of a version that was published and then not kept.  Blocks."""

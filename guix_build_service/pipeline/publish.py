@@ -1,6 +1,7 @@
 """Write the environment record of a version, so that sessions can start without this service and without Guix."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from guix_build_service.git import Git, fetching, version_reference
@@ -50,11 +51,45 @@ async def publish(records: Records, git: Git, job: Job, made: Made, environment:
 
 
 def is_whole(records: Records, environment: EnvironmentId, version: VersionId) -> bool:
-    """Tell whether sessions can start from VERSION: its record can be read, and all its parts are in the store.  Blocks."""
+    """Tell whether sessions can start from VERSION: it is kept, and all its parts are in the store.  Blocks."""
     try:
-        return all_there(records.read_version(environment, version).closure)
+        kept = records.let_go(environment, version) is None
+        return kept and all_there(records.read_version(environment, version).closure)
     except (NotFound, RecordInvalid):
         return False
+
+
+def kept_repositories(records: Records, environments: Iterable[EnvironmentId]) -> list[Path]:
+    """Return our own repositories of those ENVIRONMENTS whose repository is not private.  Blocks.
+
+    A private one's host is asked each time, as whoever could read it once may not any more.
+    """
+    return [records.repository(each) for each in environments if not _is_private(records, each)]
+
+
+def _is_private(records: Records, environment: EnvironmentId) -> bool:
+    try:
+        return records.read_access(environment) is not None
+    except RecordInvalid:
+        return True
+
+
+def note_let_go(records: Records, versions: Iterable[Version]) -> None:
+    """Have the records of VERSIONS say whether their profiles are kept.  Blocks."""
+    for version in versions:
+        if version.let_go is not None:
+            records.write_let_go(version.environment, version.id, version.let_go)
+        else:
+            records.remove_let_go(version.environment, version.id)
+
+
+def tidy_let_go(records: Records, versions: Iterable[Version]) -> None:
+    """Have RECORDS say that the profiles of VERSIONS are not kept, and those of all others are.  Blocks."""
+    said = records.all_let_go()
+    known = {(version.environment, version.id): version for version in versions}
+    note_let_go(records, (known[missing] for missing in known.keys() - said))
+    for environment, version in said - known.keys():
+        records.remove_let_go(environment, version)
 
 
 def read_export(records: Records, environment: EnvironmentId, version: VersionId) -> Export:

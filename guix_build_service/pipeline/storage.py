@@ -1,14 +1,20 @@
 """What is known of profiles and of running sessions, for who asks what an environment holds.  Everything here blocks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
+from guix_build_service.disk import free
 from guix_build_service.model import Version
 from guix_build_service.pipeline.build import known_items
 from guix_build_service.pipeline.job import Workshop
+from guix_build_service.retention import Holding
 from guix_build_service.storage import Elsewhere, EnvironmentStorage, Items, storage
 from guix_environment.errors import NotFound, RecordInvalid
 from guix_environment.identifiers import EnvironmentId, StorePath
+
+STORE = Path("/gnu/store")
 
 
 def read_storage(
@@ -24,13 +30,62 @@ def read_storage(
     """
     items: dict[str, Items] = {}
     for key in {version.key for version in versions}:
-        known = known_items(workshop, key)
-        if known is not None and None not in known.values():
-            items[key] = {item: size for item, size in known.items() if size is not None}
+        known = items_with_sizes(workshop, key)
+        if known is not None:
+            items[key] = known
     held = held_by_sessions(workshop)
     return storage(
         environment, versions, items, Elsewhere(_closures(workshop, others), _sessions(workshop, held), held), used
     )
+
+
+def items_with_sizes(workshop: Workshop, key: str) -> Items | None:
+    """Return the items of the profile of the environment KEY; None where they, or their sizes, are not known."""
+    known = known_items(workshop, key)
+    if known is None or None in known.values():
+        return None
+    return {item: size for item, size in known.items() if size is not None}
+
+
+class Shares:
+    """Who shares what, to count profiles out one after the other."""
+
+    def __init__(self, workshop: Workshop, keys: Iterable[str], held: frozenset[StorePath]) -> None:
+        """Begin with the profiles of KEYS; the closures of those that are HELD by sessions, and the server's, stay."""
+        self._workshop = workshop
+        self._holders: Counter[StorePath] = Counter()
+        for key in keys:
+            self._holders.update(known_items(workshop, key) or ())
+        self._stays = set(_of_server(workshop)).union(*_sessions(workshop, held))
+
+    def frees(self, holding: Holding) -> int | None:
+        """Count HOLDING out and return the bytes that nothing else needs then; None where they are not known."""
+        items = known_items(self._workshop, holding.key) or {}
+        known = items_with_sizes(self._workshop, holding.key)
+        self._holders.subtract(items)
+        if known is None:
+            return None
+        return sum(size for item, size in known.items() if self._holders[item] == 0 and item not in self._stays)
+
+
+def needed_bytes(workshop: Workshop, profiles: Mapping[str, int]) -> int:
+    """Return the bytes of what PROFILES need together, each item once, without what every session needs anyway.
+
+    PROFILES are sizes by environment key; a profile whose items are not known counts with its whole size.
+    """
+    server, items, unknown = _of_server(workshop), dict[StorePath, int](), 0
+    for key, size in profiles.items():
+        known = items_with_sizes(workshop, key)
+        if known is None:
+            unknown += size
+        else:
+            items.update(known)
+    return unknown + sum(size for item, size in items.items() if item not in server)
+
+
+def free_bytes() -> int:
+    """Return how many bytes are free where Guix's store is."""
+    return free(STORE)
 
 
 def held_by_sessions(workshop: Workshop) -> frozenset[StorePath] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from guix_build_service.model import FINAL, Build, BuildState, Version, now
-from guix_build_service.store import details, line, rows
+from guix_build_service.store import details, line, retention, rows
 from guix_build_service.store.tables import builds, environments, versions, waiting
 from guix_build_service.turns import Limits
 from guix_environment.errors import Conflict
@@ -95,6 +95,7 @@ def complete(connection: Connection, build: BuildId, made: Sequence[Version]) ->
         if version.environment not in waiting_now:
             continue  # deleted meanwhile
         connection.execute(insert(versions).values(**rows.version_values(version)))
+        retention.keep_again(connection, version.key, version.profile)
         changed = {"current": str(version.id), "updated": now()}
         connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
     values = {"finished": now(), "error": None, "phase": ""}

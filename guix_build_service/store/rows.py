@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 
 from guix_build_service.model import Build, BuildState, Environment, Progress, Version
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
-from guix_environment.records import Visibility
+from guix_environment.records import LetGo, Visibility
 from guix_environment.repository_url import RepositoryUrl
 
 Values = Mapping[str, Any]
@@ -68,6 +68,8 @@ def version(row: RowMapping) -> Version:
         kernels=tuple(row["kernels"]),
         packages=tuple(row["packages"]),
         created=row["created"],
+        pinned=row["pinned"],
+        let_go=LetGo(row["let_go"], row["let_go_why"]) if row["let_go"] is not None else None,
     )
 
 
@@ -86,6 +88,9 @@ def version_values(value: Version) -> Values:
         "kernels": list(value.kernels),
         "packages": list(value.packages),
         "created": value.created,
+        "pinned": value.pinned,
+        "let_go": value.let_go.since if value.let_go else None,
+        "let_go_why": value.let_go.why if value.let_go else "",
     }
 
 

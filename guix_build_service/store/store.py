@@ -164,9 +164,14 @@ class Store(Database):
             raise NotFound("This environment has no such version.")
         return rows.version(row)
 
+    async def versions_having(self, key: str) -> list[Version]:
+        """Return the versions with the environment key KEY, whether their profile is kept or not."""
+        query = select(versions).where(versions.c.key == key)
+        return await self.look(lambda c: [rows.version(row) for row in c.execute(query).mappings()])
+
     async def keys_in_use(self, keys: Iterable[str]) -> frozenset[str]:
-        """Return those of KEYS that some version has."""
-        query = select(versions.c.key).where(versions.c.key.in_(list(keys))).distinct()
+        """Return those of KEYS that some version has whose profile is kept."""
+        query = select(versions.c.key).where(versions.c.key.in_(list(keys)), versions.c.let_go.is_(None)).distinct()
         return await self.look(lambda c: frozenset(c.scalars(query)))
 
     async def note_uses(self, profiles: Collection[StorePath], moment: datetime) -> None:

@@ -89,6 +89,10 @@ versions = Table(
     Column("kernels", JSON, nullable=False),
     Column("packages", JSON, nullable=False),
     Column("created", Moment, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    # Since when its profile is no longer kept; empty where it is.
+    Column("let_go", Moment),
+    Column("let_go_why", String(300), nullable=False),
 )
 
 builds = Table(

@@ -17,7 +17,13 @@ from guix_build_service.web.schemas.environments import (
     ResolveRequest,
 )
 from guix_build_service.web.schemas.fields import PageQuery
-from guix_build_service.web.schemas.versions import ExportAnswer, RollbackRequest, VersionAnswer, VersionsAnswer
+from guix_build_service.web.schemas.versions import (
+    ExportAnswer,
+    RollbackRequest,
+    VersionAnswer,
+    VersionChanges,
+    VersionsAnswer,
+)
 from guix_environment.identifiers import EnvironmentId, VersionId
 
 OK_OR_ACCEPTED = (HTTPStatus.OK, HTTPStatus.ACCEPTED)
@@ -122,6 +128,20 @@ class OneVersion(ApiHandler):
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
         self.give(VersionAnswer.of(await self.manager.version(*identifiers, self.person)))
 
+    @operation("Pin a version, so that its profile is kept, or unpin it", takes=VersionChanges, gives=VersionAnswer)
+    async def patch(self, environment: str, version: str) -> None:
+        """Pin or unpin."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        pinned = self.body(VersionChanges).pinned
+        self.give(VersionAnswer.of(await self.manager.pin_version(*identifiers, self.person, pinned=pinned)))
+
+    @operation("Forget a version that is not the current one", statuses=(HTTPStatus.NO_CONTENT,))
+    async def delete(self, environment: str, version: str) -> None:
+        """Delete."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        await self.manager.delete_version(*identifiers, self.person)
+        self.set_status(HTTPStatus.NO_CONTENT)
+
 
 class VersionExport(ApiHandler):
     """What makes a version again elsewhere."""
@@ -156,9 +176,10 @@ class EnvironmentBuilds(_EnvironmentHandler):
     )
     async def post(self, environment: str) -> None:
         """Build."""
-        force = self.body(BuildRequest).force
+        request = self.body(BuildRequest)
         identifier = identified(EnvironmentId, environment)
-        self.give_environment(await self.manager.start_build(identifier, self.person, force=force))
+        detail = await self.manager.start_build(identifier, self.person, force=request.force, version=request.wanted())
+        self.give_environment(detail)
 
 
 class Rollback(ApiHandler):

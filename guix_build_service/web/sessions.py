@@ -5,6 +5,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from guix_build_service.hub_client import Session, SessionName, session_name
+from guix_build_service.keeping import check_kept
 from guix_build_service.model import Environment, EnvironmentDetail, EnvironmentFilter, Version
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.auth import Authenticated
@@ -39,13 +40,21 @@ class SessionStarter(Authenticated):
         environment = detail.environment
         if detail.version is None:
             raise Conflict("This environment is not ready yet.", hint="Wait for its build to finish, then start it.")
+        version = str(options["version"]) if options.get("version") else None
+        check_kept(environment, await self._version(detail, version))
         chosen = SessionName(name) if name else session_name(environment.id, environment.repository.name)
         user = self.user()
         await self.manager.check_still_readable(environment, self.person)
         await self.shared.hub_client.start(self.token, user, chosen, title=environment.name, options=options)
-        version = options.get("version")
-        await self.manager.session_started(environment, chosen, str(version) if version else None, self.person)
+        await self.manager.session_started(environment, chosen, version, self.person)
         return chosen
+
+    async def _version(self, detail: EnvironmentDetail, version: str | None) -> Version:
+        """Return the VERSION of the environment in DETAIL, which is ready; None stands for the current one."""
+        if version is None:
+            assert detail.version is not None
+            return detail.version
+        return await self.manager.version(detail.environment.id, VersionId(version), self.person)
 
     async def stop_session(self, name: str) -> bool:
         """Stop the caller's session NAME; return whether it is gone, or else still stopping."""

@@ -17,6 +17,7 @@ from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
+from guix_build_service.retaining import Retainer
 from guix_build_service.store import Store
 from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
@@ -41,6 +42,7 @@ class Installation:
     records: Records
     roots: Roots
     logs: Logs
+    retainer: Retainer
 
     async def finished(self, build: Build | EnvironmentDetail | None, seconds: float = 300) -> Build:
         """Wait for a build's end."""
@@ -70,6 +72,7 @@ async def installation(
     limits: Limits | None = None,
     disk: Disk | None = None,
     build_seconds: float = 600,
+    leases: Roots | None = None,
     start: bool = True,
 ) -> AsyncIterator[Installation]:
     """Run a service in FOLDER that may fetch from GIT_HOST, until the context ends."""
@@ -84,16 +87,17 @@ async def installation(
         roots=Roots(roots or folder / "roots"),
         state_folder=folder,
         build_seconds=build_seconds,
+        leases=leases,
     )
     store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     logs = Logs(folder / "logs")
-    queue = Queue(store, Pipeline(workshop), logs, folder / "builds", disk)
+    pipeline = Pipeline(workshop)
+    queue, retainer = Queue(store, pipeline, logs, folder / "builds", disk), Retainer(store, pipeline)
+    manager = Manager(store, queue, logs, Policy(), retainer=retainer)
     if start:
         await queue.start()
     try:
-        yield Installation(
-            folder, store, queue, Manager(store, queue, logs, Policy()), workshop.records, workshop.roots, logs
-        )
+        yield Installation(folder, store, queue, manager, workshop.records, workshop.roots, logs, retainer)
     finally:
         await queue.stop()
         await store.close()

@@ -21,6 +21,7 @@ from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.pipeline.publish import write_environment
 from guix_build_service.queue import Queue
+from guix_build_service.retaining import Retainer, Schedule
 from guix_build_service.store import Store
 from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
@@ -108,6 +109,8 @@ async def scripted(
     policy: Policy | None = None,
     leases: Roots | None = None,
     database: str = "",
+    schedule: Schedule | None = None,
+    free: int = 0,
     start: bool = True,
 ) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
     """Run a service in FOLDER with a scripted pipeline, and with the database at the address DATABASE, if one is given."""
@@ -125,12 +128,15 @@ async def scripted(
     store = await Store.open(database or f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")
     queue = Queue(store, pipeline, logs, folder / "builds", disk)
-    manager = Manager(store, queue, logs, policy or Policy())
+    retainer = Retainer(store, pipeline, schedule, lambda: free)
+    manager = Manager(store, queue, logs, policy or Policy(), retainer=retainer)
     try:
         if start:
             await queue.start()
-        yield Installation(folder, store, queue, manager, workshop.records, workshop.roots, logs), pipeline
+            await retainer.start()
+        yield Installation(folder, store, queue, manager, workshop.records, workshop.roots, logs, retainer), pipeline
     finally:
+        await retainer.stop()
         await queue.stop()
         await store.close()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ import pytest
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder, division
 from guix_environment.errors import ContainerFailure, SessionFailure
+from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.launcher import messages, requests
 from guix_environment.launcher_program import PROGRAM
 from guix_environment.processes import Account
+from guix_environment.records import EnvironmentRecord, LetGo, Records, Visibility
 from guix_environment.system_call_filter import compiled
 from guixspawner.checks import (
     check_containers,
     check_environment_items,
     check_folders,
+    check_kept,
     check_server_items,
     first_closed_folder,
 )
@@ -380,6 +384,22 @@ def test_a_collected_item_is_told() -> None:
     assert "build it again" in lost.value.hint
     with pytest.raises(SessionFailure, match="A part of JupyterLab is no longer on this machine"):
         check_server_items([PROFILE])
+
+
+def test_a_profile_that_is_no_longer_kept_is_told_although_it_is_still_there(tmp_path: Path) -> None:
+    records, version = Records(tmp_path), VersionId.new()
+    environment = EnvironmentRecord(
+        EnvironmentId.new(), "Plots", "", "https://git.example/a", "ada", Visibility.PRIVATE, (), version, None, None
+    )
+    records.version_folder(environment.id, version).mkdir(parents=True)
+    check_kept(records, environment, version)
+    records.write_let_go(environment.id, version, LetGo(datetime(2026, 6, 1, tzinfo=UTC), "It was not used for 9 days."))
+    with pytest.raises(SessionFailure, match="Plots are no longer kept on this machine") as told:
+        check_kept(records, environment, version)
+    assert "It was not used for 9 days." in told.value.message
+    assert "build it again" in told.value.hint
+    records.remove_let_go(environment.id, version)
+    check_kept(records, environment, version)
 
 
 def test_a_folder_that_others_cannot_enter_is_found(tmp_path: Path) -> None:

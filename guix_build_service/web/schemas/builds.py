@@ -7,6 +7,7 @@ from pydantic import Field
 
 from guix_build_service.model import Build, BuildFilter, BuildState, Person
 from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer
+from guix_environment.identifiers import VersionId
 from guix_environment.repository_url import RepositoryUrl
 
 
@@ -27,6 +28,14 @@ class BuildRequest(Incoming):
     """A build of what the environment's ref stands for now."""
 
     force: bool = Field(default=False, description="Build although this commit was built before.")
+    version: Annotated[Line, Field(max_length=12)] | None = Field(
+        default=None,
+        description="Build the commit of this version instead, from what is kept of it, as when its profile went.",
+    )
+
+    def wanted(self) -> VersionId | None:
+        """Return the version whose commit is to be built, if it is one's.  Raises `InvalidInput`."""
+        return VersionId(self.version) if self.version is not None else None
 
 
 class ProgressAnswer(Outgoing):

@@ -1,6 +1,7 @@
 """The API's JSON about the versions of environments."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Self
 
 from pydantic import Field
@@ -15,6 +16,28 @@ class RollbackRequest(Incoming):
     version: str | None = None
 
 
+class VersionChanges(Incoming):
+    """What is to become different of a version."""
+
+    pinned: bool = Field(description="Whether its profile is to be kept, however long nobody uses it.")
+
+
+class ProfileState(StrEnum):
+    """Whether the profile of a version is kept."""
+
+    PRESENT = "present"
+    """Sessions can start from it."""
+    GONE = "gone"
+    """It was let go and may be collected; it can be built again."""
+
+
+class LetGoAnswer(Outgoing):
+    """That a profile was let go."""
+
+    since: datetime
+    why: str
+
+
 class VersionAnswer(Outgoing):
     """One built commit of an environment."""
 
@@ -27,6 +50,9 @@ class VersionAnswer(Outgoing):
     kernels: tuple[str, ...]
     packages: tuple[str, ...]
     created: datetime
+    pinned: bool = Field(description="Whether its profile is kept, however long nobody uses it.")
+    profile: ProfileState
+    let_go: LetGoAnswer | None = Field(description="Since when its profile is gone, and why; null where it is not.")
 
     @classmethod
     def of(cls, version: Version) -> Self:
@@ -41,6 +67,9 @@ class VersionAnswer(Outgoing):
             kernels=version.kernels,
             packages=version.packages,
             created=version.created,
+            pinned=version.pinned,
+            profile=ProfileState.GONE if version.let_go else ProfileState.PRESENT,
+            let_go=LetGoAnswer(since=version.let_go.since, why=version.let_go.why) if version.let_go else None,
         )
 
 

@@ -15,7 +15,7 @@ async def test_what_is_held_is_shown_in_a_table_and_as_json(site: Site, terminal
     said = await terminal("storage", detail.environment.id)
     head, row, together = (line.split() for line in said.out.splitlines())
     assert head[:5] == ["VERSION", "SIZE", "ALONE", "SHARED", "FREES"]
-    assert row == [version.id, "?", "?", "?", "?", "?", "not", "seen"]
+    assert row == [version.id, "?", "?", "?", "?", "no", "not", "seen"]
     assert together[0] == "together"
 
     known = {"closure": [PROFILE], "sizes": [5_000_000]}

@@ -17,6 +17,7 @@ from guix_build_service.model import BuildState, Environment, Export, Progress, 
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue import Queue
+from guix_build_service.retaining import Retainer
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
@@ -129,16 +130,18 @@ async def running_manager(
             roots=Roots(folder / "roots"),
             state_folder=folder / "state",
             build_seconds=60,
+            leases=Roots(folder / "leases"),
         )
     )
     logs = Logs(folder / "logs")
     queue = Queue(store, pipeline, logs, folder / "jobs")
+    retainer = Retainer(store, pipeline)
     await queue.start()
+    await retainer.start()
     try:
-        yield (
-            Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions"), vault, Hooks(WebhookRows(store), keys)),
-            pipeline,
-        )
+        hooks = Hooks(WebhookRows(store), keys)
+        yield Manager(store, queue, logs, Policy(), SessionLogs(folder / "sessions"), vault, hooks, retainer), pipeline
     finally:
+        await retainer.stop()
         await queue.stop()
         await store.close()

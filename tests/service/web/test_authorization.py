@@ -62,7 +62,7 @@ TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED})
 GONE = frozenset({HTTPStatus.NO_CONTENT})
 LED_ON = frozenset({HTTPStatus.SEE_OTHER})
 NONE_OF_ITS_OWN = frozenset({HTTPStatus.NOT_FOUND})
-NO_EARLIER_VERSION = frozenset({HTTPStatus.CONFLICT})
+NO_EARLIER_VERSION = THE_CURRENT_ONE = frozenset({HTTPStatus.CONFLICT})
 LINK = {"provider": "gh", "spec": "a/good/main"}
 REPOSITORY: dict[str, object] = {"repo": "https://git.example/a/good"}
 
@@ -74,6 +74,8 @@ RULES = {
     "DELETE api/v1/environments/{environment}": Rule(Needs.CHANGING, GONE),
     "GET api/v1/environments/{environment}/versions": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/versions/{version}": Rule(Needs.SEEING),
+    "PATCH api/v1/environments/{environment}/versions/{version}": Rule(Needs.CHANGING, OK, {"pinned": True}),
+    "DELETE api/v1/environments/{environment}/versions/{version}": Rule(Needs.CHANGING, THE_CURRENT_ONE),
     "GET api/v1/environments/{environment}/versions/{version}/export": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/storage": Rule(Needs.CHANGING),
     "GET api/v1/environments/{environment}/webhook": Rule(Needs.CHANGING, NONE_OF_ITS_OWN),
@@ -90,6 +92,8 @@ RULES = {
     "GET api/v1/builds/{build}/log": Rule(Needs.SEEING),
     "GET api/v1/builds/{build}/events": Rule(Needs.SEEING),
     "GET api/v1/audit": Rule(Needs.ADMINISTERING),
+    "GET api/v1/retention": Rule(Needs.ADMINISTERING),
+    "POST api/v1/retention": Rule(Needs.ADMINISTERING),
     "GET api/v1/user": Rule(Needs.ACCESS),
     "GET api/v1/sessions": Rule(Needs.USER),
     "POST api/v1/sessions": Rule(

@@ -12,11 +12,11 @@ async def test_bytes_are_told_where_they_are_known_and_null_where_not(site: Site
     assert detail.version is not None
     path = f"api/v1/environments/{detail.environment.id}/storage"
     answer = await site.ask("GET", path, token="token-ada")
-    unknown = {"version": detail.version.id, "bytes": None, "in_session": None, "used": None}
+    unknown = {"version": detail.version.id, "bytes": None, "in_session": False, "used": None}
     assert json.loads(answer.body) == {
         "environment": detail.environment.id,
         "bytes": None,
-        "in_session": None,
+        "in_session": False,
         "used": None,
         "versions": [unknown],
     }

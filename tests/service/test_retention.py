@@ -1,0 +1,334 @@
+"""What is kept, what is let go, in which order, and what can be done about it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.audit import Action, DeedFilter
+from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
+from guix_build_service.retaining import Schedule
+from guix_build_service.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
+from guix_environment.errors import Conflict, NotFound, ProfileLetGo, Refused
+from guix_environment.files import write_json
+from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
+from guix_environment.processes import run
+from guix_environment.roots import Roots
+from tests.service.installation import ADA, ADMIN, BOB, Installation
+from tests.service.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
+from tests.service.scripted import PROFILE, ScriptedPipeline, scripted
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+
+
+def holding(key: str, days: float, *, current: bool = False, pinned: bool = False) -> Holding:
+    profile = StorePath(f"/gnu/store/{'a' * 32}-{key}")
+    holder = Holder(EnvironmentId.new(), "Plots", "ada", VersionId.new(), OLD, current, pinned)
+    return Holding(key, profile, (holder,), NOW - timedelta(days=days))
+
+
+def planned(rules: Rules, *holdings: Holding, held: Holding | None = None, free: int = 0, each: int = 10) -> Plan:
+    profiles = frozenset({held.profile} if held else ())
+    return plan(holdings, rules, Facts(NOW, profiles, free, lambda _: each))
+
+
+def keys(found: Plan) -> list[str]:
+    return [decision.holding.key for decision in found.decisions]
+
+
+def test_without_rules_everything_stays() -> None:
+    found = planned(Rules(), holding("old", 4000), holding("now", 4000, current=True))
+    assert found.decisions == ()
+    assert found.kept == {Kept.PINNED: 0, Kept.IN_SESSION: 0, Kept.CURRENT: 1, Kept.USED: 1}
+
+
+def test_what_nobody_used_for_long_goes_but_not_what_is_current_pinned_or_in_a_session() -> None:
+    held = holding("held", 400)
+    found = planned(
+        Rules(unused=YEAR),
+        holding("exactly", 365),
+        holding("older", 400),
+        holding("used", 364.9),
+        holding("current", 400, current=True),
+        holding("pinned", 400, pinned=True),
+        held,
+        held=held,
+    )
+    assert keys(found) == ["older", "exactly"]
+    assert found.decisions[0].reason is Reason.UNUSED
+    assert found.decisions[0].why == "It was not used for 400 days."
+    assert found.frees == 20
+    assert found.kept == {Kept.PINNED: 1, Kept.IN_SESSION: 1, Kept.CURRENT: 1, Kept.USED: 1}
+
+
+def test_what_is_current_goes_only_where_that_is_said_and_only_when_it_is_current_nowhere_else() -> None:
+    old = holding("old", 400, current=True)
+    mixed = replace(old, key="mixed", holders=(*old.holders, *holding("mixed", 400).holders))
+    pinned = replace(old, key="both", holders=(*old.holders, *holding("both", 400, pinned=True).holders))
+    found = planned(Rules(unused=YEAR / 2, unused_current=YEAR), old, mixed, pinned, holding("late", 300, current=True))
+    assert keys(found) == ["mixed", "old"]
+    assert {decision.reason for decision in found.decisions} == {Reason.CURRENT_UNUSED}
+
+
+def test_a_full_disk_takes_what_was_used_longest_ago_until_there_is_room() -> None:
+    rules = Rules(begin_below=50, stop_at=70)
+    spare = [holding(f"k{days}", days) for days in (1, 3, 2, 5)]
+    current = holding("current", 900, current=True)
+    assert keys(planned(rules, *spare, current, free=49)) == ["k5", "k3", "k2"]
+    assert keys(planned(rules, *spare, current, free=50)) == []
+    assert keys(planned(rules, *spare, current, free=0, each=1)) == ["k5", "k3", "k2", "k1"]
+    # What goes for its age makes room, too.
+    by_age = planned(replace(rules, unused=timedelta(days=3)), *spare, free=45)
+    assert [(decision.holding.key, decision.reason) for decision in by_age.decisions] == [
+        ("k5", Reason.UNUSED),
+        ("k3", Reason.UNUSED),
+        ("k2", Reason.DISK),
+    ]
+    assert by_age.decisions[2].why == "The disk was nearly full, and it was not used for 2 days."
+
+
+# --- in a service ------------------------------------------------------------
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Roots:
+    return Roots(tmp_path / "leases")
+
+
+@pytest.fixture
+async def service(tmp_path: Path, leases: Roots) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
+    async with scripted(tmp_path, leases=leases) as running:
+        yield running
+
+
+async def two_versions(service: tuple[Installation, ScriptedPipeline]) -> tuple[EnvironmentDetail, Version]:
+    """Return an environment, which is at its second version, and its first one."""
+    installation, pipeline = service
+    pipeline.commits[URL] = OLD
+    detail = await installation.manager.add_environment(NewEnvironment(URL), ADA)
+    await installation.finished(detail)
+    pipeline.commits[URL] = NEW
+    await installation.finished(await installation.manager.start_build(detail.environment.id, ADA))
+    old = (await installation.manager.versions(detail.environment.id, ADA))[1]
+    assert old.commit == OLD
+    return await installation.manager.environment(detail.environment.id, ADA), old
+
+
+def check_gone(installation: Installation, old: Version) -> None:
+    """See that OLD, a version as the store has it now, is let go, and that the other one is not."""
+    assert old.let_go is not None
+    assert installation.records.let_go(old.environment, old.id) == old.let_go
+    assert set(installation.roots.held()) == {f"key-{NEW}"}
+    assert installation.records.read_version(old.environment, old.id).commit == OLD
+
+
+async def test_an_old_version_goes_and_its_record_says_so(service: tuple[Installation, ScriptedPipeline]) -> None:
+    installation, _ = service
+    detail, old = await two_versions(service)
+    environment = detail.environment.id
+    dry = await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)
+    assert [decision.holding.key for decision in dry.decisions] == [f"key-{OLD}"]
+    assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
+    assert (await installation.manager.retention(ADMIN)).decisions == ()
+    done = await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)
+    assert [decision.holding for decision in done.decisions] == [decision.holding for decision in dry.decisions]
+
+    check_gone(installation, await installation.manager.version(environment, old.id, ADA))
+    told = await installation.store.deeds_page(DeedFilter(action=Action.LET_GO), PageRequest())
+    (deed,) = told.items
+    assert (deed.who, deed.environment, deed.owner) == ("admin", environment, "ada")
+    assert deed.about == {
+        "name": "plots",
+        "version": old.id,
+        "commit": OLD,
+        "why": "It was not used for 0 days.",
+    }
+    # Nothing more is to go, and what holds nothing is known to.
+    assert (await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)).decisions == ()
+    held = {each.version: each.share for each in (await installation.manager.storage(environment, ADA)).versions}
+    assert held[old.id] is not None
+    assert held[old.id].size == 0  # type: ignore[union-attr] # just seen
+    with pytest.raises(ProfileLetGo, match="no longer kept"):
+        await installation.manager.rollback(environment, old.id, ADA)
+    with pytest.raises(Conflict, match="no earlier version"):
+        await installation.manager.rollback(environment, None, ADA)
+
+
+async def test_what_went_is_built_again_from_its_record_in_one_request(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, pipeline = service
+    detail, old = await two_versions(service)
+    environment = detail.environment.id
+    await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)
+    asked = pipeline.resolved
+    building = await installation.manager.start_build(environment, ADA, version=old.id)
+    assert pipeline.resolved == asked, "the repository's host is not asked"
+    assert (await installation.finished(building)).state is BuildState.READY
+    again = await installation.manager.version(environment, old.id, ADA)
+    assert again.let_go is None
+    assert installation.records.let_go(environment, old.id) is None
+    assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
+    current = (await installation.manager.environment(environment, ADA)).version
+    assert current is not None
+    assert (current.commit, current.key) == (OLD, old.key)
+    # Where it is kept, the same request builds nothing.
+    made = pipeline.made
+    assert (await installation.manager.start_build(environment, ADA, version=old.id)).state is BuildState.READY
+    assert pipeline.made == made
+
+
+async def test_pins_and_sessions_keep_what_would_go(service: tuple[Installation, ScriptedPipeline], leases: Roots) -> None:
+    installation, _ = service
+    detail, old = await two_versions(service)
+    environment = detail.environment.id
+    with pytest.raises(NotFound):
+        await installation.manager.pin_version(environment, old.id, BOB, pinned=True)
+    assert (await installation.manager.pin_version(environment, old.id, ADA, pinned=True)).pinned
+    assert (await installation.manager.pin_version(environment, old.id, ADA, pinned=True)).pinned
+    assert (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).kept[Kept.PINNED] == 1
+    await installation.manager.pin_version(environment, old.id, ADA, pinned=False)
+    told = await installation.store.deeds_page(DeedFilter(environment=environment), PageRequest())
+    assert [deed.action for deed in told.items][:2] == [Action.UNPINNED, Action.PINNED]
+
+    leases.hold("ada.default.environment", PROFILE)
+    assert (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).kept[Kept.IN_SESSION] == 2
+    leases.release("ada.default.environment")
+    assert len((await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).decisions) == 1
+    with pytest.raises(Refused):
+        await installation.manager.let_go(ADA, EVERYTHING_UNUSED)
+    with pytest.raises(Refused):
+        await installation.manager.retention(ADA)
+
+
+async def test_a_session_that_begins_meanwhile_keeps_its_profile(
+    service: tuple[Installation, ScriptedPipeline], leases: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, pipeline = service
+    _, old = await two_versions(service)
+    note = pipeline.note_let_go
+
+    async def begin_session(versions: list[Version]) -> None:
+        # The spawner took hold of it, and read the record, just before that says that it goes.
+        leases.hold("ada.default.environment", PROFILE)
+        await note(versions)
+
+    monkeypatch.setattr(pipeline, "note_let_go", begin_session)
+    assert (await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)).decisions == ()
+    assert (await installation.manager.version(old.environment, old.id, ADA)).let_go is None
+    assert installation.records.let_go(old.environment, old.id) is None
+    assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
+
+
+async def test_a_build_that_finds_the_profile_meanwhile_keeps_it(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, pipeline = service
+    _, old = await two_versions(service)
+    reached = asyncio.Event()
+    proceed = asyncio.Event()
+
+    async def pause(_job: object) -> None:
+        reached.set()
+        await proceed.wait()
+
+    pipeline.steps[BuildState.READY] = pause
+    pipeline.commits[URL] = OLD
+    other = await installation.manager.add_environment(NewEnvironment(URL), BOB)
+    await reached.wait()
+    assert len((await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)).decisions) == 1
+    assert f"key-{OLD}" in installation.roots.held()
+    proceed.set()
+    assert (await installation.finished(other)).state is BuildState.READY
+    assert f"key-{OLD}" in installation.roots.held()
+    assert (await installation.manager.version(old.environment, old.id, ADA)).let_go is None
+    assert installation.records.let_go(old.environment, old.id) is None
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_service_that_is_killed_between_row_and_root_goes_on_where_it_was(tmp_path: Path, step: str) -> None:
+    (tmp_path / "leases").mkdir()
+    command = [sys.executable, "-m", "tests.service.killed_letting_go", str(tmp_path), step]
+    done = await run(command, environment={"PYTHONPATH": ":".join(filter(None, sys.path))}, timeout=60)
+    assert done.status == -signal.SIGKILL, done.errors
+    leases = Roots(tmp_path / "leases")
+    async with scripted(tmp_path, leases=leases) as (installation, _):
+        (detail,) = await installation.manager.environments(ADA)
+        assert set(installation.roots.held()) == {f"key-{NEW}"}
+        old = (await installation.manager.versions(detail.environment.id, ADA))[1]
+        check_gone(installation, old)
+
+
+async def test_who_cannot_see_sessions_lets_nothing_go(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as service:
+        await two_versions(service)
+        found = await service[0].manager.let_go(ADMIN, EVERYTHING_UNUSED)
+        assert found.decisions == ()
+        assert "leases_folder" in found.hindrance
+
+
+async def test_the_service_looks_by_itself_and_has_guix_collect_when_the_disk_is_full(
+    tmp_path: Path, leases: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "guix"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    program.chmod(0o755)
+    schedule = Schedule(Rules(begin_below=1000, stop_at=2000), seconds=0.01)
+    async with scripted(tmp_path, leases=leases, schedule=schedule, free=999) as service:
+        guix = replace(service[1].workshop.guix, program=str(program))
+        monkeypatch.setattr(service[1], "workshop", replace(service[1].workshop, guix=guix))
+        _, old = await two_versions(service)
+        while f"key-{OLD}" in service[0].roots.held():
+            await asyncio.sleep(0.01)
+        while not (tmp_path / "asked").exists():
+            await asyncio.sleep(0.01)
+        found = await service[0].manager.version(old.environment, old.id, ADA)
+        assert found.let_go is not None
+        assert found.let_go.why.startswith("The disk was nearly full")
+    assert (tmp_path / "asked").read_text().startswith("gc --free-space=2000B\n")
+
+
+async def test_what_is_shared_is_free_only_when_the_last_that_needs_it_goes(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, pipeline = service
+    await two_versions(service)
+    other = StorePath(f"/gnu/store/{'b' * 32}-python")
+    know(pipeline, OLD, {PROFILE: 5, other: 100})
+    know(pipeline, NEW, {other: 100})
+    (decision,) = (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).decisions
+    assert decision.frees == 5
+    both = await installation.manager.retention(ADMIN, replace(EVERYTHING_UNUSED, unused_current=timedelta(0)))
+    assert [each.frees for each in both.decisions] == [5, 100]
+    assert both.frees == 105
+
+
+def know(pipeline: ScriptedPipeline, commit: Commit, held: Mapping[StorePath, int]) -> None:
+    """Write down what is known of the profile of COMMIT, as a build does."""
+    value = {"profile": PROFILE, "closure": list(held), "size": 1, "variables": {}, "sizes": list(held.values())}
+    write_json(pipeline.workshop.state_folder / "profiles" / f"key-{commit}.json", value)
+
+
+async def test_a_version_can_be_deleted_unless_it_is_the_current_one(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, _ = service
+    detail, old = await two_versions(service)
+    environment = detail.environment.id
+    assert detail.version is not None
+    with pytest.raises(Conflict, match="starts from"):
+        await installation.manager.delete_version(environment, detail.version.id, ADA)
+    with pytest.raises(NotFound):
+        await installation.manager.delete_version(environment, old.id, BOB)
+    await installation.manager.delete_version(environment, old.id, ADA)
+    assert [each.id for each in await installation.manager.versions(environment, ADA)] == [detail.version.id]
+    assert set(installation.roots.held()) == {f"key-{NEW}"}
+    assert not installation.records.version_folder(environment, old.id).exists()
+    told = await installation.store.deeds_page(DeedFilter(action=Action.DELETED_VERSION), PageRequest())
+    assert told.items[0].about["version"] == old.id
