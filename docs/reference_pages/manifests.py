@@ -3,6 +3,7 @@
 import re
 
 from guix_build_service.manifest import evaluation, neighbours, reader, specifications
+from guix_build_service.manifest.channel_records import MODULES as CHANNEL_MODULES
 from guix_build_service.manifest.channels import VOCABULARY as CHANNEL_VOCABULARY
 from guix_build_service.manifest.grammar import VOCABULARY
 from guix_build_service.manifest.specifications import REPEATABLE
@@ -42,6 +43,9 @@ Beyond Scheme's own rules:
 - `getenv` gives false for variables that nobody sets, and is refused for those that a machine may have, such as `HOME`.
 - What is printed is ignored.
 - A package that a file defines is refused where it is used, not where it is defined.
+- Modules that a file uses must be there, be anything of them needed or not: Guix would not load the file without.
+- What only Guix knows, such as what a variable of its modules holds, decides nothing: where a condition, `match` or a
+  comparison asks for it, the file is refused.
 
 ## Other files
 
@@ -74,7 +78,9 @@ def manifests_page() -> str:
     filled = _MANIFESTS
     for name, text in {
         "FORMS": _vocabulary(VOCABULARY),
-        "CHANNELS": ", ".join(f"`{name}`" for name in sorted(CHANNEL_VOCABULARY.keys() - VOCABULARY.keys())),
+        "CHANNELS": ", ".join(
+            f"`{name}`" for name, known in sorted(CHANNEL_VOCABULARY.items()) if known.modules == CHANNEL_MODULES
+        ),
         "TRANSFORMATIONS": ", ".join(f"`{name}`" for name in sorted(REPEATABLE)),
         "LARGEST_TEXT": str(reader.LARGEST_TEXT // 1024),
         "DEEPEST_VALUES": str(evaluation.DEEPEST_VALUES),

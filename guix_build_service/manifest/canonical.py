@@ -101,7 +101,7 @@ class PackageList:
     added: tuple[str, ...] = field(default=())
     """Those among the entries that the manifest does not name: kernels."""
     imports: tuple[Import, ...] = field(default=())
-    """Where Guix looks up variables, the last that has one first."""
+    """Where Guix looks up variables, the last that has one first, and what else it must have; empty where that is usual."""
 
     def specifications(self) -> tuple[str, ...]:
         """Return the specifications of all packages, without those meant for development."""
@@ -122,7 +122,7 @@ class PackageList:
 
     def _modules(self) -> list[str]:
         looked_up = any(entry.named is not Named.SPECIFICATION and not entry.module for entry in self.entries)
-        imports = self.imports if looked_up else DEFAULT
+        imports = self.imports if looked_up or self.imports else DEFAULT
         if any(entry.transformations for entry in self.entries) and _TRANSFORMATIONS not in imports:
             imports = (*imports, _TRANSFORMATIONS)
         usual = len(DEFAULT)

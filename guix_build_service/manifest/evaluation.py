@@ -29,6 +29,7 @@ from guix_build_service.manifest.values import (
     Word,
     kind_of,
     single,
+    unknown,
 )
 from guix_environment.errors import ManifestUnreadable
 
@@ -271,9 +272,13 @@ class Evaluation:
 
     def truth(self, value: Value, position: Position) -> bool:
         """Return whether VALUE counts as true."""
-        if isinstance(value, Package) and value.entry.named is not Named.SPECIFICATION:
-            raise unreadable(position, f"what {value.entry.specification} holds, only Guix knows.", hint=NAME_THEM)
+        self.certain(value, position)
         return value is not False
+
+    def certain(self, value: Value, position: Position) -> None:
+        """Refuse a VALUE of which only Guix knows what it is."""
+        if isinstance(value, Package) and unknown(value):
+            raise unreadable(position, f"what {value.entry.specification} holds, only Guix knows.", hint=NAME_THEM)
 
 
 def no_procedure(value: Value, position: Position) -> ManifestUnreadable:

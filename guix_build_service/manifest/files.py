@@ -27,8 +27,8 @@ def _use(evaluation: Evaluation, form: Form, _scope: Scope) -> Value:
 
 def _module(evaluation: Evaluation, form: Form, scope: Scope) -> Value:
     # A module of its own has nothing but what it names.
-    if evaluation.looked_up or scope.values:
-        raise unreadable(form.position, "define-module is read at the beginning of a file alone.")
+    if evaluation.looked_up or scope.values or evaluation.neighbours.loaded:
+        raise unreadable(form.position, "define-module is read at the beginning of a manifest alone.")
     evaluation.imports = checked(tuple(dict.fromkeys(used(form))), form.position)
     return Unspecified()
 

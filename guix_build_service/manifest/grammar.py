@@ -7,14 +7,17 @@ the module that is named for what it is about; here they are put together.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from guix_build_service.manifest.canonical import Named, PackageList
+from guix_build_service.manifest.canonical import Entry, Named, PackageList
+from guix_build_service.manifest.channel_records import CHANNEL_RECORDS
 from guix_build_service.manifest.evaluation import Evaluation, Level, Vocabulary
 from guix_build_service.manifest.files import FILES
 from guix_build_service.manifest.forms import SPECIAL, run
 from guix_build_service.manifest.lists import LISTS
 from guix_build_service.manifest.matching import MATCHING
+from guix_build_service.manifest.modules import DEFAULT, Import
 from guix_build_service.manifest.neighbours import NeighbourNeeded, Neighbours
 from guix_build_service.manifest.reader import read_all, unreadable
+from guix_build_service.manifest.searching import SEARCHING
 from guix_build_service.manifest.specifications import REFERENCE, SPECIFICATIONS
 from guix_build_service.manifest.syntax import Position
 from guix_build_service.manifest.texts import TEXTS
@@ -22,8 +25,22 @@ from guix_build_service.manifest.values import EXAMPLE, NAME_THEM, Manifest, Val
 
 __all__ = ["EXAMPLE", "VOCABULARY", "Level", "NeighbourNeeded", "Reading", "read_manifest"]
 
-VOCABULARY: Vocabulary = {**SPECIAL, **MATCHING, **FILES, **LISTS, **TEXTS, **SPECIFICATIONS, **REFERENCE}
+VOCABULARY: Vocabulary = {
+    **SPECIAL,
+    **MATCHING,
+    **FILES,
+    **LISTS,
+    **SEARCHING,
+    **TEXTS,
+    **SPECIFICATIONS,
+    **REFERENCE,
+    **CHANNEL_RECORDS,
+}
 """All that is understood in a manifest."""
+
+
+ALWAYS = frozenset(module for known in VOCABULARY.values() for module in known.modules) | {("guix",), ("guix", "gexp")}
+"""Modules that each Guix has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +71,19 @@ def read_manifest(text: str, *, file: str = "", files: Mapping[str, str | None] 
         for number, part in enumerate(parts)
         for entry in part
     )
-    looked_up = any(entry.named is not Named.SPECIFICATION and not entry.module for entry in entries)
-    packages = PackageList(entries, imports=evaluation.imports if looked_up else ())
+    packages = PackageList(entries, imports=_imports(entries, evaluation.imports))
     return Reading(packages, evaluation.level, tuple(dict.fromkeys(evaluation.neighbours.loaded)))
+
+
+def _imports(entries: tuple[Entry, ...], imports: tuple[Import, ...]) -> tuple[Import, ...]:
+    """Return those of the modules IMPORTS that Guix must look at to tell which packages ENTRIES are, or that there are none.
+
+    Modules in which nothing is looked up matter as well: where Guix lacks one, the manifest does not load.
+    """
+    if any(entry.named is not Named.SPECIFICATION and not entry.module for entry in entries):
+        return imports
+    doubtful = tuple(item for item in imports if item.name not in ALWAYS or item.selected is not None)
+    return (*DEFAULT, *doubtful) if doubtful else ()
 
 
 def evaluated(evaluation: Evaluation, text: str, file: str) -> tuple[Position, Value]:

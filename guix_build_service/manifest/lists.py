@@ -15,12 +15,12 @@ from guix_build_service.manifest.values import (
     Unspecified,
     Value,
     kind_of,
-    same,
     single,
 )
 
 SRFI_1 = ("srfi", "srfi-1")
-_BOTH = (CORE, SRFI_1)
+BOTH = (CORE, SRFI_1)
+"""What has the procedures of SRFI 1 that Guile has itself."""
 
 Apply = Callable[[Evaluation, list[Value], Position], Value]
 
@@ -141,12 +141,13 @@ def _fold(*, right: bool) -> Apply:
     return apply
 
 
-def _delete_duplicates(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    kept: list[Value] = []
-    for item in evaluation.elements(arguments[0], position):
-        if not any(same(evaluation, item, other, position) for other in kept):
-            kept.append(item)
-    return tuple(kept)
+def _append_reverse(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    head = evaluation.elements(arguments[0], position)
+    return (*reversed(head), *evaluation.sequence(arguments[1], position))
+
+
+def _copy(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    return evaluation.sequence(arguments[0], position)
 
 
 def _concatenate(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
@@ -204,43 +205,6 @@ def _length(evaluation: Evaluation, arguments: list[Value], position: Position) 
     return len(evaluation.elements(arguments[0], position))
 
 
-def _member(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    elements = evaluation.elements(arguments[1], position)
-    for place, item in enumerate(elements):
-        if same(evaluation, arguments[0], item, position):
-            return elements[place:]
-    return False
-
-
-def _pairs(evaluation: Evaluation, value: Value, position: Position) -> list[tuple[Value, Value, Value]]:
-    """Return the pairs of the association list VALUE: each whole, and its two sides."""
-    found: list[tuple[Value, Value, Value]] = []
-    for item in evaluation.elements(value, position):
-        match item:
-            case (key, *rest):
-                found.append((item, key, tuple(rest)))
-            case Dotted(items=(key, *rest), tail=tail):
-                found.append((item, key, joined(tuple(rest), tail)))
-            case _:
-                raise unreadable(position, f"a list of pairs is expected here, and {kind_of(item)} is in it.")
-    return found
-
-
-def _assoc(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    pairs = _pairs(evaluation, arguments[1], position)
-    return next((whole for whole, key, _ in pairs if same(evaluation, arguments[0], key, position)), False)
-
-
-def _assoc_ref(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    pairs = _pairs(evaluation, arguments[0], position)
-    return next((right for _, key, right in pairs if same(evaluation, arguments[1], key, position)), False)
-
-
-def _acons(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    pair = joined((arguments[0],), arguments[1])
-    return (pair, *evaluation.sequence(arguments[2], position))
-
-
 def _values(_evaluation: Evaluation, arguments: list[Value], _position: Position) -> Value:
     return Several(tuple(arguments)) if len(arguments) != 1 else arguments[0]
 
@@ -281,19 +245,21 @@ def _and_then(evaluation: Evaluation, arguments: list[Value], position: Position
 _HIGHER = Level.PROCEDURES
 
 LISTS: Mapping[str, Known] = {
-    "list": Known(_BOTH, _list, Level.LITERAL),
-    "cons": Known(_BOTH, taking(2, 2, _cons)),
-    "cons*": Known((*_BOTH, ("rnrs", "lists")), taking(1, None, _cons)),
-    "append": Known(_BOTH, _append),
-    "append!": Known(_BOTH, _append),
-    "reverse": Known(_BOTH, taking(1, 1, _reverse)),
-    "map": Known(_BOTH, taking(2, None, _map)),
-    "map-in-order": Known(_BOTH, taking(2, None, _map)),
-    "for-each": Known(_BOTH, taking(2, None, _for_each), _HIGHER),
+    "list": Known(BOTH, _list, Level.LITERAL),
+    "cons": Known(BOTH, taking(2, 2, _cons)),
+    "cons*": Known((*BOTH, ("rnrs", "lists")), taking(1, None, _cons)),
+    "append": Known(BOTH, _append),
+    "append!": Known(BOTH, _append),
+    "append-reverse": Known((SRFI_1,), taking(2, 2, _append_reverse)),
+    "list-copy": Known(BOTH, taking(1, 1, _copy)),
+    "reverse": Known(BOTH, taking(1, 1, _reverse)),
+    "map": Known(BOTH, taking(2, None, _map)),
+    "map-in-order": Known(BOTH, taking(2, None, _map)),
+    "for-each": Known(BOTH, taking(2, None, _for_each), _HIGHER),
     "append-map": Known((SRFI_1,), taking(2, None, _append_map)),
     "filter-map": Known((SRFI_1,), taking(2, None, _filter_map)),
     "apply": Known((CORE,), taking(2, None, _apply)),
-    "filter": Known(_BOTH, taking(2, 2, _filtered(keep=True)), _HIGHER),
+    "filter": Known(BOTH, taking(2, 2, _filtered(keep=True)), _HIGHER),
     "remove": Known((SRFI_1,), taking(2, 2, _filtered(keep=False)), _HIGHER),
     "partition": Known((SRFI_1,), taking(2, 2, _partition), _HIGHER),
     "find": Known((SRFI_1,), taking(2, 2, _find), _HIGHER),
@@ -301,27 +267,20 @@ LISTS: Mapping[str, Known] = {
     "every": Known((SRFI_1,), taking(2, None, _every), _HIGHER),
     "fold": Known((SRFI_1,), taking(3, None, _fold(right=False)), _HIGHER),
     "fold-right": Known((SRFI_1,), taking(3, None, _fold(right=True)), _HIGHER),
-    "delete-duplicates": Known((SRFI_1,), taking(1, 1, _delete_duplicates)),
     "concatenate": Known((SRFI_1,), taking(1, 1, _concatenate)),
-    **{f"c{steps}r": Known(_BOTH, taking(1, 1, _path(steps))) for steps in ("a", "d", "aa", "ad", "da", "dd", "add", "ddd")},
+    **{f"c{steps}r": Known(BOTH, taking(1, 1, _path(steps))) for steps in ("a", "d", "aa", "ad", "da", "dd", "add", "ddd")},
     "first": Known((SRFI_1,), taking(1, 1, _element(0))),
     "second": Known((SRFI_1,), taking(1, 1, _element(1))),
     "third": Known((SRFI_1,), taking(1, 1, _element(2))),
     "last": Known((SRFI_1,), taking(1, 1, _element(-1))),
-    "list-ref": Known(_BOTH, taking(2, 2, _element(None))),
+    "list-ref": Known(BOTH, taking(2, 2, _element(None))),
     "list-head": Known((CORE,), taking(2, 2, _cutting(head=True))),
     "list-tail": Known((CORE,), taking(2, 2, _cutting(head=False))),
     "take": Known((SRFI_1,), taking(2, 2, _cutting(head=True))),
     "drop": Known((SRFI_1,), taking(2, 2, _cutting(head=False))),
     "take-right": Known((SRFI_1,), taking(2, 2, _cutting(head=False, at_end=True))),
     "drop-right": Known((SRFI_1,), taking(2, 2, _cutting(head=True, at_end=True))),
-    "length": Known(_BOTH, taking(1, 1, _length)),
-    "member": Known((*_BOTH, ("rnrs", "lists")), taking(2, 2, _member), _HIGHER),
-    "assoc": Known(_BOTH, taking(2, 2, _assoc), _HIGHER),
-    "assq": Known(_BOTH, taking(2, 2, _assoc), _HIGHER),
-    "assoc-ref": Known((CORE,), taking(2, 2, _assoc_ref), _HIGHER),
-    "assq-ref": Known((CORE,), taking(2, 2, _assoc_ref), _HIGHER),
-    "acons": Known((CORE,), taking(3, 3, _acons)),
+    "length": Known(BOTH, taking(1, 1, _length)),
     "values": Known((CORE,), _values, _HIGHER),
     "call-with-values": Known((CORE,), taking(2, 2, _call_with_values), _HIGHER),
     "compose": Known((CORE,), taking(1, None, _compose)),

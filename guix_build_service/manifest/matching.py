@@ -91,6 +91,7 @@ def _list(evaluation: Evaluation, pattern: Form, value: Value, bound: dict[str, 
 
 def _taken(evaluation: Evaluation, value: Value, count: int, position: Position) -> tuple[tuple[Value, ...] | None, Value]:
     """Return the first COUNT parts of the list VALUE, None where there are fewer, and the rest."""
+    evaluation.certain(value, position)
     if isinstance(value, tuple):
         elements = evaluation.elements(value, position)
         return (elements[:count], elements[count:]) if len(elements) >= count else (None, ())

@@ -1,5 +1,6 @@
 """Procedures of Guile's on strings, symbols and numbers, questions about values, and what the machine is."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from guix_build_service.manifest.evaluation import CORE, Evaluation, Known, Level
@@ -15,12 +16,15 @@ from guix_build_service.manifest.values import (
     Unspecified,
     Value,
     Word,
+    identical,
     kind_of,
     same,
 )
 
 _SRFI_13 = ("srfi", "srfi-13")
 _STRINGS = (CORE, _SRFI_13)
+_PRINTED = re.compile(r"[!-~]+")
+_SPACE = "\t\n\v\f\r "
 _SYSTEM_MODULES = (("guix", "utils"), ("guix", "packages"))
 
 USUAL_VARIABLES = frozenset({
@@ -52,6 +56,28 @@ def _string_split(evaluation: Evaluation, arguments: list[Value], position: Posi
     raise unreadable(position, "string-split is read with one character alone.")
 
 
+def _string_concatenate(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    texts = [evaluation.text(item, position) for item in evaluation.elements(arguments[0], position)]
+    return evaluation.text("".join(texts), position)
+
+
+def _string_contains(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    place = evaluation.text(arguments[0], position).find(evaluation.text(arguments[1], position))
+    return place if place >= 0 else False
+
+
+def _of_plain(change: Callable[[str], Value]) -> Apply:
+    """Return CHANGE for strings of ASCII: which other characters are space or print, Guile has a list of its own."""
+
+    def apply(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+        text = evaluation.text(arguments[0], position)
+        if not text.isascii():
+            raise unreadable(position, "this string is taken apart, and has characters beyond ASCII.")
+        return change(text)
+
+    return taking(1, 1, apply)
+
+
 def _of_text(change: Callable[[str], Value]) -> Apply:
     return taking(1, 1, lambda evaluation, arguments, position: change(evaluation.text(arguments[0], position)))
 
@@ -72,10 +98,7 @@ def _equal(evaluation: Evaluation, arguments: list[Value], position: Position) -
 
 
 def _identical(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    left, right = arguments
-    if isinstance(left, str | tuple) and isinstance(right, str | tuple) and left and right:
-        raise unreadable(position, "whether these two are one object is not known; equal? compares what they hold.")
-    return same(evaluation, left, right, position)
+    return identical(evaluation, arguments[0], arguments[1], position)
 
 
 def _symbol_to_string(_evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
@@ -95,19 +118,20 @@ def _is(*kinds: type) -> Apply:
         value = arguments[0]
         if isinstance(value, tuple) and value:
             evaluation.elements(value, position)
-        elif isinstance(value, Package):
-            evaluation.truth(value, position)
+        evaluation.certain(value, position)
         return type(value) in kinds
 
     return taking(1, 1, apply)
 
 
 def _is_null(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
+    evaluation.certain(arguments[0], position)
     return isinstance(arguments[0], tuple) and not evaluation.elements(arguments[0], position)
 
 
 def _is_pair(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
     value = arguments[0]
+    evaluation.certain(value, position)
     return isinstance(value, Dotted) or (isinstance(value, tuple) and bool(evaluation.elements(value, position)))
 
 
@@ -167,6 +191,12 @@ TEXTS: Mapping[str, Known] = {
     "string-append": Known(_STRINGS, _string_append),
     "string-join": Known(_STRINGS, taking(1, 2, _string_join)),
     "string-split": Known((CORE,), taking(2, 2, _string_split)),
+    "string-concatenate": Known(_STRINGS, taking(1, 1, _string_concatenate)),
+    "string-contains": Known(_STRINGS, taking(2, 2, _string_contains), _ASKS),
+    "string-tokenize": Known(_STRINGS, _of_plain(lambda text: tuple(_PRINTED.findall(text)))),
+    "string-trim": Known(_STRINGS, _of_plain(lambda text: text.lstrip(_SPACE))),
+    "string-trim-right": Known(_STRINGS, _of_plain(lambda text: text.rstrip(_SPACE))),
+    "string-trim-both": Known(_STRINGS, _of_plain(lambda text: text.strip(_SPACE))),
     "string-upcase": Known(_STRINGS, _of_text(str.upper)),
     "string-downcase": Known(_STRINGS, _of_text(str.lower)),
     "string-null?": Known(_STRINGS, _of_text(lambda text: not text), _ASKS),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from guix_build_service.manifest.canonical import Entry
+from guix_build_service.manifest.canonical import Entry, Named
 from guix_build_service.manifest.reader import unreadable
 from guix_build_service.manifest.syntax import Position
 
@@ -157,6 +157,11 @@ OPEN = (Splice, Entries)
 _PLAIN = (str, bool, int, Word, Other)
 
 
+def unknown(value: "Value") -> bool:
+    """Tell whether only Guix knows what VALUE is: a variable of its modules may hold anything."""
+    return isinstance(value, Package) and value.entry.named is not Named.SPECIFICATION and not value.entry.transformations
+
+
 def single(value: Value) -> Value:
     """Return what VALUE is where one value is expected."""
     if isinstance(value, Several):
@@ -170,15 +175,24 @@ def same(evaluation: "Evaluation", left: Value, right: Value, position: Position
     Each pair that is compared counts as a step of EVALUATION: lists of the same lists again and again have no end otherwise.
     """
     evaluation.step(position)
+    if isinstance(left, Package | Channel) and left == right:
+        return True
+    if unknown(left) or unknown(right):
+        raise unreadable(position, "whether these two are the same, only Guix could tell.", hint=NAME_THEM)
     if isinstance(left, _PLAIN) or isinstance(right, _PLAIN) or left == () or right == ():
         return type(left) is type(right) and left == right
     if isinstance(left, tuple) and isinstance(right, tuple) and not any(isinstance(item, OPEN) for item in (*left, *right)):
         return len(left) == len(right) and all(same(evaluation, *pair, position) for pair in zip(left, right, strict=True))
     if isinstance(left, Dotted) and isinstance(right, Dotted):
         return same(evaluation, left.items, right.items, position) and same(evaluation, left.tail, right.tail, position)
-    if isinstance(left, Package | Channel) and left == right:
-        return True
     raise unreadable(position, "whether these two are the same, only Guix could tell.", hint=NAME_THEM)
+
+
+def identical(evaluation: "Evaluation", left: Value, right: Value, position: Position) -> bool:
+    """Tell whether Scheme holds LEFT and RIGHT for one object; refuse strings and lists, of which that is not known."""
+    if isinstance(left, str | tuple) and isinstance(right, str | tuple) and left and right:
+        raise unreadable(position, "whether these two are one object is not known; equal? compares what they hold.")
+    return same(evaluation, left, right, position)
 
 
 def kind_of(value: Value) -> str:

@@ -90,6 +90,20 @@ class Writer:
                 f"(let loop ((l {inner}) (r '())) (if (null? l) (reverse r) (loop (cdr l) (cons (car l) r))))",
                 f"(apply append (map (lambda (x) (list x x)) {inner}))",
                 f"(fold cons '() {inner})",
+                f'(delete "sed" {inner})',
+                f'(or (member "sed" {inner}) (list "xz"))',
+                f"(assq-ref `((one ,@{inner}) (two {texts})) 'two)",
+                f"(lset-adjoin equal? {inner} {texts})",
+                f"(lset-union string=? '() {inner} (list {texts}))",
+                f"(lset-union equal? (list {texts}) {inner})",
+                f"(lset-difference equal? {inner} (list {texts}))",
+                f"(lset-intersection equal? {inner} (list {texts}))",
+                f"(append-reverse {inner} '({texts}))",
+                f'(string-tokenize (string-join {inner} " \\n"))',
+                '(map string-trim-both (string-split " sed , grep" #\\,))',
+                f'(map (lambda (x) (string-concatenate (list x ""))) {inner})',
+                f'(filter (lambda (x) (string-contains x "e")) {inner})',
+                f'(let ((c (channel (name \'guix) (url "https://git.example/guix")))) {inner})',
             ]
         return self.random.choice(forms)
 
@@ -139,7 +153,10 @@ class Writer:
     def file(self) -> str:
         modules = sorted({module for module in VARIABLES.values() if module})
         used = " ".join(f"(gnu packages {module})" for module in modules)
-        head = f"(use-modules (guix transformations) (srfi srfi-1) (ice-9 match) {used})\n"
+        head = f"(use-modules (guix transformations) (guix channels) (srfi srfi-1) (ice-9 match) {used})\n"
+        if self.random.random() < 0.05:
+            # Nothing is looked up in it, and there is none.
+            head = head.replace(" (srfi srfi-1)", " (srfi srfi-1) (no such module)")
         if self.random.random() < 0.1:
             head = head.replace("(use-modules", "(define-module (mine)\n  ").replace(" (", " #:use-module (")
             head = head.replace("#:use-module (mine)", "(mine)").replace(

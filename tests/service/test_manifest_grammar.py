@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from guix_build_service.manifest.canonical import Entry, Kind, PackageList, environment_key, request_key
 from guix_build_service.manifest.grammar import read_manifest
 from guix_build_service.manifest.kernels import with_kernels
+from guix_build_service.manifest.reasons import REASONS, reason_of
 from guix_environment.errors import ManifestUnreadable
+
+SRFI_1 = "(use-modules (srfi srfi-1)) "
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,41 @@ from guix_environment.errors import ManifestUnreadable
         ('(define x (list "b")) (specifications->manifest `("a" ,@x ,"c"))', "a b c"),
         ('(begin (define x "a") (specifications->manifest (list x)))', "a"),
         ('(define m (specifications->manifest (list "a"))) m', "a"),
+        # Lists searched, and treated as sets.
+        ('(specifications->manifest (delete! "b" (list "a" "b")))', "a"),
+        (SRFI_1 + '(specifications->manifest (delete "b" (list "a" "b" "c" "b")))', "a c"),
+        ('(specifications->manifest (cdr (memq (quote x) `(a x "b" "c"))))', "b c"),
+        ('(specifications->manifest (assq-ref `((lab "a" "b") (desk "c")) (quote lab)))', "a b"),
+        (
+            SRFI_1 + '(specifications->manifest (lset-adjoin equal? (list "a" "b") "c" "a" "d"))',
+            "d c a b",
+        ),
+        (
+            SRFI_1 + '(specifications->manifest (lset-union string=? (list "a") (list "b" "a" "c")))',
+            "c b a",
+        ),
+        (
+            SRFI_1 + '(specifications->manifest (lset-difference equal? (list "a" "b" "c") (list "b")))',
+            "a c",
+        ),
+        (
+            SRFI_1 + '(specifications->manifest (lset-intersection equal? (list "a" "b" "c") (list "c" "a")))',
+            "a c",
+        ),
+        (SRFI_1 + '(specifications->manifest (append-reverse (list "a" "b") (list "c")))', "b a c"),
+        # Strings taken apart.
+        ('(specifications->manifest (string-tokenize " a b@1  git:gui\n"))', "a b@1 git:gui"),
+        ('(specifications->manifest (map string-trim-both (string-split "a, b ,c" #\\,)))', "a b c"),
+        ('(specifications->manifest (list (string-concatenate (list "r-" "zoo")) (string-trim-right "a ")))', "r-zoo a"),
+        ('(specifications->manifest (filter (lambda (x) (string-contains x "-")) (list "a" "r-a")))', "r-a"),
+        # Channels that nothing is asked of.
+        (
+            '(use-modules (guix channels)) (define pinned (list (channel (name \'guix) (url "https://git.example/guix.git")'
+            ' (introduction (make-channel-introduction "9edb3f66" (openpgp-fingerprint "'
+            + "AB12 " * 10
+            + '")))))) (define (inferior) (inferior-for-channels pinned)) (specifications->manifest (list "a"))',
+            "a",
+        ),
         # Manifests put together.
         (
             '(concatenate-manifests (list (specifications->manifest (list "a")) (specifications->manifest (list "b"))))',
@@ -86,6 +124,68 @@ def test_other_forms_are_refused_with_place_and_reason(text: str, line: int, col
     assert words in raised.value.message
     assert raised.value.details == {"line": line, "column": column}
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # A variable of Guix's modules may hold a package, a list or anything else.
+        ('(specifications->manifest (if (null? mine) (list "a") (list "b")))', "what mine holds, only Guix knows"),
+        ('(specifications->manifest (if (pair? mine) (list "a") (list "b")))', "what mine holds, only Guix knows"),
+        ('(specifications->manifest (if (string? mine) (list "a") (list "b")))', "what mine holds, only Guix knows"),
+        ('(specifications->manifest (if (equal? mine "x") (list "a") (list "b")))', "the same, only Guix could tell"),
+        ('(specifications->manifest (if (member "x" (list mine)) (list "a") (list "b")))', "the same, only Guix could tell"),
+        (
+            "(use-modules (ice-9 match)) (specifications->manifest (match mine ((a b ...) (list a)) (_ (list))))",
+            "what mine holds, only Guix knows",
+        ),
+        ("(use-modules (ice-9 match)) (specifications->manifest (match mine (() (list)) (_ (list))))", "only Guix knows"),
+        # Two strings of the same letters need not be one object.
+        ('(specifications->manifest (assq-ref `(("lab" "a")) "lab"))', "whether these two are one object is not known"),
+        ('(specifications->manifest (memq "a" (list "a")))', "whether these two are one object is not known"),
+        # (gnu), which each manifest uses, makes another thing of it.
+        ('(specifications->manifest (delete "a" (list "a" "b")))', "delete is in the module"),
+        (
+            '(use-modules (srfi srfi-1) (gnu services)) (specifications->manifest (delete "a" (list "a" "b")))',
+            "delete is a word of",
+        ),
+        # Which of these are space, and which print, Guile has a list of its own.
+        ('(specifications->manifest (string-tokenize "a\u3000b"))', "characters beyond ASCII"),
+        ('(specifications->manifest (list (string-trim "\u3000b")))', "characters beyond ASCII"),
+    ],
+)
+def test_what_is_not_known_for_certain_decides_nothing(text: str, words: str) -> None:
+    with pytest.raises(ManifestUnreadable, match=words):
+        read_manifest(text)
+
+
+def test_a_package_may_be_called_as_a_procedure_that_nobody_asked_for() -> None:
+    # `reduce` is one of (gnu packages algebra), and a procedure of SRFI 1.
+    text = "(use-modules (srfi srfi-1) (gnu packages algebra)) (packages->manifest (list reduce))"
+    assert [entry.name for entry in read_manifest(text).packages.entries] == ["reduce"]
+
+
+def test_a_file_with_a_module_of_its_own_is_not_loaded() -> None:
+    # What it defines, the file that loads it would not see.
+    files = {"a.scm": '(define-module (a)) (define names \'("a"))'}
+    with pytest.raises(ManifestUnreadable, match="define-module is read at the beginning of a manifest alone"):
+        read_manifest('(load "a.scm") (specifications->manifest names)', file="manifest.scm", files=files)
+
+
+def test_modules_that_a_guix_may_lack_are_kept_for_it_to_look_for() -> None:
+    text = '(use-modules (guix profiles) (mine lab) ((srfi srfi-1) #:select (first))) (specifications->manifest (list "a"))'
+    packages = read_manifest(text).packages
+    assert packages.manifest().splitlines()[0] == "(use-modules (mine lab) ((srfi srfi-1) #:select (first)))"
+    assert read_manifest(packages.manifest()).packages == packages
+    usual = read_manifest('(use-modules (guix profiles) (srfi srfi-1)) (specifications->manifest (list "a"))').packages
+    assert usual == read_manifest('(specifications->manifest (list "a"))').packages
+
+
+def test_reasons_are_for_names_as_guile_and_guix_write_them() -> None:
+    assert "changes packages" in reason_of("modify-inputs")
+    assert "what a package consists of" in reason_of("package-version")
+    assert reason_of("inputs") == ""
+    assert not [name for name in REASONS if name.endswith("-")]
 
 
 def test_lists_doubled_again_and_again_end() -> None:

@@ -190,16 +190,18 @@ has it.  Where one of those modules is missing, return `elsewhere'."
       (lambda _ '(unsupported "a transformation names what Guix does not have; the log says more")))))
 
 (define (ask forms question)
-  (let* ((specifications (imports forms))
-         (makers (map (lambda (expression) (part expression specifications)) (parts (last forms)))))
-    (if (null? problems)
-        (let ((manifest (concatenate-manifests (map (lambda (make) (make)) makers))))
-          (if (string=? question "packages")
-              (listed manifest)
-              ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be
-              ;; together.
-              (lowered manifest (any development? (parts (last forms))))))
-        (cons 'unknown (delete-duplicates (reverse problems))))))
+  (let ((specifications (imports forms)))
+    ;; Each must be there, be anything looked up in it or not: the manifest itself would not load without.
+    (for-each interface specifications)
+    (let ((makers (map (lambda (expression) (part expression specifications)) (parts (last forms)))))
+      (if (null? problems)
+          (let ((manifest (concatenate-manifests (map (lambda (make) (make)) makers))))
+            (if (string=? question "packages")
+                (listed manifest)
+                ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be
+                ;; together.
+                (lowered manifest (any development? (parts (last forms))))))
+          (cons 'unknown (delete-duplicates (reverse problems)))))))
 
 (match (command-line)
   ((_ manifest file question)
