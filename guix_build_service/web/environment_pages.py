@@ -7,11 +7,12 @@ from guix_build_service.hub_client import HubUnavailable, Session
 from guix_build_service.model import EnvironmentDetail
 from guix_build_service.providers import read
 from guix_build_service.web.api import identified
+from guix_build_service.web.credential_pages import host_in
 from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_build_service.web.schemas.versions import RollbackRequest
 from guix_build_service.web.sessions import session_of
-from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused, SessionFailure
+from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused, RepositoryUnavailable, SessionFailure
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Visibility
 
@@ -103,6 +104,7 @@ class EnvironmentsPage(EnvironmentPages):
             values={name: values.get(name, "") for name in FIELDS},
             audiences=self._audiences(),
             refusal=refusal,
+            private_host=host_in(values["repo"]) if isinstance(refusal, RepositoryUnavailable) else "",
             examples=self.web.examples,
         )
 

@@ -117,7 +117,7 @@ def test_every_page_can_be_read_in_light_in_dark_and_on_a_phone(chromium: Browse
         options: dict[str, object] = {"color_scheme": scheme, "viewport": {"width": 360, "height": 740}}
         with visit(chromium, hub, "ada", **options) as page:
             links = page.locator("h2 a, .actions a[href*='builds']")
-            addresses = ["", "api", "environments/eaaaaaaaaaaa"]
+            addresses = ["", "api", "credentials", "environments/eaaaaaaaaaaa"]
             addresses += [str(links.nth(index).get_attribute("href")) for index in range(links.count())]
             assert len(addresses) > 5
             for address in addresses:
@@ -125,6 +125,29 @@ def test_every_page_can_be_read_in_light_in_dark_and_on_a_phone(chromium: Browse
                 assert page.evaluate("document.documentElement.dataset.bsTheme") == scheme
                 assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
                 assert page.evaluate(LOW_CONTRAST) == [], address
+
+
+def test_a_credential_is_kept_and_forgotten_by_keyboard(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "ada", viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+        page.goto(f"{hub.address}/services/guix/credentials?host=https://git.example/a/private")
+        expect(page.get_by_label("Host", exact=True)).to_have_value("git.example")
+        expect(page.get_by_label("Token or password", exact=True)).to_be_focused()
+        page.keyboard.type("a-token-of-the-test")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="git.example", exact=True)).to_be_visible()
+        assert "a-token-of-the-test" not in page.content()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate(LOW_CONTRAST) == []
+        page.get_by_role("link", name="Forget what is kept for git.example").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_contain_text("Forget what is kept for git.example?")
+        assert page.evaluate(LOW_CONTRAST) == []
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Forget it").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("You keep nothing yet.")).to_be_visible()
 
 
 def test_the_theme_is_the_hubs_and_can_be_changed(chromium: Browser, hub: RealHub) -> None:
