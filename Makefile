@@ -4,7 +4,7 @@ BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 PYTEST := $(BIN)/pytest
 
-.PHONY: run test unit bench lint docs lock update-server-layer development clean-state
+.PHONY: run test unit bench lint audit docs lock update-server-layer development clean-state
 
 # A hub on this machine alone, to try it: PORT, STATE and PRIVATE_HOSTS choose where; Ctrl-C ends it.
 run:
@@ -33,8 +33,13 @@ lint: development
 	$(BIN)/mypy
 	$(BIN)/mypy docs/generate.py tools/with_guix.py tools/update_server_layer.py
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --no-progress --quiet --persona=pedantic .github
 	$(BIN)/djlint --check --lint share/templates
 	$(BIN)/python tools/update_server_layer.py --check
+
+# Is something known against a package in the locks?  Fails also where that cannot be known: it asks the Python Package Index.
+audit: development
+	$(BIN)/python tools/audit.py
 
 docs: development
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,3 +168,45 @@ def test_no_page_of_ours_makes_a_document_of_a_text() -> None:
     assert len(templates) > 5
     assert [path.name for path in scripts if HTML.search(path.read_text())] == []
     assert [path.name for path in templates if UNESCAPED.search(path.read_text())] == []
+
+
+WORKFLOW = """
+name: sample
+on: push
+permissions: {{}}
+concurrency: {{group: sample, cancel-in-progress: true}}
+jobs:
+  sample:
+    name: Sample
+    runs-on: ubuntu-24.04
+    timeout-minutes: 5
+    permissions: {permissions}
+    steps:
+      - uses: actions/checkout@{version}
+        with: {{{settings}}}
+      - run: echo {words}
+"""
+PINNED = "08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0"
+
+
+@pytest.mark.parametrize(
+    ("changed", "finding"),
+    [
+        ({}, ""),
+        ({"version": "v5"}, "unpinned-uses"),
+        ({"settings": ""}, "artipacked"),
+        ({"permissions": "write-all"}, "excessive-permissions"),
+        ({"words": "${{ github.event.issue.title }}"}, "template-injection"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_workflows_may_not_do_is_found(tmp_path: Path, changed: dict[str, str], finding: str) -> None:
+    settings = {"version": PINNED, "settings": "persist-credentials: false", "permissions": "{}", "words": "done", **changed}
+    workflows = tmp_path / ".github/workflows"
+    workflows.mkdir(parents=True)
+    (workflows / "sample.yml").write_text(WORKFLOW.format(**settings))
+    [words] = [line for line in (CHECKOUT / "Makefile").read_text().splitlines() if "zizmor" in line]
+    command = [str(Path(sys.executable).with_name("zizmor")), *words.split()[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == bool(finding), done.stdout
+    assert finding in done.stdout
