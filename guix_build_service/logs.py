@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from guix_build_service.model import LogText
-from guix_build_service.redaction import Redaction, without_secrets
+from guix_build_service.redaction import LogFile, Redaction, without_secrets
 from guix_environment.identifiers import BuildId
 
 LARGEST_LOG = 64 * 1024 * 1024
@@ -108,6 +108,7 @@ class Log:
         self.descriptor = descriptor
         """For what was redacted; processes write by way of `pipeline.output`."""
         self.path = path
+        self._file = LogFile(descriptor)
         self.redaction = Redaction()
         """What is blanked of all that is written."""
 
@@ -132,8 +133,8 @@ class Log:
         return os.fstat(self.descriptor).st_size
 
     def write(self, text: str) -> None:
-        """Append TEXT as a line of its own."""
-        os.write(self.descriptor, f"{self.redaction.text(harmless(text))}\n".encode())
+        """Append TEXT as a line of its own; where there is no room for it, it is missing."""
+        self._file.write(f"{self.redaction.text(harmless(text))}\n".encode())
 
     async def say(self, text: str) -> None:
         """Append TEXT without blocking the loop."""

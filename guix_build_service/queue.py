@@ -6,8 +6,10 @@ those rows at its next start, ends what is left of their processes, and puts the
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +23,15 @@ from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.reports import Followers, Reporter
 from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
-from guix_environment.errors import BuildFailure, Conflict, GuixSpawnerError, LimitReached, NotFound, StoreUnavailable
+from guix_environment.errors import (
+    BuildFailure,
+    Conflict,
+    DaemonUnavailable,
+    GuixSpawnerError,
+    LimitReached,
+    NotFound,
+    StoreUnavailable,
+)
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.processes import end, marked_with
 from guix_environment.repository_access import RepositoryAccess
@@ -33,7 +43,11 @@ LOOK_SECONDS = 30.0
 DISK_SECONDS = 5.0
 """How often it looks at the disk while builds run, or wait for room."""
 
+DAEMON_LOSSES = 5
+"""How often a build may find Guix's daemon gone before it has failed: perhaps it is this build that ends the daemon."""
+
 _FULL = "The disk of this hub is nearly full, so the build was ended."
+_LATER = "Try again later, or tell the administrator."
 
 log = logging.getLogger("guix_build_service.queue")
 
@@ -53,6 +67,9 @@ class Queue:
         self._tasks: dict[BuildId, asyncio.Task[None]] = {}
         self._stopped: dict[BuildId, GuixSpawnerError | None] = {}
         """Builds that are being ended, and why; None for what somebody cancelled."""
+        self._losses: Counter[BuildId] = Counter()
+        """How often builds that are not finished found Guix's daemon gone."""
+        self._without_daemon = False
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self.followers = Followers()
@@ -144,10 +161,10 @@ class Queue:
             self._news.clear()
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
+                await self._look_for_hindrances()  # first: where the disk is full, the others fail
                 await self._requeue_interrupted()
                 await self._cancel_unwanted()
                 await self._note_uses()
-                await self._look_at_disk()
                 if not self.hindrance:
                     await self._start_waiting()
 
@@ -162,19 +179,28 @@ class Queue:
         if began:
             self.followers.announce_all()  # who waits has come nearer
 
-    async def _look_at_disk(self) -> None:
-        """Begin nothing while the disk is too full, and end what began last; to be called again and again."""
+    async def _look_for_hindrances(self) -> None:
+        """Begin nothing while the disk is too full or Guix's daemon gone; to be called again and again."""
+        hindrance = await self._disk_hindrance() or await self._daemon_hindrance()
+        if hindrance != self.hindrance:
+            log.warning("%s.", hindrance or "Builds can begin again")
+            self.hindrance = hindrance
+        if hindrance:
+            await self._store.hinder(hindrance)
+            self.followers.announce_all()
+
+    async def _daemon_hindrance(self) -> str:
+        """Return why nothing can begin where a build found the daemon gone; it is looked for no more once it answers."""
+        self._without_daemon = self._without_daemon and not await self._pipeline.daemon_answers()
+        return "Waiting for Guix's daemon, which does not answer" if self._without_daemon else ""
+
+    async def _disk_hindrance(self) -> str:
+        """Return why nothing can begin where the disk is too full, and end what began last."""
         short = await asyncio.to_thread(self._disk.is_short)
         running = [build for build in self._tasks if build not in self._stopped]
         if short and running and len(running) == len(self._tasks):  # what is ended already may make room
-            self._stop_task(running[-1], LimitReached(_FULL, hint="Try again later, or tell the administrator."))
-        hindrance = "Waiting for room on the hub's disk" if short else ""
-        if hindrance != self.hindrance:
-            log.warning("%s.", hindrance or "There is room on the disk again")
-            self.hindrance = hindrance
-        if short:
-            await self._store.hinder(hindrance)
-            self.followers.announce_all()
+            self._stop_task(running[-1], LimitReached(_FULL, hint=_LATER))
+        return "Waiting for room on the hub's disk" if short else ""
 
     def _done(self, build: BuildId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -207,17 +233,28 @@ class Queue:
                 why = self._stopped[build.id]
                 await self._finish(job, BuildState.FAILED if why else BuildState.CANCELLED, why)
             raise
+        except DaemonUnavailable as error:
+            await self._put_back(job, error)
         except GuixSpawnerError as error:
             await self._finish(job, BuildState.FAILED, error)
-        except Exception:  # the last line of defence: a fault of ours must not leave a build running for ever
+        except Exception as error:  # the last line of defence: a fault of ours must not leave a build running for ever
             log.exception("Build %s failed unexpectedly.", build.id)
-            failure = BuildFailure(
-                "The hub failed while it built this.", hint="Tell the administrator: the service's log says more."
-            )
-            await self._finish(job, BuildState.FAILED, failure)
+            await self._finish(job, BuildState.FAILED, _unforeseen(error))
         finally:
             job.log.close()
             await self._pipeline.finish(job, self._in_use)
+
+    async def _put_back(self, job: Job, error: DaemonUnavailable) -> None:
+        """Have a build that lost Guix's daemon wait for it, in its old place."""
+        self._losses[job.build] += 1
+        if self._losses[job.build] >= DAEMON_LOSSES:
+            await self._finish(job, BuildState.FAILED, error)
+            return
+        await self._end_processes(job.build)
+        await job.log.say(f"{error.message} The build begins again when it does.")
+        self._without_daemon = True
+        with contextlib.suppress(Conflict):
+            await self._store.requeue(job.build)
 
     async def _make(self, build: Build, job: Job) -> None:
         published: dict[EnvironmentId, Version] = {}
@@ -261,6 +298,7 @@ class Queue:
                 await job.log.say("Ready.")
                 said = True
             missing = await self._complete(job.build, list(published.values()))
+        self._losses.pop(job.build, None)
 
     async def _complete(self, build: BuildId, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
         """Declare BUILD ready and return which environments joined meanwhile.
@@ -340,6 +378,7 @@ class Queue:
         await job.log.say(error.message if error else "Cancelled.")
         if error and error.hint:
             await job.log.say(error.hint)
+        self._losses.pop(job.build, None)
         with contextlib.suppress(Conflict):
             await self._store.finish(job.build, state, error.as_json() if error else None)
 
@@ -347,6 +386,13 @@ class Queue:
         """End every process that has BUILD's mark in its environment, whoever started it."""
         # All at once: what copies the output of others ends when they do.
         await asyncio.gather(*map(end, await asyncio.to_thread(marked_with, MARK, str(build))))
+
+
+def _unforeseen(error: Exception) -> GuixSpawnerError:
+    """Return what people are told of an ERROR that no step of a build knows."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return LimitReached("The disk of this hub is full.", hint=_LATER)
+    return BuildFailure("The hub failed while it built this.", hint="Tell the administrator: the service's log says more.")
 
 
 def _remove_all(folder: Path) -> None:

@@ -95,14 +95,16 @@ without_secrets = Redaction().text
 """Returns a text with what looks like a secret blanked."""
 
 
-class _File:
+class LogFile:
     """A file that may have no room for a while; what it had none for is missing there, and said to be."""
 
     def __init__(self, descriptor: int) -> None:
+        """Write into the open file DESCRIPTOR, which stays the caller's."""
         self._descriptor = descriptor
         self._missing = False
 
     def write(self, content: bytes) -> None:
+        """Append CONTENT, or note that it is missing."""
         if self._missing:
             content = b"\n[Lines are missing here: there was no room for them on the disk.]\n" + content
         try:
@@ -119,7 +121,7 @@ def main(source: int, secrets: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     with os.fdopen(secrets, "rb") as file:
         redaction = Redaction(filter(None, file.read().decode().split("\0")))
-    output = _File(sys.stdout.fileno())
+    output = LogFile(sys.stdout.fileno())
     while content := os.read(source, LONGEST_LINE):
         if ready := redaction.feed(content):
             output.write(ready)

@@ -253,6 +253,12 @@ class GuixUnavailable(GuixSpawnerError):
     code, status = "guix-unavailable", 503
 
 
+class DaemonUnavailable(GuixUnavailable):
+    """Guix's daemon does not answer, or went away; builds wait until it is there again."""
+
+    code = "guix-daemon-unavailable"
+
+
 class StoreUnavailable(GuixSpawnerError):
     """The service's database cannot be read or written, as with a full disk."""
 

@@ -6,7 +6,7 @@ The lines are those of ``nix/libstore/build.cc`` and ``guix/status.scm`` in Guix
 import re
 from collections.abc import Sequence
 
-from guix_environment.errors import BuildFailure, BuildInterrupted, GuixSpawnerError, GuixUnavailable, LimitReached
+from guix_environment.errors import BuildFailure, BuildInterrupted, DaemonUnavailable, GuixSpawnerError, LimitReached
 
 LINES_SHOWN = 20
 """Lines of the failed part's own output that go into the error."""
@@ -25,7 +25,11 @@ _LONG = re.compile(r"timed out after (\d+) seconds")
 _MISMATCH = re.compile(r"hash mismatch")
 _DOWNLOAD = re.compile(r"failed to download|some substitutes for the outputs of derivation .* failed|download failed")
 _FULL = re.compile(r"No space left on device")
-_NO_DAEMON = re.compile(r"failed to connect to [`'].*daemon")
+_NO_DAEMON = re.compile(
+    r"^guix \w+: error: (?:failed to connect to|fport_(?:read|write): |corrupt input while restoring archive from #<)",
+    re.MULTILINE,
+)
+"""The last two are what the client says when its connection to the daemon breaks off while it writes, and while it reads."""
 _ENDED = re.compile(r"interrupted by the user|unexpected end-of-file|failed due to signal (?:2|9|15)\b")
 _NOISE = re.compile(
     r"cannot build derivation|guix build: error|View build log|build of [`']?/gnu/store/|builder for [`']/gnu/store/"
@@ -47,16 +51,26 @@ def client_broke_down(log: str) -> bool:
     return "Backtrace:" in log and "In guix/status.scm" in log and "(compute-status" in log
 
 
+def without_daemon(log: str) -> bool:
+    """Tell whether Guix's client says that the daemon does not answer, or answers no more."""
+    return bool(_NO_DAEMON.search(log))
+
+
+def daemon_unavailable() -> DaemonUnavailable:
+    """Return what people are told where that is so."""
+    return DaemonUnavailable(
+        "Guix's daemon does not answer on this hub.", hint="The administrator can start it: guix-daemon."
+    )
+
+
 def reason(log: str, packages: Sequence[str] = ()) -> GuixSpawnerError:
     """Return the error that says why the build, whose LOG's end this is, failed.
 
     PACKAGES are the names in the manifest: the one that the failure belongs to is named.  The error's details hold the last
     lines of the failed part's own output.
     """
-    if _NO_DAEMON.search(log):
-        return GuixUnavailable(
-            "Guix's daemon does not answer on this hub.", hint="The administrator can start it: guix-daemon."
-        )
+    if without_daemon(log):
+        return daemon_unavailable()
     if _FULL.search(log):
         return LimitReached(
             "The hub's disk is full.", hint="Ask the administrator to free space, such as with `guix gc`; then build again."

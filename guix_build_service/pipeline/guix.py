@@ -13,6 +13,7 @@ from pathlib import Path
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
+from guix_build_service.pipeline.failures import daemon_unavailable, without_daemon
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
@@ -32,6 +33,10 @@ from guix_environment.processes import run
 QUESTION_SECONDS = 1800.0
 """How long a question may take: to know what a profile consists of, Guix may have to download things that it grafts."""
 
+DAEMON_SECONDS = 5.0
+"""How long the daemon may take to accept a connection."""
+
+_DAEMON_SOCKET = "/var/guix/daemon-socket/socket"
 _SCRIPTS = Path(__file__).with_name("scheme")
 _LARGEST_ANSWER = 16 * 1024 * 1024
 
@@ -71,6 +76,20 @@ def identity(command: GuixCommand) -> str:
 def system() -> str:
     """Return what Guix calls this machine's kind, such as ``x86_64-linux``."""
     return f"{platform.machine()}-linux"
+
+
+async def daemon_answers(command: GuixCommand) -> bool:
+    """Tell whether Guix's daemon takes connections; True where it is not reached over a socket of this machine."""
+    address = command.variables.get("GUIX_DAEMON_SOCKET", _DAEMON_SOCKET).removeprefix("file://")
+    if "://" in address:
+        return True
+    try:
+        async with asyncio.timeout(DAEMON_SECONDS):
+            _, writer = await asyncio.open_unix_connection(address)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
@@ -231,10 +250,8 @@ def _failure(job: Job, start: int, *, timed_out: bool) -> GuixUnavailable | Buil
     with job.log.path.open("rb") as file:
         file.seek(start)
         said = file.read(1024 * 1024).decode(errors="replace")
-    if "failed to connect to" in said:
-        return GuixUnavailable(
-            "Guix's daemon does not answer on this hub.", hint="The administrator can start it: guix-daemon."
-        )
+    if without_daemon(said):
+        return daemon_unavailable()
     if timed_out:
         return BuildFailure("Guix did not say in time what these packages amount to.", hint="Try again later.")
     return BuildFailure("Guix could not work out what these packages amount to.", hint="The log says more.")

@@ -37,6 +37,10 @@ class Pipeline:
         git = replace(self.workshop.git, person=person, door=door)
         return replace(await resolve.resolve(git, self.workshop.hosts, url, ref), private=door.closed)
 
+    async def daemon_answers(self) -> bool:
+        """Tell whether Guix's daemon takes connections now."""
+        return await guix.daemon_answers(self.workshop.guix)
+
     async def make(self, job: Job, reporter: Reporter) -> Made:
         """Do all of JOB but publishing.  Raises what a person is told; leaves nothing behind but what `finish` removes."""
         if self.workshop.secrets is not None:

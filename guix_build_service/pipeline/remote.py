@@ -8,7 +8,7 @@ from pathlib import Path
 from guix_build_service.egress import opened
 from guix_build_service.git import Git
 from guix_build_service.hosts import Hosts
-from guix_environment.errors import RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
+from guix_environment.errors import LimitReached, RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
 from guix_environment.processes import Completed
 from guix_environment.repository_url import RepositoryUrl
 
@@ -30,6 +30,7 @@ _TOO_LARGE = re.compile(
     # What unpacks was ended by the kernel, and had nothing to say.
     r"|\A(?:fatal: )?fetch-pack: invalid index-pack output"
 )
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _TOO_LARGE_SIGNALS = frozenset({24, 25})
 """SIGXCPU and SIGXFSZ."""
 
@@ -74,12 +75,14 @@ async def _run(
     return done
 
 
-def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | RepositoryTooLarge:
+def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | RepositoryTooLarge | LimitReached:
     """Return what the failed command DONE means.
 
     Few kinds, and no word of the server's: an answer that told more would let people explore networks with it.
     """
     said = _said(done)
+    if _FULL.search(said):
+        return LimitReached("The disk of this hub is full.", hint="Try again later, or tell the administrator.")
     if _TOO_LARGE.search(said) or {-done.status, done.status - 128} & _TOO_LARGE_SIGNALS:
         return RepositoryTooLarge(
             "The repository is larger than this hub fetches.",

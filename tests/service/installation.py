@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,7 @@ async def installation(
     *,
     guix: str = "guix",
     roots: Path | None = None,
+    variables: Mapping[str, str] | None = None,
     running_builds: int = 2,
     limits: Limits | None = None,
     disk: Disk | None = None,
@@ -81,7 +82,7 @@ async def installation(
     path = search_path()
     workshop = Workshop(
         git=Git(find_git(path), folder / "home", path),
-        guix=GuixCommand(guix, folder / "home", account_name(), path),
+        guix=GuixCommand(guix, folder / "home", account_name(), path, variables or {}),
         hosts=Hosts([PrivateHost.parse(git_host)]),
         records=Records(folder / "records"),
         roots=Roots(roots or folder / "roots"),

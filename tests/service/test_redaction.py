@@ -150,7 +150,7 @@ async def test_who_stops_waiting_leaves_no_process(tmp_path: Path) -> None:
 def test_a_disk_without_room_is_written_to_again_when_it_has_some(tmp_path: Path) -> None:
     full, descriptor = os.open("/dev/full", os.O_WRONLY), os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     place = os.dup(full)
-    file = redaction._File(place)
+    file = redaction.LogFile(place)
     file.write(b"lost\n")
     os.dup2(descriptor, place)
     file.write(b"kept\n")
