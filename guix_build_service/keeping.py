@@ -3,6 +3,9 @@
 Every method names the person who asks, as in `lookups`.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
 from guix_build_service import audit
 from guix_build_service.audit import Action
 from guix_build_service.lookups import Lookups
@@ -24,6 +27,11 @@ class Keeping(Lookups):
         if self._retainer is None:
             raise NotFound("Profiles are not let go here.")
         return self._retainer
+
+    async def uses(self, versions: Sequence[Version]) -> Mapping[VersionId, datetime]:
+        """Return when the profiles of VERSIONS, which the caller may change, were last used, as far as that was seen."""
+        used = await self._store.uses({version.profile for version in versions})
+        return {version.id: used[version.profile] for version in versions if version.profile in used}
 
     async def pin_version(self, environment: EnvironmentId, version: VersionId, person: Person, *, pinned: bool) -> Version:
         """Have a version be PINNED, so that its profile is kept, or not.  Raises `NotFound`, `Refused`."""

@@ -85,6 +85,8 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     environment_pages.StopForm,
     environment_pages.BuildForm,
     environment_pages.RollbackForm,
+    environment_pages.PinForm,
+    environment_pages.DeleteVersionForm,
     environment_pages.DeleteForm,
     webhook_pages.WebhookForm,
     build_pages.BuildPage,

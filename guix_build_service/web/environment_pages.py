@@ -12,7 +12,15 @@ from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_build_service.web.schemas.versions import RollbackRequest
 from guix_build_service.web.sessions import session_of
-from guix_environment.errors import Conflict, GuixSpawnerError, NotFound, Refused, RepositoryUnavailable, SessionFailure
+from guix_environment.errors import (
+    Conflict,
+    GuixSpawnerError,
+    NotFound,
+    ProfileLetGo,
+    Refused,
+    RepositoryUnavailable,
+    SessionFailure,
+)
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Visibility
 
@@ -125,7 +133,8 @@ class EnvironmentPage(EnvironmentPages):
         identifier = card.detail.environment.id
         versions = await self.manager.versions(identifier, self.person)
         webhook = await self.manager.webhook(identifier, self.person) if card.may_change else None
-        self.render_page("environment.html", card=card, versions=versions, webhook=webhook)
+        uses = await self.manager.uses(versions) if card.may_change else {}
+        self.render_page("environment.html", card=card, versions=versions, uses=uses, webhook=webhook)
 
 
 class StartForm(EnvironmentPages):
@@ -140,14 +149,14 @@ class StartForm(EnvironmentPages):
         if session is None or session.state == "stopping":
             try:
                 name: str = await self.start_session(card.detail, {"environment": card.detail.environment.id})
-            except SessionFailure as failure:
+            except (SessionFailure, ProfileLetGo) as failure:
                 await self._explain(card, failure)
                 return
         else:
             name = session.name
         self.redirect(self.pending_url(name), status=HTTPStatus.SEE_OTHER)
 
-    async def _explain(self, card: Card, failure: SessionFailure) -> None:
+    async def _explain(self, card: Card, failure: SessionFailure | ProfileLetGo) -> None:
         """Answer with why the session did not start, and with the button for what helps."""
         version = card.detail.version
         incomplete = version is not None and not await self.manager.is_whole(version)
@@ -174,10 +183,12 @@ class BuildForm(EnvironmentPages):
     route = "environments/{environment}/build"
 
     async def post(self, environment: str) -> None:
-        """Build what the ref stands for now, or with ``force`` the same commit once more."""
+        """Build what the ref stands for now, or with ``force`` the same commit once more; with ``version`` that one's."""
         force = self.get_body_argument("force", "") == "yes"
+        wanted = self.get_body_argument("version", "")
+        version = identified(VersionId, wanted) if wanted else None
         identifier = identified(EnvironmentId, environment)
-        self.go_to_build(await self.manager.start_build(identifier, self.person, force=force))
+        self.go_to_build(await self.manager.start_build(identifier, self.person, force=force, version=version))
 
 
 class RollbackForm(EnvironmentPages):
@@ -192,6 +203,37 @@ class RollbackForm(EnvironmentPages):
         identifier = identified(EnvironmentId, environment)
         await self.manager.rollback(identifier, version, self.person)
         self.go(f"environments/{identifier}")
+
+
+class PinForm(EnvironmentPages):
+    """Where a version is marked as always kept, or no longer."""
+
+    route = "environments/{environment}/versions/{version}/pin"
+
+    async def post(self, environment: str, version: str) -> None:
+        """Make it so."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        pinned = self.get_body_argument("pinned", "yes") == "yes"
+        await self.manager.pin_version(*identifiers, self.person, pinned=pinned)
+        self.go(f"environments/{identifiers[0]}")
+
+
+class DeleteVersionForm(EnvironmentPages):
+    """Where a version is deleted; a page that asks first, for browsers without scripts."""
+
+    route = "environments/{environment}/versions/{version}/delete"
+
+    async def get(self, environment: str, version: str) -> None:
+        """Ask."""
+        card = await self.card(environment)
+        found = await self.manager.version(card.detail.environment.id, identified(VersionId, version), self.person)
+        self.render_page("delete_version.html", card=card, version=found)
+
+    async def post(self, environment: str, version: str) -> None:
+        """Delete."""
+        identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        await self.manager.delete_version(*identifiers, self.person)
+        self.go(f"environments/{identifiers[0]}")
 
 
 class DeleteForm(EnvironmentPages):

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from guix_build_service.model import EnvironmentDetail, Person, Version
 from guix_build_service.retention import Rules
 from guix_environment.identifiers import Commit
-from tests.service.web.conftest import Site, refusal
+from tests.service.web.conftest import PREFIX, Site, refusal
+from tests.service.web.test_pages import Page, check
 
 ADA, ROOT = Person("ada"), Person("root", admin=True)
 
@@ -83,3 +84,48 @@ async def test_a_session_in_what_is_gone_is_refused_and_the_rebuild_offered(site
     unknown = {"version": "vaaaaaaaaaaa"}
     answer = await site.ask("POST", f"api/v1/environments/{environment}/builds", json_body=unknown, token="token-ada")
     assert answer.code == HTTPStatus.NOT_FOUND
+
+
+async def test_the_page_says_what_is_kept_and_has_a_button_for_each_thing(site: Site) -> None:
+    detail, old = await two_versions(site)
+    browser, address = await site.login("ada"), f"environments/{detail.environment.id}"
+    version = f"{address}/versions/{old.id}"
+
+    async def page() -> Page:
+        found = Page((await browser.get(address)).body.decode())
+        check(found)
+        return found
+
+    assert f"{PREFIX}{version}/pin" in [form["action"] for form in (await page()).all("form")]
+    assert (await browser.submit(f"{version}/pin", pinned="yes")).code == HTTPStatus.SEE_OTHER
+    assert (await site.manager.version(detail.environment.id, old.id, ADA)).pinned
+    assert "Need not be kept" in (await page()).text
+    assert (await browser.submit(f"{version}/pin", pinned="no")).code == HTTPStatus.SEE_OTHER
+
+    await let_go(site)
+    gone = await page()
+    assert "It was not used for 0 days." in gone.text
+    assert "Build it again" in gone.text
+    assert f"{PREFIX}{address}/rollback" not in [form["action"] for form in gone.all("form")]
+    question = Page((await browser.get(f"{version}/delete")).body.decode())
+    check(question)
+    assert "Nobody's files are touched" in question.text
+    assert (await browser.submit(f"{version}/delete")).code == HTTPStatus.SEE_OTHER
+    assert old.commit.short not in (await page()).text
+
+
+async def test_a_start_in_what_is_gone_is_explained_with_the_button_that_helps(site: Site) -> None:
+    detail = await site.ready("good", "ada")
+    await site.manager.let_go(ROOT, Rules(unused_current=timedelta(0)))
+    browser, address = await site.login("ada"), f"environments/{detail.environment.id}"
+    site.pipeline.whole = False
+    answer = await browser.submit(f"{address}/start")
+    assert answer.code == HTTPStatus.CONFLICT
+    page = Page(answer.body.decode())
+    check(page)
+    assert "are no longer kept on this machine. It was not used for 0 days." in " ".join(page.text.split())
+    assert [form["action"] for form in page.all("form")] == [f"{PREFIX}{address}/build"]
+    assert detail.version is not None
+    led = await browser.submit(f"{address}/build", version=detail.version.id)
+    assert led.headers["Location"].startswith(f"{PREFIX}builds/")
+    assert site.hub.started == []
