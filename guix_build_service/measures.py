@@ -66,7 +66,7 @@ class Measures:
         self._builds = Gauge(f"{_NAMES}_builds", "Builds in the database, by state.", ["state"], registry=registry)
         self._environments = Gauge(f"{_NAMES}_environments", "Environments.", registry=registry)
         self._versions = Gauge(f"{_NAMES}_versions", "Versions of environments.", registry=registry)
-        self._kept = Gauge(f"{_NAMES}_profiles_kept", "Profiles that some version needs.", registry=registry)
+        self._kept = Gauge(f"{_NAMES}_profiles_kept", "Profiles that are kept for some version.", registry=registry)
         self._size = Gauge(f"{_NAMES}_profiles_bytes", "Sizes of those profiles with all they need.", registry=registry)
         for needed in Needed:
             self._requests.labels(needed.value)

@@ -10,7 +10,8 @@ from guix_build_service.store.tables import builds, environments, versions
 def figures(connection: Connection) -> Figures:
     """Return how much there is; a profile counts once, however many versions have it."""
     states = connection.execute(select(builds.c.state, func.count()).group_by(builds.c.state)).all()
-    profiles = select(func.max(versions.c.size).label("size")).group_by(versions.c.key).subquery()
+    kept = select(func.max(versions.c.size).label("size")).where(versions.c.let_go.is_(None))
+    profiles = kept.group_by(versions.c.key).subquery()
     sizes = select(func.count(), func.coalesce(func.sum(profiles.c.size), 0)).select_from(profiles)
     count, size = connection.execute(sizes).one()
     return Figures(
