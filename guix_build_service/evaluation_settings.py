@@ -30,6 +30,33 @@ class ManifestEvaluation(Configurable):
         """,
     ).tag(config=True)
 
+    building_repositories = List(
+        Unicode(),
+        help="""Repositories of which also the packages are built that their manifests make, in the same words.
+
+        Their manifests are run where needed. What the packages are built of is read before, and nothing is downloaded for
+        them but what Guix's own need too, and what is at download_hosts. Builds run in Guix's daemon, without network.
+        None unless set here.
+        """,
+    ).tag(config=True)
+
+    building_groups = List(
+        Unicode(),
+        help="""Groups of the hub for whose members also packages are built that manifests of any repository make.
+
+        As for groups, only in the builds that they ask for themselves. None unless set here.
+        """,
+    ).tag(config=True)
+
+    download_hosts = List(
+        Unicode(),
+        help="""Hosts, with * for anything, from which such packages may have something downloaded by https.
+
+        Guix's daemon does it, and follows redirects to anywhere: name hosts that lead to nothing of yours. None unless set
+        here.
+        """,
+    ).tag(config=True)
+
     account = Unicode(
         help="""The account to run manifests as, where the service runs as root; the service's own otherwise.
 
@@ -53,8 +80,16 @@ class ManifestEvaluation(Configurable):
 
     def evaluation(self, guix: GuixCommand) -> Evaluation | None:
         """Return how manifests are run by GUIX, or None where none is."""
-        if not (self.repositories or self.groups):
+        if not (self.repositories or self.groups or self.building_repositories or self.building_groups):
             return None
-        bounds = Bounds(seconds=self.seconds, memory=self.memory)
-        named, members = tuple(self.repositories), frozenset(self.groups)
-        return Evaluation(guix, named, self.account, Path(self.guix_root), bounds, members)
+        return Evaluation(
+            guix,
+            tuple(self.repositories),
+            self.account,
+            Path(self.guix_root),
+            Bounds(seconds=self.seconds, memory=self.memory),
+            frozenset(self.groups),
+            tuple(self.building_repositories),
+            frozenset(self.building_groups),
+            tuple(self.download_hosts),
+        )

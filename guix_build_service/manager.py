@@ -371,7 +371,7 @@ def _request_key(build: Build) -> str:
         build.commit,
         build.subdirectory,
         RECIPE_VERSION,
-        evaluated=bool(build.evaluated_for),
+        build.evaluated_for,
     )
 
 

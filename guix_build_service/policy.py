@@ -29,10 +29,10 @@ class Policy:
     builds_an_hour: int | None = None
     """How many a person may ask for in an hour; None for any number."""
     evaluating_groups: frozenset[str] = frozenset()
-    """Whose members may have manifests run, whatever the repository is."""
+    """Whose members may have manifests run, or what these make built, whatever the repository is."""
 
     def evaluated_for(self, person: Person) -> tuple[str, ...]:
-        """Return those of PERSON's groups whose members may have manifests run."""
+        """Return those of PERSON's groups whose members may have manifests run, or what these make built."""
         return tuple(sorted(person.groups & self.evaluating_groups))
 
     def lets_add(self, person: Person) -> bool:

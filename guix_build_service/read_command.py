@@ -24,8 +24,9 @@ from guix_build_service.manifest.canonical import Entry, Kind, Named
 from guix_build_service.manifest.channels import ChannelsReading, read_channels
 from guix_build_service.manifest.grammar import NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.reader import LARGEST_TEXT
+from guix_build_service.pipeline.definitions import needed
 from guix_build_service.pipeline.guix import Listed, listed, search_path, system
-from guix_environment.errors import GuixSpawnerError, ManifestMissing, ManifestUnreadable
+from guix_environment.errors import GuixSpawnerError, ManifestMissing, ManifestUnreadable, PackagesDefined
 from guix_environment.guix_command import GuixCommand
 
 
@@ -85,12 +86,25 @@ def _evaluated(
         evaluation = Evaluation(command, account=account, root=guix_root)
         try:
             place = _place(file, root)
-            found = asyncio.run(evaluation.packages(files_below(place.root), place.name, {}))
+            files = files_below(place.root)
+            found = asyncio.run(evaluation.packages(files, place.name, {}))
             packages = asyncio.run(listed(command, found, folder))
+        except PackagesDefined as error:
+            return {**answer, "problem": error.as_json(), **_definitions(evaluation, files, place.name, folder)}
         except GuixSpawnerError as error:
             return {**answer, "problem": error.as_json()}
     not_data = {"evaluated": True, "resolved": True, "refusals": [], "not_data": answer["refusals"]}
     return {**answer, **not_data, "packages": [_shown(item) for item in packages]}
+
+
+def _definitions(evaluation: Evaluation, files: Mapping[str, bytes], manifest: str, folder: Path) -> dict[str, object]:
+    """Return what it would take to build the packages that MANIFEST makes, or what keeps them from being built at all."""
+    try:
+        found = asyncio.run(needed(evaluation, files, manifest, folder))
+    except GuixSpawnerError as error:
+        return {"problem": error.as_json()}
+    inspected = found.inspected
+    return {"definitions": {"packages": found.own, "builds": inspected.new, "downloads_from": sorted(inspected.hosts)}}
 
 
 def files_below(root: Path) -> dict[str, bytes]:
@@ -216,10 +230,22 @@ def _text(answer: dict[str, object]) -> str:
     for item in _objects(answer, "refusals"):
         where = f"{item['file']}:{item['line']}:{item['column']}" if item["line"] else f"{item['file']}"
         lines += [f"refused: {where}: {item['reason']}", f"  {item['hint']}"]
+    lines += _needs(answer.get("definitions"))
     problem = answer.get("problem")
     if isinstance(problem, dict):
         lines += [f"problem: {problem['message']}", f"  {problem.get('hint', '')}"]
     return "\n".join(lines)
+
+
+def _needs(definitions: object) -> list[str]:
+    """Return in lines what it would take to build the packages that a manifest makes."""
+    if not isinstance(definitions, dict):
+        return []
+    names = {name: ", ".join(definitions[name]) for name in ("packages", "builds", "downloads_from")}
+    lines = [f"makes: {names['packages']}, for which would be built: {names['builds']}"]
+    lines += ["  where the administrator allows it: build_definitions_of or build_definitions_for"]
+    hosts = f"  and the download from {names['downloads_from']}: download_definitions_from"
+    return [*lines, hosts] if names["downloads_from"] else lines
 
 
 def _objects(answer: dict[str, object], name: str) -> list[dict[str, object]]:

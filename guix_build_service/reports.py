@@ -75,7 +75,7 @@ class Reporter:
             resolved.commit,
             self._build.subdirectory,
             RECIPE_VERSION,
-            evaluated=bool(self._build.evaluated_for),
+            self._build.evaluated_for,
         )
         self._build = await self._store.set_commit(self._build.id, resolved.ref, resolved.commit, key)
         self._followers.announce(self._build.id)

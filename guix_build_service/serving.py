@@ -103,7 +103,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
         frozenset(service.adding_groups),
         service.environments_per_person or None,
         service.builds_per_hour or None,
-        workshop.evaluation.groups if workshop.evaluation else frozenset(),
+        workshop.evaluation.all_groups if workshop.evaluation else frozenset(),
     )
     retainer = Retainer(store, pipeline, Retention(parent=service).schedule())
     try:

@@ -206,9 +206,15 @@ class EvaluationFailed(ManifestFailure):
 
 
 class PackagesDefined(ManifestFailure):
-    """The manifest makes packages of its own, which are not built."""
+    """The manifest makes packages of its own, which are built only where the administrator allows it."""
 
     code = "packages-defined"
+
+
+class DefinitionsRefused(ManifestFailure):
+    """What would be built for the packages that the manifest makes is not what this hub builds for it."""
+
+    code = "definitions-refused"
 
 
 class PackagesUnknown(ManifestFailure):

@@ -65,6 +65,9 @@ def configure(
     run_manifests_of: Sequence[str] = (),
     run_manifests_for: Sequence[str] = (),
     run_manifests_as: str = "",
+    build_definitions_of: Sequence[str] = (),
+    build_definitions_for: Sequence[str] = (),
+    download_definitions_from: Sequence[str] = (),
     idle_timeout: float = IDLE,
     maximal_age: float = 0.0,
 ) -> None:
@@ -84,6 +87,8 @@ def configure(
     GUIX_IS_MENDED the administrator says that Guix's published holes are closed.
     Manifests that are more than lists of packages are run where they are of RUN_MANIFESTS_OF, hosts or addresses, or where a
     member of the groups RUN_MANIFESTS_FOR asks for them, as the account RUN_MANIFESTS_AS; none is unless these say so.
+    With BUILD_DEFINITIONS_OF and BUILD_DEFINITIONS_FOR, in the same words, also packages that manifests make are built, with
+    nothing downloaded but what Guix's own need and what is at the hosts DOWNLOAD_DEFINITIONS_FROM.
     A session that nobody used for IDLE_TIMEOUT seconds is ended, and one of MAXIMAL_AGE seconds in any case; 0 for never.
 
     What C says already about services, roles and templates is kept, and added to.
@@ -111,6 +116,9 @@ def configure(
         *(f"--ManifestEvaluation.repositories={one}" for one in run_manifests_of),
         *(f"--ManifestEvaluation.groups={group}" for group in run_manifests_for),
         *([f"--ManifestEvaluation.account={run_manifests_as}"] if run_manifests_as else []),
+        *(f"--ManifestEvaluation.building_repositories={one}" for one in build_definitions_of),
+        *(f"--ManifestEvaluation.building_groups={group}" for group in build_definitions_for),
+        *(f"--ManifestEvaluation.download_hosts={host}" for host in download_definitions_from),
     ]
     if service_account:
         _hand_over(service_account, state / "records", state / "service", roots_folder(service_account).parent)

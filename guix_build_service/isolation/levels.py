@@ -266,7 +266,7 @@ def _manifests(facts: Facts) -> Finding:
             level,
             State.MISSING,
             "Manifests are run as the service's own account.",
-            "Let none be run: ManifestEvaluation.repositories and ManifestEvaluation.groups.",
+            "Let none be run: ManifestEvaluation.repositories, groups, building_repositories and building_groups.",
         )
     said = "Manifests are run as an account of their own." if facts.evaluates else "No manifest is run."
     return Finding(name, level, State.HELD, said)

@@ -26,13 +26,13 @@ def packages(printed: bytes) -> PackageList:
     _, mark, answer = printed.decode(errors="replace").rpartition(MARK)
     if not mark:
         raise EvaluationFailed(
-            f"The manifest could not be run: {_shown(answer) or 'it ended without a word'}.",
-            hint=_HINT,
+            f"The manifest could not be run: {in_one_line(answer) or 'it ended without a word'}.",
+            hint=HINT,
         )
     return _read(answer)
 
 
-_HINT = "It is run without network, daemon and other programs. A manifest that names its packages as strings needs none."
+HINT = "It is run without network, daemon and other programs. A manifest that names its packages as strings needs none."
 
 
 def _read(answer: str) -> PackageList:
@@ -44,23 +44,23 @@ def _read(answer: str) -> PackageList:
         case (Form(items=(Symbol(name="packages"), *items), tail=None),):
             pass
         case (Form(items=(Symbol(name="no-manifest"),)),):
-            raise EvaluationFailed("The manifest's last expression is no manifest.", hint=_HINT)
+            raise EvaluationFailed("The manifest's last expression is no manifest.", hint=HINT)
         case _:
             raise _strange()
     if len(items) > MOST_PACKAGES:
         raise EvaluationFailed(f"The manifest names more than {MOST_PACKAGES} packages.")
-    entries = [_entry(item) for item in items]
+    entries = [entry(item) for item in items]
     own = [name for name, entry in entries if entry is None]
     if own:
         raise PackagesDefined(
-            f"The manifest makes packages of its own, which this hub does not build: {', '.join(own[:10])}.",
-            hint="Name packages that Guix has.",
+            f"The manifest makes packages of its own: {', '.join(own[:10])}.",
+            hint="Name packages that Guix has. Others are built where the administrator allows it: build_definitions_of.",
             details={"packages": own},
         )
     return PackageList(tuple(entry for _, entry in entries if entry is not None))
 
 
-def _entry(datum: Datum) -> tuple[str, Entry | None]:
+def entry(datum: Datum) -> tuple[str, Entry | None]:
     """Return the name of the package that DATUM tells of, and its entry, or None where only the manifest has it."""
     match datum:
         case Form(items=(Text(value=name), Text(value=version), Text(value=output), *means), tail=None):
@@ -93,10 +93,10 @@ def _found(name: str, version: str, output: str, means: Sequence[Datum]) -> Entr
 
 
 def _strange() -> EvaluationFailed:
-    return EvaluationFailed("What came of running the manifest cannot be understood.", hint=_HINT)
+    return EvaluationFailed("What came of running the manifest cannot be understood.", hint=HINT)
 
 
-def _shown(text: str) -> str:
+def in_one_line(text: str) -> str:
     """Return the end of TEXT in one line, without what terminals obey."""
     plain = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(plain.split())[-_SAID:]

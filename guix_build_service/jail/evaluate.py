@@ -1,9 +1,10 @@
 """Have a manifest run in its jail, and end it when it goes beyond what it may use."""
 
 import asyncio
+import contextlib
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from guix_build_service.jail import answer
 from guix_build_service.jail.plan import Bounds, EvaluatingGuix, Jail, limits, plan
@@ -33,19 +34,31 @@ async def printed_by(jail: Jail, files: Mapping[str, bytes], manifest: str, mark
     """Return all that running MANIFEST prints; see `evaluate`."""
     container = plan(jail, files, manifest, marks, await asyncio.to_thread(compiled, alone=True))
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        async with running(jail, container, writing):
+            return await _read(reading, jail.bounds)
+    finally:
+        os.close(reading)
+
+
+@contextlib.asynccontextmanager
+async def running(jail: Jail, container: ContainerPlan, output: int) -> AsyncIterator[None]:
+    """Have the CONTAINER of a manifest run, with the open file OUTPUT, which is closed here, until the context ends.
+
+    It is bounded but for its time, which is whoever waits for it to look at.  Raises as `evaluate` does.
+    """
     first: ProcessIdentity | None = None
     try:
         try:
-            async with launcher_program().request(writing) as channel:
+            async with launcher_program().request(output) as channel:
                 waiting = await divided(channel, jail.account, Network.OWN)
         finally:
-            os.close(writing)
+            os.close(output)
         first = waiting.first
         _limit(first, jail.bounds)
         await _become(waiting, container)
-        return await _read(reading, jail.bounds)
+        yield
     finally:
-        os.close(reading)
         if first is not None:
             # It is the first of its processes, which no other signal ends, and with it all others.
             await processes.end(first, grace=0)
@@ -109,17 +122,18 @@ async def _read(descriptor: int, bounds: Bounds) -> bytes:
             while block := await reader.read(_BLOCK):
                 found += block
                 if len(found) > bounds.output:
-                    raise _beyond("output", f"it printed more than {bounds.output // 1024} KiB")
+                    raise beyond("output", f"it printed more than {bounds.output // 1024} KiB")
     except TimeoutError:
-        raise _beyond("time", f"it took longer than {int(bounds.seconds)} seconds") from None
+        raise beyond("time", f"it took longer than {int(bounds.seconds)} seconds") from None
     finally:
         transport.close()
     if answer.MARK.encode() not in found and b"out of memory" in found.lower():
-        raise _beyond("memory", f"it needed more than {bounds.memory // 1024**2} MiB of memory")
+        raise beyond("memory", f"it needed more than {bounds.memory // 1024**2} MiB of memory")
     return bytes(found)
 
 
-def _beyond(limit: str, said: str) -> EvaluationFailed:
+def beyond(limit: str, said: str) -> EvaluationFailed:
+    """Return the error for a manifest that was ended as it went beyond LIMIT, which SAID tells people."""
     return EvaluationFailed(
         f"The manifest was run and ended: {said}.",
         hint="A manifest names packages, which takes Guix a few seconds.",

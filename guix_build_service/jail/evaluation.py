@@ -32,16 +32,28 @@ class Evaluation:
     bounds: Bounds = field(default_factory=Bounds)
     groups: frozenset[str] = frozenset()
     """Groups whose members have manifests of any repository run."""
+    building_repositories: tuple[str, ...] = ()
+    """Of which repositories also what their manifests make is built, in the same words."""
+    building_groups: frozenset[str] = frozenset()
+    """For whose members also what manifests make is built."""
+    download_hosts: tuple[str, ...] = ()
+    """Whence what manifests make may be downloaded, with ``*`` for anything."""
     _found: dict[str, EvaluatingGuix] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def all_groups(self) -> frozenset[str]:
+        """The groups that somebody is a member of matters for."""
+        return self.groups | self.building_groups
 
     def allows(self, repository: RepositoryUrl, groups: Collection[str] = ()) -> bool:
         """Tell whether manifests of REPOSITORY are run for a member of GROUPS."""
-        return not self.groups.isdisjoint(groups) or any(
-            fnmatch.fnmatchcase(str(repository), pattern)
-            if "/" in pattern
-            else fnmatch.fnmatchcase(repository.host, pattern)
-            for pattern in self.repositories
+        return (
+            not self.groups.isdisjoint(groups) or _is_among(repository, self.repositories) or self.builds(repository, groups)
         )
+
+    def builds(self, repository: RepositoryUrl, groups: Collection[str] = ()) -> bool:
+        """Tell whether packages that manifests of REPOSITORY make are built for a member of GROUPS."""
+        return not self.building_groups.isdisjoint(groups) or _is_among(repository, self.building_repositories)
 
     async def packages(self, files: Mapping[str, bytes], manifest: str, marks: Mapping[str, str]) -> PackageList:
         """Return the packages that MANIFEST, one of FILES, names when it is run; see `evaluate`."""
@@ -63,6 +75,13 @@ class Evaluation:
             self._found.clear()
             self._found[program] = await evaluating_guix(self.guix, self.root)
         return Jail(self._found[program], account, self.bounds)
+
+
+def _is_among(repository: RepositoryUrl, patterns: Collection[str]) -> bool:
+    return any(
+        fnmatch.fnmatchcase(str(repository), pattern) if "/" in pattern else fnmatch.fnmatchcase(repository.host, pattern)
+        for pattern in patterns
+    )
 
 
 def account_for(name: str) -> Account:

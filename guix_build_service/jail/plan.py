@@ -23,8 +23,11 @@ MOST_FILES = 500
 MOST_BYTES = 4 * 1024 * 1024
 _LONGEST_NAME = 1000
 
-_PROGRAM = "/evaluation/evaluate.scm"
-_SCRIPT = Path(__file__).with_name("scheme") / "evaluate.scm"
+EVALUATE = Path(__file__).with_name("scheme") / "evaluate.scm"
+"""Our own program that says which packages a manifest names."""
+
+_PROGRAMS = "/evaluation"
+_SHARED = EVALUATE.with_name("meanings.scm")
 _FOLDER_SIZE = 8 * 1024 * 1024
 _OPEN_FILES = 128
 _THREADS = 64
@@ -73,15 +76,22 @@ def chosen(files: Mapping[str, int]) -> list[str]:
     return [name for (_, _, name), total in zip(usable, sums, strict=True) if total <= MOST_BYTES]
 
 
-def plan(jail: Jail, files: Mapping[str, bytes], manifest: str, marks: Mapping[str, str], seccomp: bytes) -> ContainerPlan:
-    """Return the container in which MANIFEST, one of the repository's FILES, is run.
+def plan(
+    jail: Jail,
+    files: Mapping[str, bytes],
+    manifest: str,
+    marks: Mapping[str, str],
+    seccomp: bytes,
+    program: Path = EVALUATE,
+) -> ContainerPlan:
+    """Return the container in which MANIFEST, one of the repository's FILES, is run by our own PROGRAM.
 
     MARKS are variables by which its process is found; SECCOMP is the filter for its system calls.
     """
     guix = jail.guix
     return ContainerPlan(
         store_items=guix.store_items,
-        command=(guix.program, "repl", "--", _PROGRAM, f"{REPOSITORY}/{manifest}"),
+        command=(guix.program, "repl", "--", f"{_PROGRAMS}/{program.name}", f"{REPOSITORY}/{manifest}"),
         directory=REPOSITORY,
         variables={
             "PATH": str(Path(guix.program).parent),
@@ -101,7 +111,7 @@ def plan(jail: Jail, files: Mapping[str, bytes], manifest: str, marks: Mapping[s
         links=guix.links,
         temporary_folders=(TemporaryFolder(HOME, 0o700, _FOLDER_SIZE),),
         files=(
-            PlacedFile(_PROGRAM, _SCRIPT.read_bytes()),
+            *(PlacedFile(f"{_PROGRAMS}/{script.name}", script.read_bytes()) for script in (program, _SHARED)),
             *(PlacedFile(f"{REPOSITORY}/{name}", content) for name, content in files.items()),
         ),
         shared_memory=_FOLDER_SIZE,

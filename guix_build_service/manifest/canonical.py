@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 
 from guix_build_service.manifest.modules import DEFAULT, Import
 from guix_build_service.manifest.syntax import Position
+from guix_environment.identifiers import StorePath, VariableName
 
 SPECIFICATION = re.compile(
     r"[A-Za-z0-9+][A-Za-z0-9+._-]{0,127}(?:@[A-Za-z0-9][A-Za-z0-9+._~-]{0,63})?(?::[a-z0-9][a-z0-9-]{0,31})?"
@@ -19,6 +21,7 @@ VARIABLE = re.compile(r"[A-Za-z0-9%+*][A-Za-z0-9%+*<>=?!/._:-]{0,127}")
 
 
 _TRANSFORMATIONS = Import(("guix", "transformations"))
+_DERIVATIONS = (Import(("guix", "derivations")), Import(("guix", "search-paths")))
 _NEEDED = (Import(("guix", "profiles")), Import(("gnu", "packages")))
 
 
@@ -40,6 +43,35 @@ class Named(StrEnum):
     """By a variable of Guix's own modules that holds it."""
     LIST = "list"
     """With others, by a variable of Guix's own modules that holds a list of packages."""
+    DERIVATION = "derivation"
+    """By how it is built, as only the manifest has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """A variable that a package has a profile set (``guix/search-paths.scm``, ``<search-path-specification>``)."""
+
+    variable: VariableName
+    files: tuple[str, ...]
+    separator: str | None
+    kind: str
+    pattern: str | None
+
+    def expression(self) -> str:
+        """Return the Scheme expression for it."""
+        files = " ".join(quoted(file) for file in self.files)
+        words = [quoted(self.variable), f"({files})", _or_false(self.separator), self.kind, _or_false(self.pattern)]
+        return f"(sexp->search-path-specification '({' '.join(words)}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """How a package is built that only the manifest has."""
+
+    derivation: StorePath
+    search_paths: tuple[SearchPath, ...]
+    propagated: "tuple[Entry, ...]"
+    """What comes into a profile with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +95,16 @@ class Entry:
     merged: bool = True
     """Whether Guix drops repetitions of it."""
     place: Position | None = field(default=None, compare=False)
+    definition: Definition | None = None
+    """How it is built, where only the manifest has it."""
 
     @property
     def name(self) -> str:
         """The package's name, without version and output; for a variable its own, which is nearly always the same."""
         return (
-            re.split(r"[@:]", self.specification, maxsplit=1)[0] if self.named is Named.SPECIFICATION else self.specification
+            re.split(r"[@:]", self.specification, maxsplit=1)[0]
+            if self.named in {Named.SPECIFICATION, Named.DERIVATION}
+            else self.specification
         )
 
     @property
@@ -86,6 +122,21 @@ class Entry:
             pairs = " ".join(f"({name} . {quoted(value)})" for name, value in options)
             text = f"((options->transformation '({pairs})) {text})"
         return text
+
+    def entry(self) -> str:
+        """Return the Scheme expression for the entry of a manifest that it is, with what it propagates."""
+        if self.definition is None:
+            return f"(package->manifest-entry {self.expression()} {quoted(self.output or 'out')})"
+        name, _, version = self.specification.partition("@")
+        parts = [
+            f"(name {quoted(name)})",
+            f"(version {quoted(version)})",
+            f"(output {quoted(self.output or 'out')})",
+            f"(item (read-derivation-from-file {quoted(self.definition.derivation)}))",
+            f"(search-paths (list {' '.join(path.expression() for path in self.definition.search_paths)}))",
+            f"(dependencies (list {' '.join(entry.entry() for entry in self.definition.propagated)}))",
+        ]
+        return f"(manifest-entry {' '.join(parts)})"
 
     @property
     def plain(self) -> bool:
@@ -121,10 +172,12 @@ class PackageList:
         return "".join(f"{line}\n" for line in [*self._modules(), text])
 
     def _modules(self) -> list[str]:
-        looked_up = any(entry.named is not Named.SPECIFICATION and not entry.module for entry in self.entries)
+        looked_up = any(entry.named in {Named.VARIABLE, Named.LIST} and not entry.module for entry in self.entries)
         imports = self.imports if looked_up or self.imports else DEFAULT
         if any(entry.transformations for entry in self.entries) and _TRANSFORMATIONS not in imports:
             imports = (*imports, _TRANSFORMATIONS)
+        if any(entry.definition for entry in self.entries):
+            imports = (*imports, *(item for item in _DERIVATIONS if item not in imports))
         usual = len(DEFAULT)
         if imports[:usual] == DEFAULT:
             return [f"(use-modules {' '.join(item.text() for item in imports[usual:])})"] if imports[usual:] else []
@@ -137,6 +190,10 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _or_false(text: str | None) -> str:
+    return "#f" if text is None else quoted(text)
+
+
 def _parts(entries: tuple[Entry, ...]) -> list[str]:
     """Return the manifests for ENTRIES, which belong together."""
     if all(entry.plain and entry.kind is Kind.PACKAGE for entry in entries):
@@ -146,7 +203,7 @@ def _parts(entries: tuple[Entry, ...]) -> list[str]:
         return [f"(package->development-manifest {entry.expression()})" for entry in entries]
     if entries[0].merged:
         return [f"(packages->manifest\n  (append {' '.join(_lists(entries))}))"]
-    lines = [f"(package->manifest-entry {entry.expression()} {quoted(entry.output or 'out')})" for entry in entries]
+    lines = [entry.entry() for entry in entries]
     return ["(manifest\n  (list {}))".format("\n        ".join(lines))]
 
 
@@ -176,10 +233,11 @@ def environment_key(packages: PackageList, guix: str, system: str, recipe: int) 
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def request_key(repository: str, commit: str, subdirectory: str, recipe: int, *, evaluated: bool = False) -> str:
+def request_key(repository: str, commit: str, subdirectory: str, recipe: int, groups: Collection[str] = ()) -> str:
     """Return the name of what a request asks for: equal requests in flight are one build.
 
-    EVALUATED tells that whoever asks may have the manifest run: what becomes of such a request is not for those who may not.
+    GROUPS are those by which whoever asks may have the manifest run, or what it makes built: what becomes of such a request
+    is not for those who may not, or may less.
     """
-    content = "\0".join(["request", str(recipe), repository, commit, subdirectory, *(["evaluated"] if evaluated else [])])
+    content = "\0".join(["request", str(recipe), repository, commit, subdirectory, *sorted(groups)])
     return hashlib.sha256(content.encode()).hexdigest()[:32]

@@ -6,11 +6,11 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.manifest.canonical import PackageList
+from guix_build_service.manifest.canonical import PackageList, quoted
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
 from guix_build_service.pipeline.failures import daemon_unavailable, without_daemon
@@ -92,31 +92,38 @@ async def daemon_answers(command: GuixCommand) -> bool:
     return True
 
 
-async def lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
-    """Return the derivation of the profile that holds PACKAGES.
+async def lower(
+    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None = None
+) -> Lowered:
+    """Return the derivation of the profile that holds PACKAGES; ADDITIONS is the index of what is added to the store before.
 
     Raises `PackagesUnknown` with all of them and the nearest names, `PackagesConflict`, `GuixUnavailable`, `BuildFailure`.
     """
     try:
-        return await _lower(command, job, packages, names_folder)
+        return await _lower(command, job, packages, names_folder, additions)
     except PackagesConflict:
         if packages.added:
             # A conflict among the packages that the person named is the one to tell of.
-            await _lower(command, job, packages.named(), names_folder)
+            await _lower(command, job, packages.named(), names_folder, additions)
         raise
 
 
-async def _lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
+async def _lower(
+    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None
+) -> Lowered:
     try:
-        return await _ask_to_lower(command, job, packages, names_folder)
+        return await _ask_to_lower(command, job, packages, names_folder, additions)
     except InvalidInput as error:
         raise _strange() from error
 
 
-async def _ask_to_lower(command: GuixCommand, job: Job, packages: PackageList, names_folder: Path) -> Lowered:
+async def _ask_to_lower(
+    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None
+) -> Lowered:
     manifest = job.folder / "manifest.scm"
     await asyncio.to_thread(manifest.write_text, packages.manifest())
-    match await _ask(command, job, "lower.scm", str(manifest), answer="profile"):
+    wanted = ("profile", str(additions)) if additions else ("profile",)
+    match await _ask(command, job, "lower.scm", str(manifest), answer=wanted):
         case Form(items=(Symbol(name="ready"), Text(value=derivation), Text(value=profile))):
             return Lowered(StorePath(derivation), StorePath(profile))
         case Form(items=(Symbol(name="unknown"), *problems)):
@@ -142,6 +149,33 @@ async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tupl
             case _:
                 raise _strange()
     return tuple(found)
+
+
+async def own_derivations(
+    command: GuixCommand, names: Sequence[str], folder: Path, marks: Mapping[str, str] | None = None
+) -> list[StorePath]:
+    """Return the derivations, without grafts, that Guix itself has under NAMES, and perhaps some more; FOLDER is for files.
+
+    Raises `GuixUnavailable`, `BuildFailure`.
+    """
+    file, answer = folder / "names.scm", folder / "own-derivations"
+    await asyncio.to_thread(file.write_text, "({})\n".format("\n".join(quoted(name) for name in names)))
+    done = await run(
+        command.script(_SCRIPTS / "own.scm", file, answer),
+        environment=command.environment(marks),
+        timeout=QUESTION_SECONDS,
+        directory=folder,
+    )
+    said = done.errors.decode(errors="replace")
+    if not done.succeeded and without_daemon(said):
+        raise daemon_unavailable()
+    if not done.succeeded:
+        raise BuildFailure("Guix could not say which of these builds are its own.", hint=said[-500:])
+    found = await asyncio.to_thread(_read_answer, answer)
+    try:
+        return [StorePath(text) for text in _texts(found.items if isinstance(found, Form) else ())]
+    except InvalidInput as error:
+        raise _strange() from error
 
 
 async def channels(command: GuixCommand, job: Job) -> str:
@@ -210,7 +244,7 @@ def _listed(datum: Datum) -> Listed:
     raise _strange()
 
 
-async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, answer: str = "") -> Datum:
+async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, answer: Sequence[str] = ()) -> Datum:
     """Run SCRIPT with ARGUMENTS, the name of a file to answer in, and which ANSWER is asked for, where there are several.
 
     What it says besides goes to the log.
@@ -220,7 +254,7 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
     start = job.log.size()
     async with written_to_log(job) as output:
         done = await run(
-            command.script(_SCRIPTS / script, *arguments, file, *([answer] if answer else [])),
+            command.script(_SCRIPTS / script, *arguments, file, *answer),
             environment=command.environment(job.marks),
             timeout=QUESTION_SECONDS,
             directory=folder,

@@ -103,6 +103,8 @@ class ReadManifest:
     """The notebook to open first; empty for none."""
     remarks: tuple[str, ...] = ()
     """What people should know of how the repository was read."""
+    additions: Path | None = None
+    """The index of what is added to the store before its packages can be built; None where they are all Guix's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ MOST_KERNELS = 50
 
 _STORE = "/gnu/store/"
 _LOGO = re.compile(r"logo-(?:32x32|64x64|svg)\.(?:png|svg)")
+_READ_BY_LAUNCHER = ("BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES", "LD_")
+"""How variables begin that have a package's code run in the launcher, which still has what is the server's alone.
+
+Those that the profile itself sets the launcher sets again, for the kernel."""
+
 _INTERRUPT_MODES = frozenset({"signal", "message"})
 
 
@@ -70,6 +75,8 @@ def rewritten(specification: Specification, profile: StorePath, variables: Mappi
     """Return the content of the kernel's new ``kernel.json``."""
     program, *arguments = specification.argv
     environment = {**specification.variables, **{str(name): value for name, value in variables.items()}}
+    for name in [name for name in environment if name.startswith(_READ_BY_LAUNCHER)]:
+        del environment[name]
     # Where a kernel looks for others and for its configuration is the server's business.
     environment.pop("JUPYTER_PATH", None)
     environment.pop("JUPYTER_CONFIG_PATH", None)

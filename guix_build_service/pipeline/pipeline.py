@@ -64,7 +64,11 @@ class Pipeline:
                 await reporter.entered(BuildState.BUILDING)
                 return Made(resolved, manifest, profile, known=True)
             lowered = await guix.lower(
-                self.workshop.guix, job, manifest.packages, self.workshop.state_folder / "package-names"
+                self.workshop.guix,
+                job,
+                manifest.packages,
+                self.workshop.state_folder / "package-names",
+                manifest.additions,
             )
             await reporter.entered(BuildState.BUILDING)
             await job.log.say(f"Building {lowered.profile}")

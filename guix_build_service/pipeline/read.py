@@ -4,6 +4,7 @@ import asyncio
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from guix_build_service.git import Git
 from guix_build_service.jail.evaluation import Evaluation
@@ -14,9 +15,10 @@ from guix_build_service.manifest.channels import read_channels
 from guix_build_service.manifest.grammar import EXAMPLE, NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.kernels import with_kernels
 from guix_build_service.manifest.reader import LARGEST_TEXT
+from guix_build_service.pipeline.definitions import definitions
 from guix_build_service.pipeline.guix import system
 from guix_build_service.pipeline.job import Job, ReadManifest
-from guix_environment.errors import ManifestMissing, ManifestUnreadable, RepositoryUnavailable
+from guix_environment.errors import ManifestMissing, ManifestUnreadable, PackagesDefined, RepositoryUnavailable
 from guix_environment.identifiers import Commit
 
 _PLACES = ("manifest.scm", ".guix/manifest.scm", "guix/manifest.scm")
@@ -47,27 +49,35 @@ async def read(
 ) -> ReadManifest:
     """Return what COMMIT asks for, kernels included; EVALUATION runs a manifest that is no data, where it may.
 
-    Raises `ManifestMissing`, `ManifestUnreadable`, and where it is run what `Evaluation.packages` raises.
+    Raises `ManifestMissing`, `ManifestUnreadable`, and where it is run what `Evaluation.packages` and `definitions` raise.
     """
     file = await _manifest(job, git, commit)
-    packages, remarks = await _packages(evaluation, job, git, commit, file)
+    packages, remarks, additions = await _packages(evaluation, job, git, commit, file)
     remarks += await _channels(job, git, commit, file.path, allowed_channels)
-    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit), remarks)
+    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit), remarks, additions)
 
 
 async def _packages(
     evaluation: Evaluation | None, job: Job, git: Git, commit: Commit, file: _File
-) -> tuple[PackageList, tuple[str, ...]]:
-    """Return what FILE names, and what to say of how that was found out."""
+) -> tuple[PackageList, tuple[str, ...], Path | None]:
+    """Return what FILE names, what to say of how that was found out, and the index of what must be added to the store."""
     try:
-        return (await _understood(job, git, commit, file)).packages, ()
+        return (await _understood(job, git, commit, file)).packages, (), None
     except ManifestUnreadable as error:
         if evaluation is None or not evaluation.allows(job.repository, job.groups):
             raise
         await job.log.say(f"{error.message} Running it, without network and with nothing of this hub.")
         remark = f"{file.path} was run to know what it names: {error.message}"
     files = await _files(job, git, commit)
-    return await evaluation.packages(files, file.path, job.marks), (remark,)
+    try:
+        return await evaluation.packages(files, file.path, job.marks), (remark,), None
+    except PackagesDefined as error:
+        if not evaluation.builds(job.repository, job.groups):
+            raise
+        await job.log.say(f"{error.message} Finding out what these are built of.")
+    found = await definitions(evaluation, files, file.path, job.folder, job.marks)
+    alone = f"{file.path} alone has {', '.join(found.own)}, which get none of Guix's urgent corrections (grafts)."
+    return found.packages, (remark, alone), found.additions
 
 
 def places(subdirectory: str) -> tuple[str, ...]:

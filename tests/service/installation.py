@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from guix_build_service.application import account_name
 from guix_build_service.disk import Disk
 from guix_build_service.git import Git, find_git
 from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, Policy
 from guix_build_service.model import Build, BuildChanged, EnvironmentDetail, LogText, Person
@@ -75,20 +76,23 @@ async def installation(
     build_seconds: float = 600,
     leases: Roots | None = None,
     start: bool = True,
+    evaluation: Callable[[GuixCommand], Evaluation] | None = None,
 ) -> AsyncIterator[Installation]:
     """Run a service in FOLDER that may fetch from GIT_HOST, until the context ends."""
     for name in ("home", "builds"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     path = search_path()
+    command = GuixCommand(guix, folder / "home", account_name(), path, variables or {})
     workshop = Workshop(
         git=Git(find_git(path), folder / "home", path),
-        guix=GuixCommand(guix, folder / "home", account_name(), path, variables or {}),
+        guix=command,
         hosts=Hosts([PrivateHost.parse(git_host)]),
         records=Records(folder / "records"),
         roots=Roots(roots or folder / "roots"),
         state_folder=folder,
         build_seconds=build_seconds,
         leases=leases,
+        evaluation=evaluation(command) if evaluation else None,
     )
     store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     logs = Logs(folder / "logs")

@@ -59,6 +59,10 @@ def test_nobody_may_unless_the_administrator_says_so() -> None:
     assert evaluation is not None
     assert evaluation.repositories == ()
     assert evaluation.groups == {"lab"}
+    assert not evaluation.builds(RepositoryUrl.parse(URL), {"lab"})
+    building = ManifestEvaluation(building_groups=["lab"]).evaluation(GUIX)
+    assert building is not None
+    assert building.builds(RepositoryUrl.parse(URL), {"lab"})
     assert Policy().evaluated_for(CAROL) == ()
 
 
@@ -100,6 +104,23 @@ async def test_who_may_and_who_may_not_share_no_build(tmp_path: Path) -> None:
         for build in set(asked.values()):
             assert (await service.finished(await service.store.build(build))).state is BuildState.READY
     assert seen == {"ada": frozenset(), "carol": {"lab"}}
+
+
+async def test_members_of_groups_that_may_different_things_share_no_build(tmp_path: Path) -> None:
+    async with scripted(tmp_path, policy=POLICY, start=False) as (service, _):
+        asked = [
+            (await service.manager.add_environment(NewEnvironment(URL), Person(name, frozenset(groups)))).build
+            for name, groups in (
+                ("carol", {"lab"}),
+                ("erin", {"institute"}),
+                ("frank", {"lab", "institute"}),
+                ("gil", {"lab"}),
+            )
+        ]
+        assert len({build.id for build in asked if build is not None}) == 3
+        assert asked[0] is not None
+        assert asked[3] is not None
+        assert asked[0].id == asked[3].id
 
 
 async def test_it_counts_what_groups_the_person_had_when_they_asked(tmp_path: Path) -> None:

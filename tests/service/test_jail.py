@@ -1,6 +1,7 @@
 """What surrounds a manifest that is run, and what is believed of what it says; without Guix."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_the_plan_has_guix_and_the_repository_and_nothing_else(monkeypatch: pyte
         *("PATH", "HOME", "XDG_CACHE_HOME", "LC_ALL", "NO_COLOR", "TERM", "GUILE_AUTO_COMPILE", "GC_MARKERS", "MARK")
     }
     placed = {file.target: file.mode for file in container.files}
-    assert placed == dict.fromkeys(["/evaluation/evaluate.scm", "/repository/a/manifest.scm", "/repository/b.scm"], 0o444)
+    programs = ["/evaluation/evaluate.scm", "/evaluation/meanings.scm"]
+    assert placed == dict.fromkeys([*programs, "/repository/a/manifest.scm", "/repository/b.scm"], 0o444)
     assert container.command[0] == "/usr/bin/guix"
     assert container.command[-1] == "/repository/a/manifest.scm"
     assert b"secret" not in order(container)
@@ -130,7 +132,26 @@ def test_repositories_are_named_by_host_or_address(pattern: str, address: str, *
 
 
 def test_nothing_is_allowed_by_default() -> None:
-    assert not Evaluation(GuixCommand("guix", JAIL_HOME, "nobody")).allows(RepositoryUrl.parse("https://example.org/a"))
+    evaluation, url = Evaluation(GuixCommand("guix", JAIL_HOME, "nobody")), RepositoryUrl.parse("https://example.org/a")
+    assert not evaluation.allows(url, {"lab"})
+    assert not evaluation.builds(url, {"lab"})
+
+
+def test_whose_packages_are_built_have_their_manifests_run_and_not_the_other_way_round() -> None:
+    runs = Evaluation(GuixCommand("guix", JAIL_HOME, "nobody"), ("a.example",), groups=frozenset({"lab"}))
+    builds = replace(runs, building_repositories=("b.example",), building_groups=frozenset({"developers"}))
+    first, second = (RepositoryUrl.parse(f"https://{host}.example/x") for host in "ab")
+    for url, groups, run, built in (
+        (first, set[str](), True, False),
+        (first, {"developers"}, True, True),
+        (second, set[str](), True, True),
+        (RepositoryUrl.parse("https://c.example/x"), {"lab"}, True, False),
+        (RepositoryUrl.parse("https://c.example/x"), {"developers"}, True, True),
+        (RepositoryUrl.parse("https://c.example/x"), {"others"}, False, False),
+    ):
+        assert (builds.allows(url, groups), builds.builds(url, groups)) == (run, built)
+    assert not runs.builds(first, {"lab"})
+    assert builds.all_groups == {"lab", "developers"}
 
 
 def test_no_manifest_is_run_as_root() -> None:

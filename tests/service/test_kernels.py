@@ -63,6 +63,13 @@ def test_a_kernel_starts_in_its_profile_with_its_variables_behind_the_launcher(p
     }
 
 
+def test_no_code_of_a_package_runs_before_the_servers_secrets_are_gone(profile: StorePath, tmp_path: Path) -> None:
+    early = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "BASH_ENV", "ENV")
+    specification(profile, "python3", GOOD | {"env": dict.fromkeys([*early, "OWN"], "/gnu/store/x/evil.so")})
+    write_kernels(profile, {VariableName("LD_PRELOAD"): f"{profile}/evil.so"}, tmp_path / "out")
+    assert set(json.loads((tmp_path / "out/python3/kernel.json").read_text())["env"]) == {"OWN"}
+
+
 def test_a_program_that_the_profile_lacks_stays_where_the_package_has_it(profile: StorePath, tmp_path: Path) -> None:
     specification(profile, "other", GOOD | {"argv": ["/gnu/store/x/libexec/kernel", "{connection_file}"]})
     write_kernels(profile, {}, tmp_path / "out")

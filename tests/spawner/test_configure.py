@@ -159,6 +159,9 @@ def test_the_service_understands_what_it_is_told_of_walls(
         run_manifests_of=["https://codeberg.org/ours/*", "git.example.edu"],
         run_manifests_for=["our group"],
         run_manifests_as="guix-manifests",
+        build_definitions_of=["https://codeberg.org/ours/tools"],
+        build_definitions_for=["developers"],
+        download_definitions_from=["files.example.edu"],
     )
     told = service(c)["command"]
     assert isinstance(told, list)
@@ -171,6 +174,9 @@ def test_the_service_understands_what_it_is_told_of_walls(
     assert evaluation is not None
     assert evaluation.repositories == ("https://codeberg.org/ours/*", "git.example.edu")
     assert evaluation.groups == {"our group"}
+    assert evaluation.building_repositories == ("https://codeberg.org/ours/tools",)
+    assert evaluation.building_groups == {"developers"}
+    assert evaluation.download_hosts == ("files.example.edu",)
     assert evaluation.account == "guix-manifests"
 
 

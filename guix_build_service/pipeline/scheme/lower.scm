@@ -1,16 +1,17 @@
 ;; Ask Guix which packages those of a manifest are, and what they amount to, without building the profile.
 ;;
 ;; Arguments: a manifest file that the build service wrote, the file to write the answer to, and what is asked: "profile", or
-;; "packages", which needs neither store nor daemon.  The answer is one of
+;; "packages", which needs neither store nor daemon.  For a profile, perhaps also the index of what to add to the store before:
+;; a list of (PATH text FILE REFERENCE ...), (PATH tree FILE) and (PATH file FILE).  The answer is one of
 ;;   (ready DERIVATION PROFILE)
 ;;   (packages (NAME VERSION OUTPUT) ...)
 ;;   (unknown (SPECIFICATION KIND ALTERNATIVE ...) ...)      KIND: name, version, output, variable or module
 ;;   (conflict (NAME VERSION OUTPUT PROPAGATED-FROM ...) (NAME VERSION OUTPUT PROPAGATED-FROM ...))
 ;;   (unsupported MESSAGE)
 ;; The manifest is read, not loaded: only its strings, and the names of Guix's own variables, reach Guix.
-(use-modules (guix) (guix derivations) (guix diagnostics) (guix packages) (guix profiles) (guix store)
+(use-modules (guix) (guix derivations) (guix diagnostics) (guix packages) (guix profiles) (guix search-paths) (guix store)
              (guix transformations) (guix ui) (guix utils) (gnu packages)
-             (ice-9 match) (srfi srfi-1) (srfi srfi-11) (srfi srfi-34))
+             (ice-9 binary-ports) (ice-9 match) (srfi srfi-1) (srfi srfi-11) (srfi srfi-34))
 
 (define (answer file datum)
   (call-with-output-file file
@@ -126,6 +127,26 @@ has it.  Where one of those modules is missing, return `elsewhere'."
 
 ;;; Manifests.
 
+(define (entry expression specifications)
+  "Return a procedure that makes the manifest entry of EXPRESSION."
+  (match expression
+    (('package->manifest-entry inner output)
+     (let ((package (item `(list ,inner ,output) specifications)))
+       (lambda () (apply package->manifest-entry package))))
+    (('manifest-entry ('name name*) ('version version*) ('output output*)
+                      ('item ('read-derivation-from-file file))
+                      ('search-paths ('list ('sexp->search-path-specification ('quote paths)) ...))
+                      ('dependencies ('list inner ...)))
+     (let ((makers (map (lambda (expression) (entry expression specifications)) inner)))
+       (lambda ()
+         (manifest-entry
+           (name name*)
+           (version version*)
+           (output output*)
+           (item (read-derivation-from-file file))
+           (search-paths (map sexp->search-path-specification paths))
+           (dependencies (map (lambda (make) (make)) makers))))))))
+
 (define (part expression specifications)
   "Return a procedure that makes the manifest of EXPRESSION; what is wrong with its packages is known before."
   (match expression
@@ -138,9 +159,9 @@ has it.  Where one of those modules is missing, return `elsewhere'."
     (('package->development-manifest inner)
      (let ((package (package-of inner specifications)))
        (lambda () (package->development-manifest package))))
-    (('manifest ('list ('package->manifest-entry inners outputs) ...))
-     (let ((packages (map (lambda (inner output) (item `(list ,inner ,output) specifications)) inners outputs)))
-       (lambda () (manifest (map (lambda (package) (apply package->manifest-entry package)) packages)))))))
+    (('manifest ('list expressions ...))
+     (let ((makers (map (lambda (expression) (entry expression specifications)) expressions)))
+       (lambda () (manifest (map (lambda (make) (make)) makers)))))))
 
 (define (parts expression)
   (match expression
@@ -151,6 +172,23 @@ has it.  Where one of those modules is missing, return `elsewhere'."
   (match-lambda
     (('package->development-manifest _) #t)
     (_ #f)))
+
+;;; What the manifest's own packages are built of.
+
+(define (content file)
+  (match (call-with-input-file file get-bytevector-all #:binary #t)
+    ((? eof-object?) #vu8())
+    (content content)))
+
+(define (add store path kind file . references)
+  "Add FILE to STORE; that it gets PATH there is known beforehand."
+  (let* ((name  (store-path-package-name path))
+         (added (match kind
+                  ('text (add-data-to-store store name (content file) references))
+                  ('tree (add-to-store store name #t "sha256" file))
+                  ('file (add-to-store store name #f "sha256" file)))))
+    (unless (string=? added path)
+      (error "not what it is said to be" path added))))
 
 ;;; Answers.
 
@@ -168,11 +206,16 @@ has it.  Where one of those modules is missing, return `elsewhere'."
                (list (manifest-entry-name entry) (manifest-entry-version entry) (manifest-entry-output entry)))
              (manifest-entries manifest))))
 
-(define (lowered manifest allow-collisions?)
+(define (lowered make additions allow-collisions?)
   (with-store store
     (set-build-options store #:use-substitutes? #t)
+    ;; What is added stays at least as long as this connection, and then with what needs it.
+    (catch 'quit
+      (lambda () (for-each (lambda (addition) (apply add store addition)) additions))
+      ;; The daemon refused it, and Guix has said why.
+      (lambda _ (primitive-exit 1)))
     (let ((derivation (run-with-store store
-                        (profile-derivation manifest #:allow-collisions? allow-collisions?))))
+                        (profile-derivation (make) #:allow-collisions? allow-collisions?))))
       (list 'ready (derivation-file-name derivation) (derivation->output-path derivation)))))
 
 (define (guarded thunk)
@@ -189,24 +232,24 @@ has it.  Where one of those modules is missing, return `elsewhere'."
       thunk
       (lambda _ '(unsupported "a transformation names what Guix does not have; the log says more")))))
 
-(define (ask forms question)
+(define (ask forms question additions)
   (let ((specifications (imports forms)))
     ;; Each must be there, be anything looked up in it or not: the manifest itself would not load without.
     (for-each interface specifications)
     (let ((makers (map (lambda (expression) (part expression specifications)) (parts (last forms)))))
       (if (null? problems)
-          (let ((manifest (concatenate-manifests (map (lambda (make) (make)) makers))))
+          (let ((make (lambda () (concatenate-manifests (map (lambda (make) (make)) makers)))))
             (if (string=? question "packages")
-                (listed manifest)
+                (listed (make))
                 ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be
                 ;; together.
-                (lowered manifest (any development? (parts (last forms))))))
+                (lowered make additions (any development? (parts (last forms))))))
           (cons 'unknown (delete-duplicates (reverse problems)))))))
 
 (match (command-line)
-  ((_ manifest file question)
+  ((_ manifest file question . index)
    (let ((forms (call-with-input-file manifest
                   (lambda (port)
                     (let loop ((form (read port)))
                       (if (eof-object? form) '() (cons form (loop (read port)))))))))
-     (answer file (guarded (lambda () (ask forms question)))))))
+     (answer file (guarded (lambda () (ask forms question (append-map (lambda (file) (call-with-input-file file read)) index))))))))
