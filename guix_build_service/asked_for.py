@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from guix_build_service.members import Member, MemberKind, Role, in_order
 from guix_build_service.model import Build, BuildState, Changes, Environment, NewEnvironment, Person, Resolved, now
-from guix_environment.errors import InvalidInput
+from guix_environment.errors import InvalidInput, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl, checked_ref, checked_subdirectory
@@ -11,6 +12,8 @@ from guix_environment.repository_url import RepositoryUrl, checked_ref, checked_
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 2_000
 MOST_GROUPS = 50
+MOST_MEMBERS = 200
+LONGEST_MEMBER = 255
 LEAST_MEMORY = 128 * 1024 * 1024
 LARGEST_MEMORY = 1 << 50
 MOST_CPU = 1024.0
@@ -54,7 +57,47 @@ def changed(before: Environment, changes: Changes) -> Environment:
         visibility=before.visibility if changes.visibility is None else changes.visibility,
         groups=before.groups if changes.groups is None else _groups(changes.groups),
     )
-    return _shared_sensibly(after)
+    return _shared_sensibly(after if changes.owner is None else _given_to(after, _member_name(changes.owner)))
+
+
+def shared_with(before: Environment, member: Member) -> Environment:
+    """Return the environment BEFORE with MEMBER among its members, in that role alone.  Raises `InvalidInput`."""
+    member = replace(member, name=_member_name(member.name))
+    if member.role is Role.OWNER:
+        raise InvalidInput("An environment has one owner.", hint="Give it to somebody else, or share it with an editor.")
+    if (member.kind, member.name) == (MemberKind.USER, before.owner):
+        raise InvalidInput(f"{member.name} is its owner already.")
+    others = _others(before, member.kind, member.name)
+    if len(others) >= MOST_MEMBERS:
+        raise InvalidInput(f"An environment has at most {MOST_MEMBERS} members.", hint="Share it with a group.")
+    return replace(before, members=in_order((*others, member)))
+
+
+def not_shared_with(before: Environment, kind: MemberKind, name: str) -> Environment:
+    """Return the environment BEFORE without its member of that KIND and NAME.  Raises `NotFound`."""
+    others = _others(before, kind, name)
+    if len(others) == len(before.members):
+        raise NotFound("It is not shared with them by name.")
+    return replace(before, members=others)
+
+
+def _given_to(before: Environment, owner: str) -> Environment:
+    """Return the environment BEFORE as OWNER's; who had it stays an editor."""
+    if owner == before.owner:
+        return before
+    former = Member(MemberKind.USER, before.owner, Role.EDITOR)
+    return replace(before, owner=owner, members=in_order((*_others(before, MemberKind.USER, owner), former)))
+
+
+def _others(environment: Environment, kind: MemberKind, name: str) -> tuple[Member, ...]:
+    return tuple(each for each in environment.members if (each.kind, each.name) != (kind, name))
+
+
+def _member_name(text: str) -> str:
+    name = text.strip()
+    if not 0 < len(name) <= LONGEST_MEMBER or not name.isprintable():
+        raise InvalidInput(f"The name of a user or group has 1 to {LONGEST_MEMBER} characters, and no invisible ones.")
+    return name
 
 
 def new_build(

@@ -28,7 +28,9 @@ class Action(StrEnum):
     CHANGED = "changed"
     """What an environment is called, says, follows or may use."""
     SHARED = "shared"
-    """An environment with others than before, or with nobody any more."""
+    """An environment with others than before, in another role, or with nobody any more."""
+    GAVE_AWAY = "gave-away"
+    """An environment, to somebody who owns it since then."""
     ROLLED_BACK = "rolled-back"
     """An environment to another of its versions."""
     CANCELLED = "cancelled"
@@ -155,10 +157,22 @@ def changes(who: str, before: Environment, after: Environment) -> Iterator[Deed]
     """Yield what is to be told of WHO made AFTER of the environment BEFORE."""
     if (before.visibility, before.groups) != (after.visibility, after.groups):
         yield deed(who, Action.SHARED, after, about=_sharing(after))
+    yield from _members_changed(who, before, after)
+    if before.owner != after.owner:
+        yield deed(who, Action.GAVE_AWAY, before, about={"to": after.owner})
     fields = [name for name in ("name", "description", "ref", "memory", "cpu") if _differ(before, after, name)]
     if fields:
         named = {"was": before.name} if "name" in fields else {}
         yield deed(who, Action.CHANGED, after, about={"changed": ", ".join(fields), **named})
+
+
+def _members_changed(who: str, before: Environment, after: Environment) -> Iterator[Deed]:
+    was = {(each.kind, each.name): each.role.value for each in before.members}
+    now_is = {(each.kind, each.name): each.role.value for each in after.members}
+    for kind, name in sorted(was | now_is):
+        role = now_is.get((kind, name), "none")
+        if was.get((kind, name), "none") != role:
+            yield deed(who, Action.SHARED, after, about={kind.value: name, "role": role})
 
 
 def _differ(before: Environment, after: Environment, name: str) -> bool:

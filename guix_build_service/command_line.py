@@ -18,8 +18,8 @@ On the service's machine:
 
 Anywhere, with a token of the hub; COMMAND --help tells more:
 
-  guix-build-service list | show | add | build | log | cancel | rollback | delete | resolve | import | sessions | storage
-  guix-build-service webhook
+  guix-build-service list | show | add | build | log | cancel | rollback | share | unshare | give | delete
+  guix-build-service resolve | import | sessions | storage | webhook
 """
 
 

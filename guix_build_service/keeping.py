@@ -35,7 +35,7 @@ class Keeping(Lookups):
 
     async def pin_version(self, environment: EnvironmentId, version: VersionId, person: Person, *, pinned: bool) -> Version:
         """Have a version be PINNED, so that its profile is kept, or not.  Raises `NotFound`, `Refused`."""
-        known = (await self._changeable(environment, person)).environment
+        known = (await self._owned(environment, person)).environment
         found = await self._store.version(environment, version)
         deed = audit.version_deed(person.name, Action.PINNED if pinned else Action.UNPINNED, known, found)
         return await self.retainer.rows.pin(environment, version, pinned=pinned, deed=deed)
@@ -45,7 +45,7 @@ class Keeping(Lookups):
 
         Raises `NotFound`, `Refused`, and `Conflict` for the current one.
         """
-        known = (await self._changeable(environment, person)).environment
+        known = (await self._owned(environment, person)).environment
         found = await self._store.version(environment, version)
         deed = audit.version_deed(person.name, Action.DELETED_VERSION, known, found)
         await self.retainer.rows.remove_version(environment, version, deed)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from guix_build_service.audit import Deed, DeedFilter
 from guix_build_service.logs import LARGEST_PIECE, Logs
 from guix_build_service.measures import Measures
+from guix_build_service.members import Member
 from guix_build_service.model import (
     LARGEST_PAGE,
     Build,
@@ -28,7 +29,7 @@ from guix_build_service.model import (
     Person,
     Version,
 )
-from guix_build_service.policy import Policy
+from guix_build_service.policy import Policy, check_may_change, check_owns
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
 from guix_build_service.storage import EnvironmentStorage
@@ -78,11 +79,17 @@ class Lookups:
 
     async def _changeable(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
         detail = await self.environment(environment, person)
-        if not detail.environment.may_be_changed_by(person):
-            raise Refused(
-                "Only its owner may change this environment.", hint="Add one of your own from the same repository."
-            )
+        check_may_change(detail.environment, person)
         return detail
+
+    async def _owned(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
+        detail = await self.environment(environment, person)
+        check_owns(detail.environment, person)
+        return detail
+
+    async def members(self, environment: EnvironmentId, person: Person) -> tuple[Member, ...]:
+        """Return with whom an environment is shared by name, for those who may change it.  Raises `NotFound`, `Refused`."""
+        return (await self._changeable(environment, person)).environment.members
 
     async def versions(self, environment: EnvironmentId, person: Person) -> list[Version]:
         """Return an environment's versions, newest first."""
@@ -112,8 +119,7 @@ class Lookups:
 
         For who may delete it: what it shares tells a little of what others have. Raises `NotFound`, `Refused`.
         """
-        if not (await self.environment(environment, person)).environment.may_be_changed_by(person):
-            raise Refused("Only its owner is told what this environment holds of the disk.")
+        await self._owned(environment, person)
         return await self._queue.storage(environment)
 
     async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:

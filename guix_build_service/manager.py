@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guix_build_service import audit
-from guix_build_service.asked_for import changed, new_build, new_environment
+from guix_build_service.asked_for import new_build, new_environment
 from guix_build_service.audit import Action, Deed
 from guix_build_service.credentials.envelope import Secret
 from guix_build_service.credentials.hooks import Hook
@@ -23,7 +23,6 @@ from guix_build_service.model import (
     RECIPE_VERSION,
     Build,
     BuildState,
-    Changes,
     Environment,
     EnvironmentDetail,
     NewEnvironment,
@@ -40,6 +39,7 @@ from guix_build_service.reading_rights import ReadingRights
 from guix_build_service.resolving import Resolving
 from guix_build_service.retaining import Retainer
 from guix_build_service.session_logs import SessionLogs
+from guix_build_service.sharing import Sharing
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault import Vault
 from guix_build_service.webhooks.deliveries import Delivery
@@ -55,7 +55,7 @@ NOTHING_HERE = "There is nothing at this address."
 HOUR = timedelta(hours=1)
 
 
-class Manager(Keeping):
+class Manager(Sharing, Keeping):
     """The use-cases.  All coroutines; none blocks the loop."""
 
     def __init__(
@@ -143,31 +143,12 @@ class Manager(Keeping):
                 return known
         return None
 
-    async def update_environment(
-        self, environment: EnvironmentId, changes: Changes, person: Person, seen: datetime | None = None
-    ) -> EnvironmentDetail:
-        """Rename, describe, share or limit an environment.
-
-        With SEEN, when the state that PERSON looked at was of, only if it is that still. Raises `NotFound`, `Refused`,
-        `InvalidInput`, `ChangedMeanwhile`.
-        """
-        await self._changeable(environment, person)
-        after = await self._store.change_environment(
-            environment,
-            lambda before: changed(before, changes),
-            seen,
-            lambda before, after: audit.changes(person.name, before, after),
-        )
-        if after.current:
-            await self._queue.write_record(environment)
-        return await self.environment(environment, person)
-
     async def delete_environment(self, environment: EnvironmentId, person: Person, seen: datetime | None = None) -> None:
         """Forget an environment, its versions, records and roots; homes and projects stay.  Ends its builds.
 
         With SEEN as `update_environment`.
         """
-        known = (await self._changeable(environment, person)).environment
+        known = (await self._owned(environment, person)).environment
         deed = audit.deed(person.name, Action.DELETED, known)
         for build in await self._store.remove_environment(environment, seen, deed):
             await self._queue.cancel(build)
@@ -300,8 +281,8 @@ class Manager(Keeping):
         return self._hooks
 
     async def webhook(self, environment: EnvironmentId, person: Person) -> Hook | None:
-        """Return the webhook, if any, of an environment that PERSON may change.  Raises `NotFound`, `Refused`."""
-        await self._changeable(environment, person)
+        """Return the webhook, if any, of an environment that PERSON owns.  Raises `NotFound`, `Refused`."""
+        await self._owned(environment, person)
         return await self.hooks.of(environment)
 
     async def make_webhook(self, environment: EnvironmentId, person: Person, secret: str = "") -> tuple[Hook, str]:
@@ -309,12 +290,12 @@ class Manager(Keeping):
 
         The secret is made, unless one is given. Raises `NotFound`, `Refused`, `InvalidInput`, `CredentialUnusable`.
         """
-        known = (await self._changeable(environment, person)).environment
+        known = (await self._owned(environment, person)).environment
         return await self.hooks.make(known, person.name, secret)
 
     async def remove_webhook(self, environment: EnvironmentId, person: Person) -> None:
         """Forget an environment's webhook.  Raises `NotFound`, `Refused`."""
-        known = (await self._changeable(environment, person)).environment
+        known = (await self._owned(environment, person)).environment
         await self.hooks.remove(known, person.name)
 
     async def take_delivery(self, environment: EnvironmentId, delivery: Delivery) -> Build | None:

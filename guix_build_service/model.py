@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from guix_build_service.members import Member, MemberKind, Role, highest
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import LetGo, Visibility
 from guix_environment.repository_url import RepositoryUrl
@@ -109,18 +110,34 @@ class Environment:
     """The version that sessions start from; None until one is ready."""
     created: datetime
     updated: datetime
+    members: tuple[Member, ...] = ()
+    """With whom it is shared by name, beside those whom `visibility` lets see it."""
+
+    def role_of(self, person: Person) -> Role | None:
+        """Return what PERSON is to this environment; None where it does not exist for them."""
+        if person.admin or person.name == self.owner:
+            return Role.OWNER
+        shown = self.visibility is Visibility.EVERYONE or (
+            self.visibility is Visibility.GROUPS and not person.groups.isdisjoint(self.groups)
+        )
+        given = [member.role for member in self.members if member.is_(person.name, person.groups)]
+        return highest([*given, *([Role.VIEWER] if shown else [])])
+
+    def member_names(self, kind: MemberKind) -> tuple[str, ...]:
+        """Return the names of the members of that KIND."""
+        return tuple(member.name for member in self.members if member.kind is kind)
 
     def may_be_seen_by(self, person: Person) -> bool:
         """Tell whether PERSON may know of this environment and start it."""
-        return (
-            self.may_be_changed_by(person)
-            or self.visibility is Visibility.EVERYONE
-            or (self.visibility is Visibility.GROUPS and not person.groups.isdisjoint(self.groups))
-        )
+        return self.role_of(person) is not None
 
     def may_be_changed_by(self, person: Person) -> bool:
-        """Tell whether PERSON may rename, share, rebuild and delete this environment."""
-        return person.admin or person.name == self.owner
+        """Tell whether PERSON may name, describe and rebuild this environment, and go back to earlier versions."""
+        return self.role_of(person) in {Role.EDITOR, Role.OWNER}
+
+    def is_owned_by(self, person: Person) -> bool:
+        """Tell whether PERSON may do everything with this environment: share, give away and delete it."""
+        return self.role_of(person) is Role.OWNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +261,16 @@ class Changes:
     cpu: float | None = None
     visibility: Visibility | None = None
     groups: tuple[str, ...] | None = None
+    owner: str | None = None
+    """Whom it is given to."""
     cleared: frozenset[str] = frozenset()
     """Those of ``memory`` and ``cpu`` that are to be without a limit."""
+
+    @property
+    def of_its_owner(self) -> bool:
+        """Tell whether there is something in it that the owner alone may change."""
+        theirs = (self.ref, self.memory, self.cpu, self.visibility, self.groups, self.owner)
+        return bool(self.cleared) or any(value is not None for value in theirs)
 
 
 LARGEST_PAGE = 500

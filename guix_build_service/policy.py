@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from guix_build_service.model import Person
+from guix_build_service.model import Environment, Person
 from guix_environment.errors import LimitReached, Refused
 
 
@@ -44,6 +44,30 @@ class Policy:
         """Raise `Refused` where PERSON may add no environments."""
         if not self.lets_add(person):
             raise Refused("You may not add environments on this hub.", hint="Ask its administrator.")
+
+
+def check_may_change(environment: Environment, person: Person) -> None:
+    """Raise `Refused` where PERSON, who may see ENVIRONMENT, is neither its owner nor an editor of it."""
+    if not environment.may_be_changed_by(person):
+        raise Refused(
+            "Only its owner and its editors may change this environment.",
+            hint="Ask its owner to make you an editor, or add an environment of your own from the same repository.",
+        )
+
+
+def check_owns(environment: Environment, person: Person) -> None:
+    """Raise `Refused` where PERSON, who may see ENVIRONMENT, may not do everything with it."""
+    if not environment.is_owned_by(person):
+        raise Refused("Only the owner of this environment may do that.", hint=f"Ask {environment.owner}.")
+
+
+def check_recipient(most: int, owned: int, recipient: str) -> None:
+    """Raise `LimitReached` where RECIPIENT of an environment, who OWNED as many, may have MOST."""
+    if owned >= most:
+        raise LimitReached(
+            f"{recipient} has as many environments as one may have on this hub.",
+            hint="They can delete one that they no longer need.",
+        )
 
 
 def check_environments(most: int, owned: int) -> None:

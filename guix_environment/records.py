@@ -14,7 +14,7 @@ Every file is written atomically, and a version's folder before the environment 
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -120,6 +120,10 @@ class EnvironmentRecord:
     """Bytes a session may use, where the environment asks for a limit."""
     cpu: float | None
     """Cores a session may use."""
+    users: tuple[str, ...] = ()
+    """People whom it is shared with by name."""
+    member_groups: tuple[str, ...] = ()
+    """Groups that it is shared with by name, whatever `visibility` is."""
 
     def may_be_started_by(self, name: str, groups: frozenset[str], *, admin: bool = False) -> bool:
         """Tell whether the person NAME, a member of GROUPS, may see and start this environment."""
@@ -128,6 +132,8 @@ class EnvironmentRecord:
             or name == self.owner
             or self.visibility is Visibility.EVERYONE
             or (self.visibility is Visibility.GROUPS and not groups.isdisjoint(self.groups))
+            or name in self.users
+            or not groups.isdisjoint(self.member_groups)
         )
 
 
@@ -177,6 +183,9 @@ class Records:
             current=fields.checked("current", VersionId),
             memory=fields.integer("memory"),
             cpu=fields.number("cpu"),
+            # Earlier releases shared nothing by name, and wrote neither.
+            users=tuple(fields.texts("users", ())),
+            member_groups=tuple(fields.texts("member_groups", ())),
         )
 
     def write_environment(self, record: EnvironmentRecord) -> None:
@@ -193,6 +202,8 @@ class Records:
             "current": record.current,
             "memory": record.memory,
             "cpu": record.cpu,
+            "users": list(record.users),
+            "member_groups": list(record.member_groups),
         }
         write_json(self.environment_folder(record.id) / "environment.json", value)
 
@@ -340,7 +351,10 @@ class _Fields:
             raise self._invalid(field)
         return value
 
-    def texts(self, field: str) -> list[str]:
+    def texts(self, field: str, otherwise: Sequence[str] | None = None) -> list[str]:
+        """Return a list of texts; OTHERWISE, where that is given, for a field that is not there."""
+        if otherwise is not None and field not in self.values:
+            return list(otherwise)
         value = self.values.get(field)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._invalid(field)

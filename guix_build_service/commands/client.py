@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from guix_build_service.commands.event_stream import events
 from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService, ServiceUnreachable
 from guix_build_service.commands.transport import Answer, Transport
+from guix_build_service.members import MemberKind, Role
 from guix_build_service.model import LARGEST_PAGE
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_build_service.web.schemas.environments import (
@@ -23,6 +24,7 @@ from guix_build_service.web.schemas.environments import (
     EnvironmentsAnswer,
     ResolvedAnswer,
 )
+from guix_build_service.web.schemas.members import MembersAnswer
 from guix_build_service.web.schemas.service import CallerAnswer
 from guix_build_service.web.schemas.sessions import SessionAnswer, SessionRequest, SessionsAnswer
 from guix_build_service.web.schemas.storage import StorageAnswer
@@ -124,6 +126,20 @@ class Client:
     def change(self, environment: str, changes: Mapping[str, object]) -> EnvironmentAnswer:
         """Change an environment; CHANGES as the API's body has them."""
         return self._ask("PATCH", f"environments/{_word(environment)}", EnvironmentAnswer, changes)
+
+    def members(self, environment: str) -> MembersAnswer:
+        """Return with whom an environment is shared by name."""
+        return self._ask("GET", f"environments/{_word(environment)}/members", MembersAnswer)
+
+    def share(self, environment: str, kind: MemberKind, name: str, role: Role) -> MembersAnswer:
+        """Share an environment with the member of that KIND and NAME."""
+        path = f"environments/{_word(environment)}/members/{kind.value}/{_word(name)}"
+        return self._ask("PUT", path, MembersAnswer, {"role": role.value})
+
+    def unshare(self, environment: str, kind: MemberKind, name: str) -> None:
+        """Share an environment no longer with the member of that KIND and NAME."""
+        with self._transport.ask("DELETE", f"environments/{_word(environment)}/members/{kind.value}/{_word(name)}"):
+            pass
 
     def delete(self, environment: str) -> None:
         """Delete an environment."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guix_build_service.git import Git, fetching, version_reference
 from guix_build_service.hosts import Reached
+from guix_build_service.members import MemberKind
 from guix_build_service.model import Environment, Export, Version, now
 from guix_build_service.pipeline.job import Job, Made
 from guix_build_service.pipeline.kernels import remove_folder, write_kernels
@@ -117,6 +118,8 @@ def write_environment(records: Records, environment: Environment, current: Versi
             current=current,
             memory=environment.memory,
             cpu=environment.cpu,
+            users=environment.member_names(MemberKind.USER),
+            member_groups=environment.member_names(MemberKind.GROUP),
         )
     )
 

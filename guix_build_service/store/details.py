@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
+from guix_build_service.members import Member
 from guix_build_service.model import Build, Environment, EnvironmentDetail, Version
 from guix_build_service.store import rows
-from guix_build_service.store.tables import builds, environments, sharing, versions, waiting
+from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
 
@@ -41,7 +42,17 @@ def some_environments(connection: Connection, query: "Select[tuple[object, ...]]
     groups: dict[str, list[str]] = {}
     for row in connection.execute(shared).mappings():
         groups.setdefault(row["environment"], []).append(row["name"])
-    return [rows.environment(row, groups.get(row["id"], ())) for row in found]
+    shared_by_name = _members_of(connection, [row["id"] for row in found])
+    return [rows.environment(row, groups.get(row["id"], ()), shared_by_name.get(row["id"], ())) for row in found]
+
+
+def _members_of(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[Member]]:
+    """Return with whom each environment is shared by name, in any order."""
+    query = select(members).where(members.c.environment.in_(identifiers))
+    found: dict[str, list[Member]] = {}
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["environment"], []).append(rows.member(row))
+    return found
 
 
 def details(connection: Connection, query: "Select[tuple[object, ...]]") -> list[EnvironmentDetail]:

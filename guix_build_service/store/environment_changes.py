@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from guix_build_service.model import Environment, now
 from guix_build_service.store import details, rows, uses
 from guix_build_service.store.build_changes import IN_FLIGHT
-from guix_build_service.store.tables import builds, environments, removals, sharing, versions, waiting
+from guix_build_service.store.tables import builds, environments, members, removals, sharing, versions, waiting
 from guix_environment.errors import ChangedMeanwhile, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
@@ -81,13 +81,20 @@ def some_removals(connection: Connection) -> list[Removal]:
 
 
 def _share(connection: Connection, environment: Environment) -> None:
-    """Have the groups of ENVIRONMENT be those that it is shared with."""
+    """Have the groups and members of ENVIRONMENT be those that it is shared with."""
     connection.execute(delete(sharing).where(sharing.c.environment == environment.id))
     values = [
         {"environment": str(environment.id), "place": place, "name": name} for place, name in enumerate(environment.groups)
     ]
     if values:
         connection.execute(insert(sharing), values)
+    connection.execute(delete(members).where(members.c.environment == environment.id))
+    named = [
+        {"environment": str(environment.id), "kind": each.kind.value, "name": each.name, "role": each.role.value}
+        for each in environment.members
+    ]
+    if named:
+        connection.execute(insert(members), named)
 
 
 def _check_seen(environment: Environment, seen: datetime | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, false, func, or_, select, true, tuple_
 
+from guix_build_service.members import MemberKind
 from guix_build_service.model import (
     Build,
     BuildFilter,
@@ -23,7 +24,7 @@ from guix_build_service.model import (
 )
 from guix_build_service.store import rows
 from guix_build_service.store.details import details, some_builds
-from guix_build_service.store.tables import builds, environments, sharing, versions, waiting
+from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
 from guix_environment.errors import InvalidInput
 from guix_environment.identifiers import EnvironmentId
 from guix_environment.records import Visibility
@@ -93,7 +94,15 @@ def _may_see(person: Person) -> ColumnElement[bool]:
         environments.c.owner == person.name,
         environments.c.visibility == Visibility.EVERYONE.value,
         and_(environments.c.visibility == Visibility.GROUPS.value, environments.c.id.in_(shared)),
+        environments.c.id.in_(_shared_by_name(person)),
     )
+
+
+def _shared_by_name(person: Person) -> Select[tuple[str]]:
+    """Return the query for the environments of which PERSON is a member, or one of their groups."""
+    is_user = and_(members.c.kind == MemberKind.USER.value, members.c.name == person.name)
+    in_group = and_(members.c.kind == MemberKind.GROUP.value, members.c.name.in_(sorted(person.groups)))
+    return select(members.c.environment).where(or_(is_user, in_group))
 
 
 def _conditions(wanted: EnvironmentFilter) -> list[ColumnElement[bool]]:

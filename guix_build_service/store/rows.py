@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from guix_build_service.members import Member, MemberKind, Role, in_order
 from guix_build_service.model import Build, BuildState, Environment, Progress, Version
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import LetGo, Visibility
@@ -13,8 +14,8 @@ from guix_environment.repository_url import RepositoryUrl
 Values = Mapping[str, Any]
 
 
-def environment(row: RowMapping, groups: Sequence[str]) -> Environment:
-    """Return the environment in ROW, which is shared with GROUPS."""
+def environment(row: RowMapping, groups: Sequence[str], members: Sequence[Member]) -> Environment:
+    """Return the environment in ROW, which is shared with GROUPS and MEMBERS."""
     return Environment(
         id=EnvironmentId(row["id"]),
         name=row["name"],
@@ -30,11 +31,12 @@ def environment(row: RowMapping, groups: Sequence[str]) -> Environment:
         current=VersionId(row["current"]) if row["current"] else None,
         created=row["created"],
         updated=row["updated"],
+        members=in_order(members),
     )
 
 
 def environment_values(value: Environment) -> Values:
-    """Return the columns of an environment; its groups have a table of their own."""
+    """Return the columns of an environment; its groups and its members have tables of their own."""
     return {
         "id": str(value.id),
         "name": value.name,
@@ -51,6 +53,11 @@ def environment_values(value: Environment) -> Values:
         "created": value.created,
         "updated": value.updated,
     }
+
+
+def member(row: RowMapping) -> Member:
+    """Return the member in ROW."""
+    return Member(MemberKind(row["kind"]), row["name"], Role(row["role"]))
 
 
 def version(row: RowMapping) -> Version:

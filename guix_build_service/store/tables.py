@@ -74,6 +74,16 @@ sharing = Table(
     Column("name", String(255), nullable=False, index=True),
 )
 
+members = Table(
+    "environment_members",
+    metadata,
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("role", String(10), nullable=False),
+    Index("environments_of_member", "kind", "name"),
+)
+
 versions = Table(
     "versions",
     metadata,

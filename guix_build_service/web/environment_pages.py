@@ -39,6 +39,8 @@ class Card:
     session: Session | None
     """Its running session, if the visitor has one."""
     may_change: bool
+    owned: bool
+    """Whether the visitor may do what its owner may."""
 
     @property
     def busy(self) -> bool:
@@ -62,7 +64,12 @@ class EnvironmentPages(PageHandler):
     def as_card(self, detail: EnvironmentDetail, sessions: list[Session]) -> Card:
         """Return DETAIL with which of the visitor's SESSIONS is its."""
         environment = detail.environment
-        return Card(detail, session_of(environment, sessions), environment.may_be_changed_by(self.person))
+        return Card(
+            detail,
+            session_of(environment, sessions),
+            environment.may_be_changed_by(self.person),
+            environment.is_owned_by(self.person),
+        )
 
     async def running_sessions(self) -> list[Session]:
         """Return the visitor's sessions; none when the hub does not tell, for the page is worth having without."""
@@ -70,6 +77,18 @@ class EnvironmentPages(PageHandler):
             return await self.sessions()
         except (HubUnavailable, Refused, NotFound):
             return []
+
+    async def show(self, card: Card, refusal: GuixSpawnerError | None = None) -> None:
+        """Answer with the page of the environment on CARD, and with why what its forms asked for was REFUSAL, if it was."""
+        identifier = card.detail.environment.id
+        versions = await self.manager.versions(identifier, self.person)
+        webhook = await self.manager.webhook(identifier, self.person) if card.owned else None
+        uses = await self.manager.uses(versions) if card.may_change else {}
+        if refusal is not None:
+            self.set_status(refusal.status)
+        given = {name: self.get_body_argument(name, "") for name in ("kind", "name", "role", "owner")}
+        shown = {"versions": versions, "uses": uses, "webhook": webhook}
+        self.render_page("environment.html", card=card, **shown, refusal=refusal, given=given)
 
     def go_to_build(self, detail: EnvironmentDetail) -> None:
         """Send the visitor on to what is happening to the environment in DETAIL."""
@@ -129,12 +148,7 @@ class EnvironmentPage(EnvironmentPages):
 
     async def get(self, environment: str) -> None:
         """Show."""
-        card = await self.card(environment)
-        identifier = card.detail.environment.id
-        versions = await self.manager.versions(identifier, self.person)
-        webhook = await self.manager.webhook(identifier, self.person) if card.may_change else None
-        uses = await self.manager.uses(versions) if card.may_change else {}
-        self.render_page("environment.html", card=card, versions=versions, uses=uses, webhook=webhook)
+        await self.show(await self.card(environment))
 
 
 class StartForm(EnvironmentPages):

@@ -1,5 +1,6 @@
 """The environment record comes back as it was written, and a damaged one is named as such."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,12 +43,13 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     records = Records(tmp_path)
     server = ServerRecord("key", PROFILE, (PROFILE,), {VariableName("PATH"): "/x"}, {"jupyterlab": "4.6.6"})
     records.write_version(ENVIRONMENT.id, VERSION)
-    records.write_environment(ENVIRONMENT)
+    shared = replace(ENVIRONMENT, users=("bob",), member_groups=("course", "lab"))
+    records.write_environment(shared)
     records.write_server(server)
-    assert records.read_environment(ENVIRONMENT.id) == ENVIRONMENT
+    assert records.read_environment(ENVIRONMENT.id) == shared
     assert records.read_version(ENVIRONMENT.id, VERSION.id) == VERSION
     assert records.read_server() == server
-    assert records.environments() == [ENVIRONMENT]
+    assert records.environments() == [shared]
 
 
 def test_the_right_to_read_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -101,6 +103,26 @@ def test_who_may_start_an_environment() -> None:
     private = replace(ENVIRONMENT, visibility=Visibility.PRIVATE)
     assert not private.may_be_started_by("bob", frozenset({"lab"}))
     assert replace(ENVIRONMENT, visibility=Visibility.EVERYONE).may_be_started_by("bob", nobody)
+    by_name = replace(private, users=("carol",), member_groups=("course",))
+    assert by_name.may_be_started_by("carol", nobody)
+    assert by_name.may_be_started_by("bob", frozenset({"course"}))
+    assert not by_name.may_be_started_by("course", frozenset({"carol", "lab"}))
+
+
+def test_a_record_of_a_release_that_shared_nothing_by_name_is_read_and_one_that_is_damaged_there_is_not(
+    tmp_path: Path,
+) -> None:
+    records = Records(tmp_path)
+    records.write_environment(replace(ENVIRONMENT, users=("carol",)))
+    file = records.environment_folder(ENVIRONMENT.id) / "environment.json"
+    value = json.loads(file.read_text())
+    assert value.pop("users") == ["carol"]
+    del value["member_groups"]
+    file.write_text(json.dumps(value))
+    assert records.read_environment(ENVIRONMENT.id) == ENVIRONMENT
+    file.write_text(json.dumps(value | {"users": "everybody"}))
+    with pytest.raises(RecordInvalid, match="users"):
+        records.read_environment(ENVIRONMENT.id)
 
 
 @pytest.mark.parametrize("path", ["", "/gnu/store", "/gnu/store/short-x", "/etc/passwd", f"{PROFILE}/bin", f"{PROFILE}\n"])

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from guix_build_service.members import Role
 from guix_build_service.model import (
     BuildState,
     Changes,
@@ -28,6 +29,7 @@ from guix_build_service.web.schemas.fields import (
     PartAnswer,
     Ref,
 )
+from guix_build_service.web.schemas.members import MemberName
 from guix_build_service.web.schemas.versions import VersionAnswer
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
@@ -95,6 +97,7 @@ class EnvironmentChanges(Incoming):
     cpu: Cpu | None = Field(default=None, description="null for no limit of its own.")
     visibility: Visibility | None = None
     groups: Groups | None = None
+    owner: MemberName | None = Field(default=None, description="Whom to give it to.")
 
     def as_changes(self) -> Changes:
         """Return what the manager is asked to change."""
@@ -147,7 +150,8 @@ class EnvironmentAnswer(Outgoing):
     groups: tuple[str, ...]
     memory: int | None
     cpu: float | None
-    may_change: bool = Field(description="Whether the caller may change, rebuild and delete it.")
+    role: Role = Field(description="What the caller is to it; administrators are what its owner is.")
+    may_change: bool = Field(description="Whether the caller may name, describe and build it, and go back.")
     created: datetime
     updated: datetime
     version: VersionAnswer | None
@@ -172,6 +176,7 @@ class EnvironmentAnswer(Outgoing):
             groups=environment.groups,
             memory=environment.memory,
             cpu=environment.cpu,
+            role=environment.role_of(person) or Role.VIEWER,
             may_change=environment.may_be_changed_by(person),
             created=environment.created,
             updated=environment.updated,

@@ -16,6 +16,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 from tornado.web import RequestHandler
 
+from guix_build_service.members import Member, MemberKind, Role
 from guix_build_service.model import EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.web.api import operations
 from guix_build_service.web.application import API, BESIDE, PAGES
@@ -37,6 +38,8 @@ class Needs(Enum):
     """To be one of those for whom the environment is."""
     SEEING_AS_USER = auto()
     CHANGING = auto()
+    """To be an editor or its owner, or an administrator."""
+    OWNING = auto()
     """To be its owner, or an administrator."""
     ADMINISTERING = auto()
     """To be an administrator."""
@@ -62,6 +65,7 @@ TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED})
 GONE = frozenset({HTTPStatus.NO_CONTENT})
 LED_ON = frozenset({HTTPStatus.SEE_OTHER})
 NONE_OF_ITS_OWN = frozenset({HTTPStatus.NOT_FOUND})
+NOT_A_MEMBER = frozenset({HTTPStatus.NOT_FOUND})
 NO_EARLIER_VERSION = THE_CURRENT_ONE = frozenset({HTTPStatus.CONFLICT})
 LINK = {"provider": "gh", "spec": "a/good/main"}
 REPOSITORY: dict[str, object] = {"repo": "https://git.example/a/good"}
@@ -71,16 +75,19 @@ RULES = {
     "POST api/v1/environments": Rule(Needs.ACCESS, TAKEN, REPOSITORY),
     "GET api/v1/environments/{environment}": Rule(Needs.SEEING),
     "PATCH api/v1/environments/{environment}": Rule(Needs.CHANGING, OK, {"name": "Changed"}),
-    "DELETE api/v1/environments/{environment}": Rule(Needs.CHANGING, GONE),
+    "DELETE api/v1/environments/{environment}": Rule(Needs.OWNING, GONE),
+    "GET api/v1/environments/{environment}/members": Rule(Needs.CHANGING),
+    "PUT api/v1/environments/{environment}/members/{kind}/{member}": Rule(Needs.OWNING, OK, {"role": "viewer"}),
+    "DELETE api/v1/environments/{environment}/members/{kind}/{member}": Rule(Needs.OWNING, NOT_A_MEMBER),
     "GET api/v1/environments/{environment}/versions": Rule(Needs.SEEING),
     "GET api/v1/environments/{environment}/versions/{version}": Rule(Needs.SEEING),
-    "PATCH api/v1/environments/{environment}/versions/{version}": Rule(Needs.CHANGING, OK, {"pinned": True}),
-    "DELETE api/v1/environments/{environment}/versions/{version}": Rule(Needs.CHANGING, THE_CURRENT_ONE),
+    "PATCH api/v1/environments/{environment}/versions/{version}": Rule(Needs.OWNING, OK, {"pinned": True}),
+    "DELETE api/v1/environments/{environment}/versions/{version}": Rule(Needs.OWNING, THE_CURRENT_ONE),
     "GET api/v1/environments/{environment}/versions/{version}/export": Rule(Needs.SEEING),
-    "GET api/v1/environments/{environment}/storage": Rule(Needs.CHANGING),
-    "GET api/v1/environments/{environment}/webhook": Rule(Needs.CHANGING, NONE_OF_ITS_OWN),
-    "PUT api/v1/environments/{environment}/webhook": Rule(Needs.CHANGING),
-    "DELETE api/v1/environments/{environment}/webhook": Rule(Needs.CHANGING, NONE_OF_ITS_OWN),
+    "GET api/v1/environments/{environment}/storage": Rule(Needs.OWNING),
+    "GET api/v1/environments/{environment}/webhook": Rule(Needs.OWNING, NONE_OF_ITS_OWN),
+    "PUT api/v1/environments/{environment}/webhook": Rule(Needs.OWNING),
+    "DELETE api/v1/environments/{environment}/webhook": Rule(Needs.OWNING, NONE_OF_ITS_OWN),
     "POST api/v1/hooks/{provider}/{environment}": Rule(Needs.NOTHING, NONE_OF_ITS_OWN),
     "GET api/v1/environments/{environment}/builds": Rule(Needs.SEEING),
     "POST api/v1/environments/{environment}/builds": Rule(Needs.CHANGING, TAKEN, {"force": True}),
@@ -119,12 +126,17 @@ RULES = {
     "POST environments/{environment}/stop": Rule(Needs.SEEING, LED_ON),
     "POST environments/{environment}/build": Rule(Needs.CHANGING, LED_ON),
     "POST environments/{environment}/rollback": Rule(Needs.CHANGING, NO_EARLIER_VERSION),
-    "POST environments/{environment}/versions/{version}/pin": Rule(Needs.CHANGING, LED_ON),
+    "POST environments/{environment}/versions/{version}/pin": Rule(Needs.OWNING, LED_ON),
     "GET environments/{environment}/versions/{version}/delete": Rule(Needs.SEEING),
-    "POST environments/{environment}/versions/{version}/delete": Rule(Needs.CHANGING, THE_CURRENT_ONE),
+    "POST environments/{environment}/versions/{version}/delete": Rule(Needs.OWNING, THE_CURRENT_ONE),
     "GET environments/{environment}/delete": Rule(Needs.SEEING),
-    "POST environments/{environment}/delete": Rule(Needs.CHANGING, LED_ON),
-    "POST environments/{environment}/webhook": Rule(Needs.CHANGING),
+    "POST environments/{environment}/delete": Rule(Needs.OWNING, LED_ON),
+    "POST environments/{environment}/members": Rule(
+        Needs.OWNING, LED_ON, {"kind": "user", "name": "none", "role": "viewer"}
+    ),
+    "POST environments/{environment}/members/remove": Rule(Needs.OWNING, NOT_A_MEMBER, {"kind": "user", "name": "none"}),
+    "POST environments/{environment}/owner": Rule(Needs.OWNING, LED_ON, {"owner": "somebody"}),
+    "POST environments/{environment}/webhook": Rule(Needs.OWNING),
     "GET builds/{build}": Rule(Needs.SEEING),
     "POST builds/{build}/cancel": Rule(Needs.CHANGING, LED_ON, under_way=True),
     "GET sessions/{name}/log": Rule(Needs.USER, NONE_OF_ITS_OWN),
@@ -152,6 +164,7 @@ class Caller:
     name: str
     sees: frozenset[Visibility] = frozenset(Visibility)
     changes: bool = False
+    owns: bool = False
     has_access: bool = True
     service: bool = False
     admin: bool = False
@@ -164,11 +177,35 @@ CALLERS = (
     Caller("eve", FOR_EVERYONE),
     Caller("watcher", FOR_EVERYONE, service=True),
     Caller("member", FOR_EVERYONE | {Visibility.GROUPS}),
-    Caller("keeper", changes=True, service=True, admin=True),
-    Caller("root", changes=True, admin=True),
-    Caller("ada", changes=True),
+    Caller("viewer"),
+    Caller("viewing-member"),
+    Caller("editor", changes=True),
+    Caller("editing-member", changes=True),
+    Caller("keeper", changes=True, owns=True, service=True, admin=True),
+    Caller("root", changes=True, owns=True, admin=True),
+    Caller("ada", changes=True, owns=True),
 )
 """Those who may least come first."""
+
+
+MEMBERS = (
+    Member(MemberKind.USER, "viewer", Role.VIEWER),
+    Member(MemberKind.GROUP, "viewers", Role.VIEWER),
+    Member(MemberKind.USER, "editor", Role.EDITOR),
+    Member(MemberKind.GROUP, "editors", Role.EDITOR),
+)
+"""With whom ada's environment is shared by name."""
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    """The site, with everybody known to its hub who calls."""
+    site.hub.add("member", groups=("lab",))
+    site.hub.add("viewer")
+    site.hub.add("viewing-member", groups=("viewers",))
+    site.hub.add("editor")
+    site.hub.add("editing-member", groups=("viewers", "editors"))
+    return site
 
 
 def routes() -> Iterator[str]:
@@ -203,9 +240,14 @@ def expected(rule: Rule, caller: Caller, visibility: Visibility) -> frozenset[in
     if about_it and visibility not in caller.sees:
         return frozenset({HTTPStatus.NOT_FOUND})
     as_user = rule.needs in {Needs.USER, Needs.SEEING_AS_USER}
-    if (as_user and caller.service) or (rule.needs is Needs.CHANGING and not caller.changes):
+    if (as_user and caller.service) or not may_do(rule.needs, caller):
         return frozenset({HTTPStatus.FORBIDDEN})
     return rule.answers
+
+
+def may_do(needs: Needs, caller: Caller) -> bool:
+    """Tell whether CALLER, who sees the environment, has the right that a method NEEDS."""
+    return caller.owns if needs is Needs.OWNING else caller.changes if needs is Needs.CHANGING else True
 
 
 async def environment_for(site: Site, rule: Rule, visibility: Visibility, number: int) -> EnvironmentDetail:
@@ -214,6 +256,8 @@ async def environment_for(site: Site, rule: Rule, visibility: Visibility, number
     groups = ("lab",) if visibility is Visibility.GROUPS else ()
     request = NewEnvironment(f"https://git.example/a/{kind}-{number}", visibility=visibility, groups=groups)
     detail = await site.manager.add_environment(request, Person("ada"))
+    for member in MEMBERS:
+        await site.manager.share(detail.environment.id, member, Person("ada"))
     if not rule.under_way:
         assert detail.build is not None
         async for _ in site.manager.follow(detail.build.id, Person("ada")):
@@ -228,7 +272,7 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     assert detail.build is not None
     version = detail.version.id if detail.version is not None else "none"
     names = {"environment": detail.environment.id, "version": version, "build": detail.build.id}
-    path = path.format(**names, **LINK, name="none", host="git.example")
+    path = path.format(**names, **LINK, name="none", host="git.example", kind="user", member="none")
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None
@@ -242,7 +286,6 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
 
 @pytest.mark.parametrize("route", RULES)
 async def test_everybody_gets_what_is_theirs_and_nothing_else(site: Site, route: str) -> None:
-    site.hub.add("member", groups=("lab",))
     rule = RULES[route]
     about_it = rule.needs not in OF_NO_ENVIRONMENT
     numbers = count()
@@ -259,12 +302,11 @@ async def test_everybody_gets_what_is_theirs_and_nothing_else(site: Site, route:
                 after = await site.manager.environment(detail.environment.id, Person("ada"))
                 assert after.environment == before.environment
                 assert (after == before) or (rule.under_way and not after.state.is_final)
-            elif rule.needs is Needs.CHANGING:
+            elif rule.needs in {Needs.CHANGING, Needs.OWNING}:
                 detail = await environment_for(site, rule, visibility, next(numbers))
 
 
 async def test_lists_hold_what_the_caller_may_see(site: Site) -> None:
-    site.hub.add("member", groups=("lab",))
     shared = {
         visibility: (await environment_for(site, Rule(Needs.SEEING), visibility, number)).environment.id
         for number, visibility in enumerate(Visibility)

@@ -136,7 +136,14 @@ async def test_a_deletion_that_deletes_nothing_says_so(site: Site) -> None:
     paths = [path for path, methods in describe(API, PREFIX)["paths"].items() if "delete" in methods]  # type: ignore[attr-defined] # as OpenAPI has it
     assert len(paths) >= 3
     for path in paths:
-        named = path.format(environment="eaaaaaaaaaaa", name="good-eaaaaaaaaaaa", host="nowhere.example", credential="x")
+        named = path.format(
+            environment="eaaaaaaaaaaa",
+            version="vaaaaaaaaaaa",
+            name="good-eaaaaaaaaaaa",
+            host="nowhere.example",
+            kind="user",
+            member="eve",
+        )
         answer = await site.ask("DELETE", f"api/v1{named}", token=TOKEN)
         assert answer.code == HTTPStatus.NOT_FOUND, (path, answer.body)
     assert (await site.ask("DELETE", f"api/v1/environments/{mine}", token="token-eve")).code == HTTPStatus.NOT_FOUND

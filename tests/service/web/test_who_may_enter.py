@@ -9,6 +9,7 @@ from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.application import API, PAGES
 from guix_build_service.web.auth import READING_METHODS
 from guix_build_service.web.pages import LoginCallbackPage
+from guix_build_service.web.webhooks import Deliveries
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site, refusal
 
@@ -20,7 +21,7 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
     found = []
     for below, handlers in (("api/v1/", API), ("", PAGES)):
         for handler in handlers:
-            if handler in {Health, LoginCallbackPage}:
+            if handler in {Health, LoginCallbackPage, Deliveries}:
                 continue
             path = below + handler.route.format(
                 environment="eaaaaaaaaaaa",
@@ -28,6 +29,8 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
                 build="baaaaaaaaaaa",
                 name="a",
                 host="git.example",
+                kind="user",
+                member="eve",
                 provider="gh",
                 spec="a/b/c",
             )
