@@ -25,10 +25,11 @@ from guix_build_service.web.schemas.environments import (
     ResolvedAnswer,
 )
 from guix_build_service.web.schemas.members import MembersAnswer
+from guix_build_service.web.schemas.retention import RetentionAnswer
 from guix_build_service.web.schemas.service import CallerAnswer
 from guix_build_service.web.schemas.sessions import SessionAnswer, SessionRequest, SessionsAnswer
 from guix_build_service.web.schemas.storage import StorageAnswer
-from guix_build_service.web.schemas.versions import VersionAnswer, VersionsAnswer
+from guix_build_service.web.schemas.versions import ExportAnswer, VersionAnswer, VersionsAnswer
 from guix_build_service.web.schemas.webhooks import NewWebhookAnswer
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -119,6 +120,23 @@ class Client:
         """Return what an environment holds of the disk, and what deleting it would free."""
         return self._ask("GET", f"environments/{_word(environment)}/storage", StorageAnswer)
 
+    def pin(self, environment: str, version: str, *, pinned: bool) -> VersionAnswer:
+        """Have a version's profile be kept however long nobody uses it, or not."""
+        path = f"environments/{_word(environment)}/versions/{_word(version)}"
+        return self._ask("PATCH", path, VersionAnswer, {"pinned": pinned})
+
+    def export(self, environment: str, version: str) -> ExportAnswer:
+        """Return what makes a version again on another machine."""
+        return self._ask("GET", f"environments/{_word(environment)}/versions/{_word(version)}/export", ExportAnswer)
+
+    def retention(self, rules: Mapping[str, float]) -> RetentionAnswer:
+        """Return which profiles would be let go, by RULES that are different this once."""
+        return self._ask("GET", f"retention?{urlencode(rules)}", RetentionAnswer)
+
+    def let_go(self, rules: Mapping[str, float]) -> RetentionAnswer:
+        """Let go of them, and return which went."""
+        return self._ask("POST", "retention", RetentionAnswer, rules)
+
     def add(self, request: EnvironmentRequest) -> EnvironmentAnswer:
         """Add an environment, or find the one that the caller has."""
         return self._ask("POST", "environments", EnvironmentAnswer, request.model_dump(mode="json", exclude_unset=True))
@@ -146,9 +164,10 @@ class Client:
         with self._transport.ask("DELETE", f"environments/{_word(environment)}"):
             pass
 
-    def build(self, environment: str, *, force: bool = False) -> EnvironmentAnswer:
-        """Build what an environment's ref stands for now."""
-        return self._ask("POST", f"environments/{_word(environment)}/builds", EnvironmentAnswer, {"force": force})
+    def build(self, environment: str, *, force: bool = False, version: str | None = None) -> EnvironmentAnswer:
+        """Build what an environment's ref stands for now, or the commit of VERSION."""
+        body = {"force": force, **({"version": version} if version else {})}
+        return self._ask("POST", f"environments/{_word(environment)}/builds", EnvironmentAnswer, body)
 
     def rollback(self, environment: str, version: str | None) -> EnvironmentAnswer:
         """Make VERSION, or else the version before the current one, the current one."""

@@ -13,7 +13,7 @@ from guix_build_service.commands.waiting import tell, waited
 from guix_build_service.commands.words import ENVIRONMENT, add_sharing, add_wait, command
 from guix_build_service.model import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, EnvironmentRequest
-from guix_build_service.web.schemas.versions import VersionAnswer
+from guix_build_service.web.schemas.versions import ProfileState, VersionAnswer
 from guix_environment.records import Visibility
 
 
@@ -47,6 +47,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "environment", metavar="environment|address", help=f"{ENVIRONMENT}, or a folder of the service's machine"
     )
     build.add_argument("--force", action="store_true", help="build also what was built before")
+    build.add_argument("--version", help="build the commit of this version again, from what is kept of it")
     add_wait(build)
 
     delete = command(
@@ -137,11 +138,12 @@ def _versions(found: EnvironmentAnswer, versions: tuple[VersionAnswer, ...]) -> 
             each.commit[:7],
             f"{each.created:%Y-%m-%d %H:%M}",
             size(each.size),
+            "gone" if each.profile is ProfileState.GONE else "pinned" if each.pinned else "",
             each.ref,
         )
         for each in versions
     ]
-    return "\n" + table(("", "VERSION", "COMMIT", "BUILT (UTC)", "SIZE", "REF"), rows) if rows else ""
+    return "\n" + table(("", "VERSION", "COMMIT", "BUILT (UTC)", "SIZE", "PROFILE", "REF"), rows) if rows else ""
 
 
 def add_environment(call: Call) -> ExitStatus:
@@ -174,9 +176,10 @@ def request_of(given: Mapping[str, object]) -> EnvironmentRequest:
 
 def build_environment(call: Call) -> ExitStatus:
     """Build."""
-    word, force = call.options.environment, call.options.force
-    if not is_address(word):
-        return _outcome(call, call.client.build(environment_meant(call.client, word).id, force=force))
+    word, force, version = call.options.environment, call.options.force, call.options.version
+    if version is not None or not is_address(word):
+        found = environment_meant(call.client, word)
+        return _outcome(call, call.client.build(found.id, force=force, version=version))
     found = call.client.add(request_of({"repo": address_of(word)}))
     if force and found.state is BuildState.READY:
         found = call.client.build(found.id, force=True)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from guix_build_service.commands import builds, environments, import_gallery, sessions, sharing, storage, webhooks
+from guix_build_service.commands import builds, environments, import_gallery, keeping, sessions, sharing, storage, webhooks
 from guix_build_service.commands.access import access_from
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client, Patience
@@ -25,7 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (environments, sharing, storage, webhooks, import_gallery, builds, sessions):
+    for group in (environments, sharing, storage, keeping, webhooks, import_gallery, builds, sessions):
         group.add_commands(commands)
     return parser
 

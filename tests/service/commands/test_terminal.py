@@ -86,8 +86,8 @@ class EvilClient(Client):
         del request
         return self.environment("")
 
-    def build(self, environment: str, *, force: bool = False) -> EnvironmentAnswer:
-        del force
+    def build(self, environment: str, *, force: bool = False, version: str | None = None) -> EnvironmentAnswer:
+        del force, version
         return self.environment(environment).model_copy(update={"build": built(BuildState.BUILDING)})
 
     def change(self, environment: str, changes: object) -> EnvironmentAnswer:

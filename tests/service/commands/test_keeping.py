@@ -1,0 +1,70 @@
+"""What is kept, at a command line: letting go, pinning, building again, exporting."""
+
+from pathlib import Path
+
+from guix_build_service.commands.outcomes import ExitStatus
+from tests.service.commands.conftest import Terminal
+from tests.service.web.conftest import Site
+from tests.service.web.test_retention import ADA, two_versions
+
+SOON = ("--unused-days", "0.00000001")
+
+
+async def test_an_administrator_sees_what_would_go_and_lets_it_go(site: Site, terminal: Terminal) -> None:
+    detail, old = await two_versions(site)
+    nothing = await terminal("gc", "--dry-run", person="root")
+    assert (nothing.status, nothing.out) == (ExitStatus.DONE, "")
+    assert "nothing to let go of" in nothing.err
+    dry = await terminal("gc", "--dry-run", *SOON, person="root")
+    assert dry.status == ExitStatus.DONE
+    head, row = dry.out.splitlines()
+    assert head.split() == ["FREES", "USED", "(UTC)", "OWNER", "ENVIRONMENT", "COMMIT", "WHY"]
+    assert "It was not used for 0 days." in row
+    assert (await terminal("gc", *SOON, person="root")).status == ExitStatus.MISUSED, "nobody is there to answer"
+    assert (await site.manager.version(old.environment, old.id, ADA)).let_go is None
+    done = await terminal("gc", *SOON, "--yes", "--json", person="root")
+    assert done.status == ExitStatus.DONE
+    assert done.field("kept") == {"pinned": 0, "in-session": 0, "current": 1, "used": 0}
+    shown = await terminal("show", detail.environment.id)
+    assert ["gone" in line.split() for line in shown.out.splitlines() if old.id in line] == [True]
+    again = await terminal("build", detail.environment.id, "--version", old.id, "--wait")
+    assert again.status == ExitStatus.DONE
+
+
+async def test_who_is_no_administrator_is_refused(site: Site, terminal: Terminal) -> None:
+    assert site.manager.retainer is not None
+    said = await terminal("gc", "--dry-run")
+    assert said.status == ExitStatus.NOT_ALLOWED
+    assert "Only administrators" in said.err
+    assert (await terminal("gc", "--unused-days", "-1", person="root")).status == ExitStatus.MISUSED
+
+
+async def test_a_version_is_pinned_and_unpinned(site: Site, terminal: Terminal) -> None:
+    detail, old = await two_versions(site)
+    assert "is always kept" in (await terminal("pin", detail.environment.id, old.id)).out
+    assert (await site.manager.version(old.environment, old.id, ADA)).pinned
+    assert detail.version is not None
+    said = await terminal("pin", detail.environment.id, "--json")
+    assert (said.field("id"), said.field("pinned")) == (detail.version.id, True)
+    assert "as long as others" in (await terminal("unpin", detail.environment.id, old.id)).out
+    assert (await terminal("pin", detail.environment.id, "vaaaaaaaaaaa")).status == ExitStatus.NOT_FOUND
+    assert (await terminal("pin", detail.environment.id, person="eve")).status == ExitStatus.NOT_FOUND
+
+
+async def test_what_makes_a_version_again_is_written_and_overwrites_nothing(
+    site: Site, terminal: Terminal, tmp_path: Path
+) -> None:
+    detail = await site.ready("good", "ada")
+    folder = tmp_path / "exported"
+    said = await terminal("export", detail.environment.id, "--into", str(folder))
+    assert said.status == ExitStatus.DONE
+    assert said.out.startswith("guix time-machine -C channels.scm -- shell")
+    assert (folder / "manifest.scm").read_text() == '(specifications->manifest (list "python"))'
+    (folder / "manifest.scm").write_text("mine")
+    (folder / "channels.scm").unlink()
+    again = await terminal("export", detail.environment.id, "--into", str(folder))
+    assert again.status == ExitStatus.MISUSED
+    assert "not overwritten" in again.err
+    assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+    printed = await terminal("export", detail.environment.id, "--json")
+    assert printed.field("channels") == "(list)"
