@@ -184,6 +184,17 @@ class BuildService(Application):
         0, min=0, help="How many builds a person may ask for in an hour, administrators aside; 0 for any number."
     ).tag(config=True)
 
+    disk_per_person = Integer(
+        0,
+        min=0,
+        help="""Bytes of the store that the environments of one person may hold, administrators aside; 0 for any number.
+
+        Each item that their versions need counts once for them, also when others need it too; JupyterLab, which every
+        session has, does not count, nor does what was let go. Nobody knows before a build what it will add, so the last
+        one may go beyond; what is there stays, and nothing more is built.
+        """,
+    ).tag(config=True)
+
     initial_environments = List(
         JsonObject(),
         help="""Environments to add at the first start, for everyone to use.

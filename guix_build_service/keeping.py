@@ -28,6 +28,19 @@ class Keeping(Lookups):
             raise NotFound("Profiles are not let go here.")
         return self._retainer
 
+    async def disk_used(self, owner: str) -> int:
+        """Return the bytes that OWNER's environments hold: all they need, each item of the store once.
+
+        What others need too counts, or one's use would grow when others delete theirs; what every session has does not,
+        nor what was let go.
+        """
+        return await self._queue.needed_bytes(await self.retainer.rows.profiles_of(owner))
+
+    @property
+    def disk_limit(self) -> int | None:
+        """The bytes that a person's environments may hold; None for any number."""
+        return self._policy.disk
+
     async def uses(self, versions: Sequence[Version]) -> Mapping[VersionId, datetime]:
         """Return when the profiles of VERSIONS, which the caller may change, were last used, as far as that was seen."""
         used = await self._store.uses({version.profile for version in versions})

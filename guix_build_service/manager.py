@@ -32,7 +32,7 @@ from guix_build_service.model import (
     now,
 )
 from guix_build_service.places import Located, located
-from guix_build_service.policy import MayAdd, Policy, check_builds, check_environments
+from guix_build_service.policy import MayAdd, Policy, check_builds, check_disk, check_environments
 from guix_build_service.providers import Place, read
 from guix_build_service.queue import Queue
 from guix_build_service.reading_rights import ReadingRights
@@ -99,6 +99,7 @@ class Manager(Sharing, Keeping):
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
                 await self._check_environments(person)
+                await self._check_disk(wanted.owner, person)
                 await self._check_builds(person)
                 # Both or nothing: a service that is killed here leaves no environment that nobody builds.
                 evaluated_for = self._policy.evaluated_for(person)
@@ -115,6 +116,12 @@ class Manager(Sharing, Keeping):
         most = self._policy.environments
         if most is not None and not person.admin:
             check_environments(most, await self._store.environments_owned(person.name))
+
+    async def _check_disk(self, owner: str, person: Person) -> None:
+        """Raise `DiskQuotaReached` where OWNER's environments hold as much as they may, and PERSON wants more for them."""
+        most = self._policy.disk
+        if most is not None and not person.admin:
+            check_disk(most, await self.disk_used(owner), owner, person)
 
     async def _check_builds(self, person: Person) -> None:
         """Raise `LimitReached` where PERSON has asked for as many builds as they may in an hour."""
@@ -205,6 +212,7 @@ class Manager(Sharing, Keeping):
         self, environment: Environment, resolved: Resolved, person: Person, deed: Deed, *, force: bool = False
     ) -> EnvironmentDetail:
         """Queue the build of what was RESOLVED for PERSON, and tell of it by DEED.  Raises `LimitReached`."""
+        await self._check_disk(environment.owner, person)
         await self._check_builds(person)
         evaluated_for = self._policy.evaluated_for(person)
         build = new_build(environment, resolved, person, force=force, evaluated_for=evaluated_for)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from guix_build_service.model import Environment, Person
-from guix_environment.errors import LimitReached, Refused
+from guix_environment.errors import DiskQuotaReached, LimitReached, Refused
 
 
 class MayAdd(StrEnum):
@@ -28,6 +28,8 @@ class Policy:
     """How many a person may have; None for any number.  Administrators may have any."""
     builds_an_hour: int | None = None
     """How many a person may ask for in an hour; None for any number."""
+    disk: int | None = None
+    """Bytes that a person's environments may hold; None for any number."""
     evaluating_groups: frozenset[str] = frozenset()
     """Whose members may have manifests run, or what these make built, whatever the repository is."""
 
@@ -77,6 +79,21 @@ def check_environments(most: int, owned: int) -> None:
             f"You have {most} environments, which is as many as you may have on this hub.",
             hint="Delete one that you no longer need; your files stay.",
         )
+
+
+def check_disk(most: int, used: int, owner: str, person: Person) -> None:
+    """Raise `DiskQuotaReached` where the environments of OWNER, who may hold MOST bytes, hold USED; PERSON is told."""
+    if used >= most:
+        whose = "Your environments hold" if owner == person.name else f"The environments of {owner} hold"
+        raise DiskQuotaReached(
+            f"{whose} {_gigabytes(used)} of the disk; this hub allows {_gigabytes(most)}.",
+            hint="Delete an environment or versions that are no longer needed; nobody's files are touched.",
+            details={"used": used, "limit": most},
+        )
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1024**3:.1f} GiB"
 
 
 def check_builds(most: int, moments: Sequence[datetime], hour: timedelta, moment: datetime) -> None:

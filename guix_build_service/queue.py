@@ -10,7 +10,7 @@ import errno
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from guix_build_service.disk import Disk
@@ -356,6 +356,10 @@ class Queue:
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine."""
         return await self._pipeline.is_whole(version)
+
+    async def needed_bytes(self, profiles: Mapping[str, int]) -> int:
+        """Return the bytes of what PROFILES need together, as `Pipeline.needed_bytes` does."""
+        return await self._pipeline.needed_bytes(profiles)
 
     async def remove_version(self, version: Version) -> None:
         """Remove the files and the root of VERSION, which was deleted; a start does what a killed service did not."""

@@ -103,6 +103,7 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
         frozenset(service.adding_groups),
         service.environments_per_person or None,
         service.builds_per_hour or None,
+        service.disk_per_person or None,
         workshop.evaluation.all_groups if workshop.evaluation else frozenset(),
     )
     retainer = Retainer(store, pipeline, Retention(parent=service).schedule())

@@ -13,6 +13,7 @@
     │   ├── RepositoryWithdrawn         a private repository that an environment's owner can no longer read
     │   ├── ChannelsRefused             Guix channels that this installation does not use
     │   └── LimitReached                a quota or a full disk
+    │       └── DiskQuotaReached        what a person's environments hold of the disk
     ├── Conflict                        at odds with what is there
     │   ├── ChangedMeanwhile            no longer what the caller had seen
     │   └── ProfileLetGo                a version whose profile is no longer kept
@@ -125,6 +126,12 @@ class LimitReached(Refused):
     """A quota, or a disk with too little space left."""
 
     code, status = "limit-reached", 429
+
+
+class DiskQuotaReached(LimitReached):
+    """A person's environments hold as much of the disk as they may; nothing more is built for them."""
+
+    code = "disk-quota-reached"
 
 
 class Conflict(GuixSpawnerError):

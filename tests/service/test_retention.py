@@ -12,12 +12,14 @@ import pytest
 
 from guix_build_service.audit import Action, DeedFilter
 from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
+from guix_build_service.policy import Policy
 from guix_build_service.retaining import Schedule
 from guix_build_service.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
-from guix_environment.errors import Conflict, NotFound, ProfileLetGo, Refused
+from guix_environment.errors import Conflict, DiskQuotaReached, NotFound, ProfileLetGo, Refused
 from guix_environment.files import write_json
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.processes import run
+from guix_environment.records import ServerRecord
 from guix_environment.roots import Roots
 from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
@@ -332,3 +334,32 @@ async def test_a_version_can_be_deleted_unless_it_is_the_current_one(
     assert not installation.records.version_folder(environment, old.id).exists()
     told = await installation.store.deeds_page(DeedFilter(action=Action.DELETED_VERSION), PageRequest())
     assert told.items[0].about["version"] == old.id
+
+
+async def test_whose_environments_hold_as_much_as_they_may_gets_nothing_more_built(tmp_path: Path) -> None:
+    async with scripted(tmp_path, policy=Policy(disk=106)) as service:
+        installation, pipeline = service
+        detail, old = await two_versions(service)
+        server, python = (StorePath(f"/gnu/store/{letter * 32}-item") for letter in "cd")
+        pipeline.workshop.records.write_server(ServerRecord("key", server, (server,), {}, {}))
+        know(pipeline, OLD, {PROFILE: 5, python: 100, server: 1000})
+        know(pipeline, NEW, {python: 100})
+        assert await installation.manager.disk_used("ada") == 105
+        assert await installation.manager.disk_used("bob") == 0
+        await installation.finished(await installation.manager.start_build(detail.environment.id, ADA, force=True))
+
+        know(pipeline, NEW, {python: 102})
+        pipeline.commits["https://forge.example/ada/more"] = Commit("0c" * 20)
+        more = NewEnvironment("https://forge.example/ada/more")
+        with pytest.raises(DiskQuotaReached, match="Your environments hold") as refused:
+            await installation.manager.add_environment(more, ADA)
+        assert (refused.value.status, refused.value.details) == (429, {"used": 107, "limit": 106})
+        with pytest.raises(DiskQuotaReached):
+            await installation.manager.start_build(detail.environment.id, ADA, force=True)
+        # What needs no build is given; others are not bound by it, nor administrators; and deleting makes room.
+        assert (await installation.manager.start_build(detail.environment.id, ADA)).state is BuildState.READY
+        await installation.finished(await installation.manager.add_environment(more, BOB))
+        await installation.finished(await installation.manager.start_build(detail.environment.id, ADMIN, force=True))
+        await installation.manager.delete_version(detail.environment.id, old.id, ADA)
+        know(pipeline, NEW, {python: 100})
+        await installation.finished(await installation.manager.add_environment(more, ADA))

@@ -41,6 +41,7 @@ async def test_callers_learn_who_they_are(site: Site, name: str, admin: bool) ->
     told = json.loads((await site.ask("GET", "api/v1/user", token=f"token-{name.removeprefix('service/')}")).body)
     assert (told["name"], told["admin"], told["may_add"]) == (name, admin, True)
     assert told["groups"] == (["lab"] if name == "ada" else [])
+    assert told["disk"] == {"used": 0, "limit": None}
 
 
 async def test_an_environment_is_added_built_and_then_ready(site: Site) -> None:
