@@ -111,6 +111,7 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
 BESIDE: tuple[type[AnsweringHandler], ...] = (
     binderhub.BuildStream,
     binderhub_pages.Badge,
+    binderhub_pages.OldBadge,
     binderhub_pages.BinderHealth,
     binderhub_pages.BinderVersions,
     about.Metrics,

@@ -29,7 +29,7 @@ from guix_build_service.web.binderhub_events import (
 from guix_build_service.web.events import EventStream, with_pauses
 from guix_build_service.web.refusals import InternalFailure, NothingAcceptable, RequestForged
 from guix_build_service.web.sessions import SessionStarter, session_of
-from guix_environment.errors import Conflict, GuixSpawnerError, Refused, SessionFailure
+from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, NotFound, Refused, SessionFailure
 
 log = logging.getLogger(__name__)
 
@@ -231,9 +231,15 @@ class BuildStream(LinkReader, EventStream):
             )
 
     def write_refusal(self, refusal: GuixSpawnerError) -> None:
-        """Write REFUSAL as the last event of a stream, for those who take one; its status says what it is as well."""
+        """Write REFUSAL as the last event of a stream, for those who take one; its ``status_code`` says what it is as well.
+
+        Clients look into a stream alone that begins with 200 (``@jupyterhub/binderhub-client``, and browsers' own), so that
+        what is wrong with a link comes so, as it does from BinderHub. Who may not enter gets the status of that.
+        """
         if isinstance(refusal, NothingAcceptable):
             super().write_refusal(refusal)
             return
+        if isinstance(refusal, InvalidInput | NotFound):
+            self.set_status(HTTPStatus.OK)
         self.set_stream_headers()
         self.finish(as_sent(failed(refusal)))

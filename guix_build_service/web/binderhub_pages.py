@@ -74,6 +74,12 @@ class Badge(AnsweringHandler):
         self.write(_BADGE)
 
 
+class OldBadge(Badge):
+    """The same for links from before there was a logo on it."""
+
+    route = "badge.svg"
+
+
 class BinderHealth(Health):
     """Whether the service can do its work, for those who watch BinderHubs."""
 

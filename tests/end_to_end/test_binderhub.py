@@ -1,5 +1,6 @@
 """A client of BinderHub's gets from a repository to a server that answers it, by one stream and the token in it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from tests.end_to_end.rest import API, Client
 from tests.git_server import GitServer
+from tests.service.web.binderhub_client import follow
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(900)]
 
@@ -47,6 +49,6 @@ def test_a_link_of_binderhubs_leads_to_a_server_that_answers(quiet: Client, link
     assert session.ask("GET", "hub/api/user").status != 200
     elsewhere = Client(quiet.address, quiet.name, ready["token"])
     assert elsewhere.ask("GET", f"{API}environments").status in {401, 403}
-    again = stream(quiet, f"services/guix/build/{link}")
+    again = asyncio.run(follow(f"{quiet.address}services/guix/build", link, quiet.token))  # with BinderHub's own client
     assert [event["phase"] for event in again] == ["waiting", "built", "ready"]
     assert again[-1]["url"] == ready["url"]

@@ -151,6 +151,7 @@ RULES = {
     "POST v2/{provider}/{spec}": Rule(Needs.USER, LED_ON),
     "GET build/{provider}/{spec}": Rule(Needs.USER),
     "GET badge_logo.svg": Rule(Needs.NOTHING),
+    "GET badge.svg": Rule(Needs.NOTHING),
     "GET health": Rule(Needs.NOTHING),
     "HEAD health": Rule(Needs.NOTHING),
     "GET versions": Rule(Needs.ACCESS),

@@ -159,10 +159,13 @@ async def test_a_session_that_does_not_start_is_told_and_ends_the_stream(site: S
         ("build/zenodo/10.5281/zenodo.3242074", 422, "archive-unsupported"),
     ],
 )
-async def test_what_can_be_refused_at_once_has_a_status_and_an_event(site: Site, path: str, status: int, code: str) -> None:
+async def test_what_is_wrong_with_a_link_comes_as_an_event_which_clients_look_at(
+    site: Site, path: str, status: int, code: str
+) -> None:
     answer = await stream(site, path)
     (event,) = events(answer)
-    assert (answer.code, event["phase"], event["code"]) == (status, "failed", code)
+    assert answer.code == HTTPStatus.OK
+    assert (event["phase"], event["code"], event["status_code"]) == ("failed", code, status)
     assert "secret" not in answer.body.decode()
     assert await site.manager.environments(Person("ada")) == []
 
@@ -292,6 +295,7 @@ async def test_the_badge_is_for_every_page(site: Site) -> None:
     assert answer.headers["Content-Type"] == "image/svg+xml"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert answer.body.startswith(b"<svg ")
+    assert (await site.ask("GET", "badge.svg")).body == answer.body
 
 
 async def test_health_and_versions_are_told_in_binderhubs_form(site: Site) -> None:
