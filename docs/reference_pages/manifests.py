@@ -33,7 +33,9 @@ Each name is known only where Guile would know it: where the file uses one of it
 FORMS
 
 Any other name that stands alone is a variable of Guix's modules: `octave` of `(gnu packages maths)`, `(@ (gnu packages base)
-sed)`, or a list of packages such as `%base-packages`. Guix itself says what it holds, by the modules that the file uses.
+sed)`, or a list of packages such as `%base-packages`. Where names are expected, as in
+`(specifications->manifest (cons "make" lab-tools))`, it is a list of those. Guix itself says what it holds, by the modules
+that the file uses.
 
 Beyond Scheme's own rules:
 

@@ -43,6 +43,8 @@ class Named(StrEnum):
     """By a variable of Guix's own modules that holds it."""
     LIST = "list"
     """With others, by a variable of Guix's own modules that holds a list of packages."""
+    NAMES = "names"
+    """With others, by a variable of such a module that holds a list of specifications."""
     DERIVATION = "derivation"
     """By how it is built, as only the manifest has it."""
 
@@ -172,7 +174,9 @@ class PackageList:
         return "".join(f"{line}\n" for line in [*self._modules(), text])
 
     def _modules(self) -> list[str]:
-        looked_up = any(entry.named in {Named.VARIABLE, Named.LIST} and not entry.module for entry in self.entries)
+        looked_up = any(
+            entry.named in {Named.VARIABLE, Named.LIST, Named.NAMES} and not entry.module for entry in self.entries
+        )
         imports = self.imports if looked_up or self.imports else DEFAULT
         if any(entry.transformations for entry in self.entries) and _TRANSFORMATIONS not in imports:
             imports = (*imports, _TRANSFORMATIONS)
@@ -209,12 +213,17 @@ def _parts(entries: tuple[Entry, ...]) -> list[str]:
 
 def _lists(entries: tuple[Entry, ...]) -> list[str]:
     lists = []
-    for whole, group in groupby(entries, key=lambda entry: entry.named is Named.LIST):
+    for whole, group in groupby(entries, key=lambda entry: entry.named in {Named.LIST, Named.NAMES}):
         if whole:
-            lists += [entry.expression() for entry in group]
+            lists += [_list(entry) for entry in group]
         else:
             lists.append("(list {})".format("\n        ".join(_item(entry) for entry in group)))
     return lists
+
+
+def _list(entry: Entry) -> str:
+    expression = entry.expression()
+    return f"(specifications->packages {expression})" if entry.named is Named.NAMES else expression
 
 
 def _item(entry: Entry) -> str:

@@ -76,16 +76,27 @@ def _package_with_output(evaluation: Evaluation, arguments: list[Value], positio
 
 
 def _packages(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    found = []
-    for item in evaluation.elements(arguments[0], position):
-        pair = _package_with_output(evaluation, [item], position)
-        found.append(pair.items if isinstance(pair, Several) else ())
+    found: list[Value] = []
+    for item in evaluation.sequence(arguments[0], position):
+        if isinstance(item, Splice):
+            found.append(Splice(_names(item)))
+        else:
+            pair = _package_with_output(evaluation, [item], position)
+            found.append(pair.items if isinstance(pair, Several) else ())
     return tuple(found)
 
 
 def _specifications_manifest(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:
-    specifications = [_specification(item, position) for item in evaluation.elements(arguments[0], position)]
-    return _merged([Entry(specification, place=position) for specification in specifications], position)
+    entries = [
+        _names(item) if isinstance(item, Splice) else Entry(_specification(item, position), place=position)
+        for item in evaluation.sequence(arguments[0], position)
+    ]
+    return _merged(entries, position)
+
+
+def _names(whole: Splice) -> Entry:
+    """Return the entry for WHOLE, a list that stands where specifications do."""
+    return replace(whole.entry, named=Named.NAMES)
 
 
 def _packages_manifest(evaluation: Evaluation, arguments: list[Value], position: Position) -> Value:

@@ -23,6 +23,14 @@ from tests.service.test_manifest_corpora import BENIGN, Sample
 pytestmark = pytest.mark.guix
 
 # Loads each manifest as `guix shell` does (guix/scripts/environment.scm) and writes what it amounts to.
+MODULES = {
+    "lab/names.scm": """(define-module (lab names) #:export (lab-names lab-packages))
+(define lab-names '("sed" "git:send-email" "python@3.10" "sed"))
+(define lab-packages (map (@ (gnu packages) specification->package) '("grep" "sed")))
+"""
+}
+"""Modules of a channel, as a Guix that has it finds them."""
+
 EVALUATE = """
 (use-modules (guix profiles) (guix ui) (ice-9 match) (srfi srfi-34))
 (define (evaluate file)
@@ -130,6 +138,9 @@ class Writer:
             f"(map specification->package+output {self.strings(2)})",
             f"(map (compose list specification->package+output) {self.strings(1)})",
             f"(specifications->packages {self.strings(1)})",
+            f"(append (specifications->packages (append {self.strings(1)} lab-names)) (list {several}))",
+            "(specifications->packages (@ (lab names) lab-names))",
+            f"(append lab-packages (list {several}))",
             f'(map specification->package (filter (lambda (x) (not (string-suffix? "bin" x))) {self.strings(2)}))',
         ]
         return self.random.choice(forms)
@@ -138,7 +149,12 @@ class Writer:
         return self.random.choice([self.package(), self.package(), '(list (@ (gnu packages version-control) git) "gui")'])
 
     def manifest(self, depth: int = 0) -> str:
-        forms = [f"(specifications->manifest {self.strings()})", f"(packages->manifest {self.packages()})"]
+        forms = [
+            f"(specifications->manifest {self.strings()})",
+            f"(packages->manifest {self.packages()})",
+            f"(specifications->manifest (append {self.strings()} {self.random.choice(['lab-names', 'lab-packages'])}))",
+            '(specifications->manifest (cons "grep" (@ (lab names) lab-names)))',
+        ]
         if depth < 2:
             several = " ".join(self.manifest(depth + 1) for _ in range(self.random.randint(0, 3)))
             inner = self.manifest(depth + 1)
@@ -153,7 +169,7 @@ class Writer:
     def file(self) -> str:
         modules = sorted({module for module in VARIABLES.values() if module})
         used = " ".join(f"(gnu packages {module})" for module in modules)
-        head = f"(use-modules (guix transformations) (guix channels) (srfi srfi-1) (ice-9 match) {used})\n"
+        head = f"(use-modules (guix transformations) (guix channels) (srfi srfi-1) (ice-9 match) (lab names) {used})\n"
         if self.random.random() < 0.05:
             # Nothing is looked up in it, and there is none.
             head = head.replace(" (srfi srfi-1)", " (srfi srfi-1) (no such module)")
@@ -167,13 +183,22 @@ class Writer:
         return head + self.manifest() + "\n"
 
 
+def with_modules(folder: Path, script: str) -> str:
+    """Return SCRIPT with `MODULES`, which are written into FOLDER, where Guix finds its own."""
+    for name, text in MODULES.items():
+        place = folder / "modules" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    return f'(add-to-load-path "{folder}/modules")\n{script}'
+
+
 def command(folder: Path) -> GuixCommand:
     return GuixCommand("guix", folder, os.environ.get("USER", "root"), search_path=search_path())
 
 
 async def evaluated(files: list[Path], folder: Path) -> list[list[Listed] | None]:
     """Return what Guix makes of FILES: packages, or None where it fails."""
-    (folder / "evaluate.scm").write_text(EVALUATE)
+    (folder / "evaluate.scm").write_text(with_modules(folder, EVALUATE))
     guix = command(folder)
     done = await run(
         guix.script(folder / "evaluate.scm", folder / "answers", *files),
@@ -207,9 +232,12 @@ async def ours(samples: Sequence[Sample], folder: Path) -> list[list[Listed] | N
     question = Path(guix_module.__file__).with_name("scheme") / "lower.scm"
     answers = [manifest.with_suffix(".answer") for manifest in manifests]
     (folder / "ask.scm").write_text(
-        "(for-each (lambda (manifest answer)"
-        f' (set-program-arguments (list "lower.scm" manifest answer "packages")) (primitive-load "{question}"))'
-        f" '({_strings(manifests)}) '({_strings(answers)}))"
+        with_modules(
+            folder,
+            "(for-each (lambda (manifest answer)"
+            f' (set-program-arguments (list "lower.scm" manifest answer "packages")) (primitive-load "{question}"))'
+            f" '({_strings(manifests)}) '({_strings(answers)}))",
+        )
     )
     guix = command(folder)
     done = await run(guix.script(folder / "ask.scm"), environment=guix.environment(), timeout=550, directory=folder)

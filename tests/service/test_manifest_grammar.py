@@ -159,6 +159,20 @@ def test_what_is_not_known_for_certain_decides_nothing(text: str, words: str) ->
         read_manifest(text)
 
 
+def test_names_may_be_in_a_variable_of_another_module() -> None:
+    text = '(use-modules (mine lab)) (specifications->manifest (append (list "make") tools (@ (mine desk) more)))'
+    packages = read_manifest(text).packages
+    assert [(entry.specification, entry.named.value, entry.module) for entry in packages.entries] == [
+        ("make", "specification", ()),
+        ("tools", "names", ()),
+        ("more", "names", ("mine", "desk")),
+    ]
+    assert "(specifications->packages tools) (specifications->packages (@ (mine desk) more))" in packages.manifest()
+    assert read_manifest(packages.manifest()).packages == packages
+    looked_up = "(use-modules (mine lab)) (packages->manifest (specifications->packages tools))"
+    assert read_manifest(looked_up).packages.entries == (packages.entries[1],)
+
+
 def test_a_package_may_be_called_as_a_procedure_that_nobody_asked_for() -> None:
     # `reduce` is one of (gnu packages algebra), and a procedure of SRFI 1.
     text = "(use-modules (srfi srfi-1) (gnu packages algebra)) (packages->manifest (list reduce))"

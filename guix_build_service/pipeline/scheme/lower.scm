@@ -113,17 +113,30 @@ has it.  Where one of those modules is missing, return `elsewhere'."
        (with-output package output (shown package output))))
     (_ (package-of expression specifications))))
 
+(define (held name specifications)
+  "Return what NAME, a variable alone or with its module, holds."
+  (match name
+    (('@ module (? symbol? name)) (variable name (list module)))
+    ((? symbol? name) (variable name specifications))))
+
+(define (elements name valid? specifications)
+  "Return the list that NAME holds, each of whose elements is VALID?, or #f; it is a problem where it holds anything else."
+  (let ((value (held name specifications)))
+    (if (and (list? value) (every valid? value))
+        value
+        (and (not (eq? value 'elsewhere)) (problem! (object->string name) 'variable)))))
+
+(define packages-item?
+  (match-lambda
+    ((or (? package?) ((? package?) (? string?))) #t)
+    (_ #f)))
+
 (define (items expression specifications)
-  "Return the packages of EXPRESSION, a list of some or a variable that holds one."
+  "Return the packages of EXPRESSION, a list of some or a variable that holds one, of packages or of their names."
   (match expression
     (('list expressions ...) (map (lambda (inner) (item inner specifications)) expressions))
-    (name
-     (let ((value (match name
-                    (('@ module (? symbol? name)) (variable name (list module)))
-                    ((? symbol? name) (variable name specifications)))))
-       (if (and (list? value) (every (match-lambda ((or (? package?) ((? package?) (? string?))) #t) (_ #f)) value))
-           value
-           (list (and (not (eq? value 'elsewhere)) (problem! (object->string name) 'variable))))))))
+    (('specifications->packages name) (map specified (or (elements name string? specifications) '())))
+    (name (or (elements name packages-item? specifications) '()))))
 
 ;;; Manifests.
 
