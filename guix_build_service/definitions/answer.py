@@ -3,7 +3,7 @@
 import re
 
 from guix_build_service.jail.answer import entry, in_one_line
-from guix_build_service.manifest.canonical import SPECIFICATION, Definition, Entry, Named, PackageList, SearchPath
+from guix_build_service.manifest.canonical import SPECIFICATION, Definition, Entry, Kind, Named, PackageList, SearchPath
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.specifications import MOST_PACKAGES
 from guix_build_service.manifest.syntax import Atom, Datum, Form, Symbol, Text
@@ -59,7 +59,7 @@ def _entry(datum: Datum, depth: int) -> Entry:
                 Text(value=name),
                 Text(value=version),
                 Text(value=output),
-                Symbol(name="derivation"),
+                Symbol(name="derivation" | "development" as kind),
                 Text(value=derivation),
                 Form(items=paths, tail=None),
                 Form(items=propagated, tail=None),
@@ -73,8 +73,14 @@ def _entry(datum: Datum, depth: int) -> Entry:
                 raise _unusual(name, "it propagates too much")
             inner = tuple(_entry(item, depth + 1) for item in propagated)
             definition = Definition(_derivation(derivation), tuple(_search_path(path, name) for path in paths), inner)
-            shown = "" if output == "out" else output
-            return Entry(specification, named=Named.DERIVATION, output=shown, definition=definition, merged=False)
+            return Entry(
+                specification,
+                Kind.DEVELOPMENT if kind == "development" else Kind.PACKAGE,
+                Named.DERIVATION,
+                output="" if output == "out" else output,
+                definition=definition,
+                merged=False,
+            )
     named, found = entry(datum)
     if found is None:
         raise _unusual(named, "it is no package, or Guix does not say how it is built")

@@ -137,6 +137,8 @@ class Entry:
             f"(item (read-derivation-from-file {quoted(self.definition.derivation)}))",
             f"(search-paths (list {' '.join(path.expression() for path in self.definition.search_paths)}))",
             f"(dependencies (list {' '.join(entry.entry() for entry in self.definition.propagated)}))",
+            # Such packages may be together with variants of themselves, as those of other development manifests.
+            *(["(properties '((development . #t)))"] if self.kind is Kind.DEVELOPMENT else []),
         ]
         return f"(manifest-entry {' '.join(parts)})"
 
@@ -203,7 +205,7 @@ def _parts(entries: tuple[Entry, ...]) -> list[str]:
     if all(entry.plain and entry.kind is Kind.PACKAGE for entry in entries):
         packages = "\n        ".join(f'"{entry.specification}"' for entry in entries)
         return [f"(specifications->manifest\n  (list {packages}))"]
-    if entries[0].kind is Kind.DEVELOPMENT:
+    if entries[0].kind is Kind.DEVELOPMENT and entries[0].definition is None:
         return [f"(package->development-manifest {entry.expression()})" for entry in entries]
     if entries[0].merged:
         return [f"(packages->manifest\n  (append {' '.join(_lists(entries))}))"]

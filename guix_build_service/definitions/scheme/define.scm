@@ -6,7 +6,8 @@
 ;;   (no-manifest)
 ;;   (failed MESSAGE)
 ;; where an ENTRY is as in evaluate.scm, or, in place of one that says `own',
-;;   (NAME VERSION OUTPUT derivation DERIVATION (SEARCH-PATH ...) (ENTRY ...))      the last ones: what it propagates
+;;   (NAME VERSION OUTPUT KIND DERIVATION (SEARCH-PATH ...) (ENTRY ...))      the last ones: what it propagates
+;; of which KIND is `derivation', or `development' where it is needed to build a package that is asked for so.
 ;; Runs where there is nothing to harm; whoever reads the answer believes none of it.
 (use-modules (guix derivations) (guix gexp) (guix grafts) (guix packages) (guix profiles) (guix search-paths)
              (guix serialization) (guix store)
@@ -23,25 +24,25 @@
   (write-string (object->string datum) socket)
   (force-output socket))
 
-(define (derivation-of store entry)
-  "Return how the package of ENTRY is built."
+(define (derivation-of store entry kind)
+  "Return how the package of ENTRY is built, as one of KIND."
   (match (run-with-store store (lower-object (manifest-entry-item entry)))
     ((? derivation? drv)
-     (list 'derivation
+     (list kind
            (derivation-file-name drv)
            (map search-path-specification->sexp (manifest-entry-search-paths entry))
-           (map (lambda (dependency) (describe dependency (lambda (entry) (derivation-of store entry))))
+           (map (lambda (dependency) (describe dependency (lambda (entry) (derivation-of store entry kind))))
                 (manifest-entry-dependencies entry))))
     (_ '(own))))
 
 (define (described store manifest)
-  (define (own entry)
-    (derivation-of store entry))
+  (define (own kind)
+    (lambda (entry) (derivation-of store entry kind)))
   (define (development package entries)
     (match (means package)
-      (('own) (map (lambda (entry) (describe entry own)) entries))
+      (('own) (map (lambda (entry) (describe entry (own 'development))) entries))
       (means (list (cons* (package-name package) (package-version package) 'development means)))))
-  (cons 'packages (describe-all (manifest-entries manifest) own development)))
+  (cons 'packages (describe-all (manifest-entries manifest) (own 'derivation) development)))
 
 (define (said-by thunk)
   "Return what THUNK returns, or where it ends with a message, that."

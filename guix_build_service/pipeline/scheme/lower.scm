@@ -149,7 +149,8 @@ has it.  Where one of those modules is missing, return `elsewhere'."
     (('manifest-entry ('name name*) ('version version*) ('output output*)
                       ('item ('read-derivation-from-file file))
                       ('search-paths ('list ('sexp->search-path-specification ('quote paths)) ...))
-                      ('dependencies ('list inner ...)))
+                      ('dependencies ('list inner ...))
+                      . _)
      (let ((makers (map (lambda (expression) (entry expression specifications)) inner)))
        (lambda ()
          (manifest-entry
@@ -184,6 +185,11 @@ has it.  Where one of those modules is missing, return `elsewhere'."
 (define development?
   (match-lambda
     (('package->development-manifest _) #t)
+    (('manifest ('list expressions ...))
+     (any (match-lambda
+            (('manifest-entry fields ...) (and (assq 'properties fields) #t))
+            (_ #f))
+          expressions))
     (_ #f)))
 
 ;;; What the manifest's own packages are built of.

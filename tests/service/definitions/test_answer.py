@@ -38,6 +38,13 @@ def test_another_derivation_is_another_environment() -> None:
     assert len(keys) == 2
 
 
+def test_what_is_needed_to_build_one_is_told_from_what_is_asked_for() -> None:
+    found = defined(f"(packages {mine().replace(' derivation ', ' development ')} {mine()})")
+    assert found.specifications() == ("mine@1.0",)
+    assert found.manifest().count("(properties '((development . #t)))") == 1
+    assert derivations(found) == [DERIVATION]
+
+
 def test_what_it_propagates_comes_with_it() -> None:
     inner = f'("other" "1.0" "lib" derivation "{OTHER}" () (("sed" "4.9" "out" specification)))'
     found = defined(f"(packages {mine('', inner)})")

@@ -97,7 +97,8 @@ async def built(service: Installation, git_server: GitServer, files: dict[str, s
 
 
 async def test_a_manifest_makes_packages_and_gets_them(service: Installation, git_server: GitServer) -> None:
-    # Made from nothing, with a file of the repository, what it propagates; inherited; and changed below another.
+    # Made from nothing, with a file of the repository, what it propagates; inherited; changed below another; and what is
+    # needed to build one, which may be another version of what is there besides.
     text = f"""{MODULES}
     (define other {package("other")})
     (define mine {package("mine", "(propagated-inputs (list other sed))")})
@@ -111,7 +112,11 @@ async def test_a_manifest_makes_packages_and_gets_them(service: Installation, gi
     (define inherited (package (inherit other) (name "inherited")))
     (define changed ((package-input-rewriting `((,other . ,{package("replacement")})))
                      {package("above", "(propagated-inputs (list other))")}))
-    (packages->manifest (list mine inherited from-file changed grep))
+    (define newer (package (inherit other) (version "2.0")))
+    (define developed {package("developed", "(native-inputs (list newer))")})
+    (concatenate-manifests
+      (list (packages->manifest (list mine inherited from-file changed grep))
+            (package->development-manifest developed)))
     """
     build = await built(service, git_server, {"manifest.scm": text, "data.txt": "of the repository"})
     assert build.state is BuildState.READY, (build.error, await service.log(build.id))
