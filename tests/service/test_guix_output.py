@@ -81,7 +81,7 @@ guix build: error: build of `{ITEM}-profile.drv' failed
         ("guix build: error: No space left on device\n", "limit-reached", "The hub's disk is full."),
         (
             "guix build: error: failed to connect to `/var/guix/daemon-socket/socket': Connection refused\n",
-            "guix-unavailable",
+            "guix-daemon-unavailable",
             "Guix's daemon does not answer on this hub.",
         ),
         ("something odd\n", "build-failed", "Guix could not build the environment: something odd"),
