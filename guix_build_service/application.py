@@ -137,9 +137,11 @@ class BuildService(Application):
 
     allowed_channels = List(
         JsonObject(),
-        help="""Channels beside Guix's own that the channels files of repositories may name.
+        help="""Channels beside Guix's own that the channels files of repositories may name, and that these may depend on.
 
-        Each is a dictionary with name, url (or urls, a list), and commit and fingerprint of its introduction.
+        Each is a dictionary with name, url (or urls, a list), and commit and fingerprint of its introduction; perhaps with
+        oldest, a full commit which what is used must come after, or be. With unauthenticated=True in place of commit and
+        fingerprint nobody looks at signatures: whoever can write to the channel decides what the service's account runs.
         """,
     ).tag(config=True)
 
@@ -163,7 +165,9 @@ class BuildService(Application):
     ).tag(config=True)
 
     build_timeout = Float(
-        6 * 3600.0, min=1.0, help="Seconds that Guix may take for one environment, downloads included."
+        6 * 3600.0,
+        min=1.0,
+        help="Seconds that Guix may take for one environment, downloads included; as many again to make a Guix of channels.",
     ).tag(config=True)
 
     who_may_add = CaselessStrEnum(

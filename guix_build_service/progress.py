@@ -1,7 +1,8 @@
 """How far Guix is, from what `guix build` writes.
 
-The lines are those of ``guix/ui.scm`` (``show-what-to-build``) and ``guix/status.scm`` (``print-build-event``) in Guix
-1.5.0.  Guix announces more as it goes, so the total grows; what is not understood is passed over.
+The lines are those of ``guix/ui.scm`` (``show-what-to-build``), ``guix/status.scm`` (``print-build-event``) and
+``guix/channels.scm`` in Guix 1.5.0.  Guix announces more as it goes, so the total grows; what is not understood is passed
+over.
 """
 
 import re
@@ -13,6 +14,7 @@ _ANNOUNCEMENT = re.compile(r"(?:The following .* will be (?:built|grafted|downlo
 _SUBSTITUTING = re.compile(r"substituting (/gnu/store/[0-9a-z]{32}-\S+?)\.\.\.")
 _BUILT = re.compile(r"successfully built (/gnu/store/[0-9a-z]{32}-\S+\.drv)")
 _BUILDING = re.compile(r"building (.+?)\.\.\.$")
+_CHANNEL = re.compile(r"(Updating|Authenticating) channel '([^']{1,64})'")
 _HASH = re.compile(r"/gnu/store/[0-9a-z]{32}-")
 
 
@@ -51,6 +53,8 @@ class ProgressReader:
         elif match := _BUILDING.match(line):
             self._finish_download()
             self._phase = f"Building {_name(match[1])}"
+        elif match := _CHANNEL.match(line):
+            self._phase = f"{match[1]} channel {match[2]}"
 
     def _finish_download(self) -> None:
         # Guix does not say that a download is complete; the next thing that happens does.

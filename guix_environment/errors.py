@@ -30,6 +30,12 @@
     │   ├── PackagesDefined             it makes packages of its own
     │   ├── PackagesUnknown             Guix has no such packages
     │   └── PackagesConflict            packages that cannot be in one profile
+    ├── ChannelsFailure                 the channels file does not name channels that a Guix can be made of
+    │   ├── ChannelsUnreadable          not of the forms that are read
+    │   ├── ChannelUnavailable          no repository answers at a channel's address
+    │   ├── ChannelCommitNotFound       a channel has no such commit, tag or branch
+    │   ├── ChannelNotAuthentic         commits that nobody signed who may
+    │   └── ChannelTooOld               older than this installation uses
     ├── BuildFailure                    Guix could not build it
     │   ├── BuildTimeout                it took longer than allowed
     │   ├── BuildSuperseded             a newer commit was asked for meanwhile
@@ -234,6 +240,42 @@ class PackagesConflict(ManifestFailure):
     """Packages that cannot be in one profile."""
 
     code = "packages-conflict"
+
+
+class ChannelsFailure(GuixSpawnerError):
+    """The channels file does not name channels that a Guix can be made of."""
+
+    code, status = "channels-failure", 422
+
+
+class ChannelsUnreadable(ChannelsFailure):
+    """The channels file is not Scheme, or not of the forms that are read as data."""
+
+    code = "channels-unreadable"
+
+
+class ChannelUnavailable(ChannelsFailure):
+    """No repository answers at the address of a channel, or not to us."""
+
+    code = "channel-unavailable"
+
+
+class ChannelCommitNotFound(ChannelsFailure):
+    """A channel has no such commit, tag or branch."""
+
+    code = "channel-commit-not-found"
+
+
+class ChannelNotAuthentic(ChannelsFailure):
+    """A channel has commits that are not signed by those who may sign them, so nobody knows whose code it is."""
+
+    code = "channel-not-authentic"
+
+
+class ChannelTooOld(ChannelsFailure):
+    """A channel is asked for at a commit from before the oldest that this installation uses."""
+
+    code = "channel-too-old"
 
 
 class BuildFailure(GuixSpawnerError):

@@ -19,6 +19,8 @@ class GuixCommand:
     search_path: str = "/usr/local/bin:/usr/bin:/bin"
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further variables, such as ``GUIX_DAEMON_SOCKET`` or ``GUIX_LOCPATH``."""
+    known_as: str = "This hub's Guix"
+    """What people are told that it is, at the beginning of a sentence."""
 
     def environment(self, marks: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return all the variables that ``guix`` sees; MARKS tell the processes of one build from others."""

@@ -31,7 +31,7 @@ class Roots:
         yet: a root may come before the build.  Raises `InvalidInput` for a name that is not one plain file name.
         """
         link = self._link(name)
-        self._make_folder()
+        self.make_folder()
         # A name of its own for each call, so that two of them at once do not take each other's unfinished link.
         place = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
         try:
@@ -63,8 +63,8 @@ class Roots:
             raise InvalidInput(f"This cannot be the name of a root: {name!r:.80}")
         return self.folder / name
 
-    def _make_folder(self) -> None:
-        """Make the folder, readable by the daemon whatever account runs it and whatever our ``umask`` is."""
+    def make_folder(self) -> None:
+        """Make the folder where there is none, readable by the daemon whatever account runs it and whatever the umask."""
         missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)

@@ -56,6 +56,7 @@ def configure(
     private_hosts: Sequence[str] = (),
     file_repositories: Sequence[Path] = (),
     certificate_authorities: Path | None = None,
+    allowed_channels: Sequence[Mapping[str, object]] = (),
     initial_environments: Sequence[Mapping[str, str]] = (),
     initial_owner: str = "",
     service_account: str = "",
@@ -78,6 +79,7 @@ def configure(
     ``host:port``, and FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.
     CERTIFICATE_AUTHORITIES is a file, in PEM, of all authorities that Git hosts' certificates are checked against; unless
     given, those that the machine knows count.
+    ALLOWED_CHANNELS are channels beside Guix's own that repositories may pin (``BuildService.allowed_channels``).
     INITIAL_ENVIRONMENTS, each with ``repo`` and ``name``, are added for INITIAL_OWNER when there are none yet.
     The service, which reads what strangers wrote, runs as SERVICE_ACCOUNT; unless named, as the hub itself.  A hub that
     runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
@@ -109,6 +111,7 @@ def configure(
         *(f"--BuildService.certificate_authorities={file}" for file in authorities),
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
+        *(f"--BuildService.allowed_channels={json.dumps(dict(one))}" for one in allowed_channels),
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
         *([f"--BuildService.database_url={database_url}"] if database_url else []),
         *([f"--Isolation.level={isolation}"] if isolation else []),

@@ -122,6 +122,17 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of clients that break off, as some tests have them do."""
 
 
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """Return what was sent with REQUEST; Guix's own client of Git sends it in chunks, and does not say the length before."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    found = b""
+    while length := int(request.rfile.readline().strip() or b"0", 16):
+        found += request.rfile.read(length)
+        request.rfile.readline()
+    return found
+
+
 @contextmanager
 def serve_git(
     folder: Path, certificate: Path | None = None, passwords: Mapping[str, str] | None = None
@@ -139,7 +150,7 @@ def serve_git(
             self._answer(b"")
 
         def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            self._answer(_body(self))
 
         def _answer(self, body: bytes) -> None:
             if passwords is not None and OVERLOADED in passwords:
@@ -169,6 +180,7 @@ def serve_git(
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
                 self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 

@@ -72,7 +72,7 @@ start where Guix runs: they are read in files at the repository's top, or with `
 
 `channels.scm` is read by the same rules, and by these: CHANNELS. A channel is allowed where its introduction, the first
 commit and the key, is that of Guix's own channel or of one that the administrator lists, and its address is one of that
-channel's. Names do not count."""
+channel's. Its name is then the administrator's, and `guix` must be named `guix`. One of them must be."""
 
 
 def manifests_page() -> str:

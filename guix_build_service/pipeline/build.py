@@ -1,29 +1,22 @@
 """Have Guix make the profile, its root first, or find it made."""
 
 import asyncio
-import contextlib
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from guix_build_service.logs import LARGEST_LOG, harmless
 from guix_build_service.manifest.canonical import PackageList, environment_key
+from guix_build_service.manifest.pinned_channels import channels_identity, channels_text
 from guix_build_service.model import RECIPE_VERSION
 from guix_build_service.pipeline import guix
+from guix_build_service.pipeline.channel_guix import forget_use, note_use
 from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
-from guix_build_service.pipeline.output import written_to_log
+from guix_build_service.pipeline.running import run_followed
 from guix_build_service.pipeline.variables import read_variables
-from guix_build_service.progress import ProgressReader
-from guix_build_service.redaction import without_secrets
-from guix_environment.errors import BuildTimeout, InvalidInput, LimitReached
+from guix_environment.errors import InvalidInput
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath, VariableName
-from guix_environment.processes import Completed, run
 from guix_environment.store_items import all_there
-
-LOOK_SECONDS = 0.5
-"""How often the growing log is looked at."""
 
 
 async def known_profile(workshop: Workshop, key: str) -> Profile | None:
@@ -32,8 +25,12 @@ async def known_profile(workshop: Workshop, key: str) -> Profile | None:
 
 
 async def key_of(workshop: Workshop, packages: PackageList) -> str:
-    """Return the environment key of PACKAGES with the Guix that this machine has now.  Raises `GuixUnavailable`."""
-    identity = await asyncio.to_thread(guix.identity, workshop.guix)
+    """Return the environment key of PACKAGES with the Guix of WORKSHOP: what that is made of, or the machine's as it is now.
+
+    Raises `GuixUnavailable`.
+    """
+    pinned = workshop.channel_guix
+    identity = channels_identity(pinned.channels) if pinned else await asyncio.to_thread(guix.identity, workshop.guix)
     return environment_key(packages, identity, guix.system(), RECIPE_VERSION)
 
 
@@ -80,6 +77,7 @@ def forget_profile(workshop: Workshop, key: str) -> None:
     """Let go of a profile that no version has any more: what is known of it first, its root after.  Blocks."""
     _file(workshop, key).unlink(missing_ok=True)
     workshop.roots.release(key)
+    forget_use(workshop, key)
 
 
 async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> None:
@@ -94,75 +92,17 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
 
 async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> str | None:
     """Run Guix once; return None when it built everything, else what it said."""
-    start = job.log.size()
     seconds = workshop.build_seconds
     command = workshop.guix.build(lowered.derivation, max_silent_seconds=workshop.silent_seconds, max_seconds=int(seconds))
-    async with written_to_log(job) as output:
-        running = asyncio.ensure_future(
-            run(
-                command,
-                environment=workshop.guix.environment(job.marks),
-                timeout=seconds,
-                directory=job.folder,
-                output=output,
-            )
-        )
-        async with _ended(running):
-            await _follow(job, start, running, reporter)
-    if running.cancelled():
-        await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
-        raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
-    done = running.result()
-    if done.timed_out:
-        raise BuildTimeout(
-            f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",
-            hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
-        )
-    if done.succeeded:
-        return None
-    return without_secrets(harmless(await asyncio.to_thread(_since, job.log.path, start)))
-
-
-async def _follow(job: Job, start: int, running: asyncio.Future[Completed], reporter: Reporter) -> None:
-    """Report how far Guix is until it is not RUNNING any more, or its log, which it began at START, is too long."""
-    reader, position = ProgressReader(), start
-    while not running.done() and job.log.size() <= LARGEST_LOG:
-        await asyncio.wait([running], timeout=LOOK_SECONDS)
-        text, position = await asyncio.to_thread(_whole_lines, job.log.path, position)
-        reader.feed(harmless(text))
-        await reporter.progressed(reader.progress)
-
-
-@contextlib.asynccontextmanager
-async def _ended(running: asyncio.Future[Completed]) -> AsyncIterator[None]:
-    """Make sure that RUNNING has ended, with all its processes, when the context ends."""
-    try:
-        yield
-    finally:
-        if not running.done():
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-
-
-def _whole_lines(log: Path, position: int) -> tuple[str, int]:
-    with log.open("rb") as file:
-        file.seek(position)
-        content = file.read(1024 * 1024)
-    whole = content[: content.rfind(b"\n") + 1] if len(content) < 1024 * 1024 else content
-    return whole.decode(errors="replace"), position + len(whole)
-
-
-def _since(log: Path, start: int, most: int = 1024 * 1024) -> str:
-    with log.open("rb") as file:
-        file.seek(max(start, os.fstat(file.fileno()).st_size - most))
-        return file.read(most).decode(errors="replace")
+    done, said = await run_followed(job, command, workshop.guix.environment(job.marks), seconds, reporter)
+    return None if done.succeeded else said
 
 
 async def _describe(workshop: Workshop, job: Job, key: str, path: StorePath) -> Profile:
     variables = await asyncio.to_thread(read_variables, path)
     items = await guix.closure(workshop.guix, job, path)
-    channels = await guix.channels(workshop.guix, job)
+    pinned = workshop.channel_guix
+    channels = channels_text(pinned.channels) if pinned else await guix.channels(workshop.guix, job)
     sizes = tuple(size for _, size in items)
     return Profile(key, path, tuple(item for item, _ in items), sum(sizes), variables, channels, sizes)
 
@@ -180,6 +120,7 @@ def _remember(workshop: Workshop, profile: Profile) -> None:
         "variables": dict(profile.variables),
         "channels": profile.channels,
     }
+    note_use(workshop, profile.key)
     write_json(_file(workshop, profile.key), value)
 
 

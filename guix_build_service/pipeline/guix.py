@@ -36,8 +36,10 @@ QUESTION_SECONDS = 1800.0
 DAEMON_SECONDS = 5.0
 """How long the daemon may take to accept a connection."""
 
+SCRIPTS = Path(__file__).with_name("scheme")
+"""Where our own questions to Guix lie."""
+
 _DAEMON_SOCKET = "/var/guix/daemon-socket/socket"
-_SCRIPTS = Path(__file__).with_name("scheme")
 _LARGEST_ANSWER = 16 * 1024 * 1024
 
 
@@ -67,8 +69,8 @@ def identity(command: GuixCommand) -> str:
     program = shutil.which(command.program, path=command.search_path)
     if program is None:
         raise GuixUnavailable("This hub finds no Guix.", hint="The administrator can install it: https://guix.gnu.org/")
-    target = Path(program).resolve()
     # An item of the store is what its name says; of anything else the time of its installation is part of what it is.
+    target = Path(program) if program.startswith("/gnu/store/") else Path(program).resolve()
     moment = "" if str(target).startswith("/gnu/store/") else str(target.stat().st_mtime_ns)
     return hashlib.sha256(f"{target}\0{moment}".encode()).hexdigest()[:32]
 
@@ -114,7 +116,7 @@ async def _lower(
     try:
         return await _ask_to_lower(command, job, packages, names_folder, additions)
     except InvalidInput as error:
-        raise _strange() from error
+        raise strange() from error
 
 
 async def _ask_to_lower(
@@ -129,13 +131,13 @@ async def _ask_to_lower(
         case Form(items=(Symbol(name="unknown"), *problems)):
             names = await package_names(command, job, names_folder)
             found = [_problem(problem) for problem in problems]
-            raise await asyncio.to_thread(unknown, found, names, packages.added)
+            raise await asyncio.to_thread(unknown, found, names, packages.added, whose=command.known_as)
         case Form(items=(Symbol(name="conflict"), first, second)):
             raise conflicting(_occurrence(first), _occurrence(second), packages)
         case Form(items=(Symbol(name="unsupported"), Text(value=message))):
             raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
         case _:
-            raise _strange()
+            raise strange()
 
 
 async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tuple[StorePath, int], ...]:
@@ -147,7 +149,7 @@ async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tupl
             case Form(items=(Text(value=path), size)):
                 found.append((StorePath(path), int(getattr(size, "text", "0"))))
             case _:
-                raise _strange()
+                raise strange()
     return tuple(found)
 
 
@@ -161,7 +163,7 @@ async def own_derivations(
     file, answer = folder / "names.scm", folder / "own-derivations"
     await asyncio.to_thread(file.write_text, "({})\n".format("\n".join(quoted(name) for name in names)))
     done = await run(
-        command.script(_SCRIPTS / "own.scm", file, answer),
+        command.script(SCRIPTS / "own.scm", file, answer),
         environment=command.environment(marks),
         timeout=QUESTION_SECONDS,
         directory=folder,
@@ -171,11 +173,11 @@ async def own_derivations(
         raise daemon_unavailable()
     if not done.succeeded:
         raise BuildFailure("Guix could not say which of these builds are its own.", hint=said[-500:])
-    found = await asyncio.to_thread(_read_answer, answer)
+    found = await asyncio.to_thread(read_answer, answer)
     try:
         return [StorePath(text) for text in _texts(found.items if isinstance(found, Form) else ())]
     except InvalidInput as error:
-        raise _strange() from error
+        raise strange() from error
 
 
 async def channels(command: GuixCommand, job: Job) -> str:
@@ -184,7 +186,7 @@ async def channels(command: GuixCommand, job: Job) -> str:
         case Text(value=text):
             return text
         case _:
-            raise _strange()
+            raise strange()
 
 
 async def package_names(command: GuixCommand, job: Job, folder: Path) -> Sequence[str]:
@@ -213,35 +215,35 @@ async def listed(command: GuixCommand, packages: PackageList, folder: Path) -> S
     manifest, file = folder / "manifest.scm", folder / "answer"
     await asyncio.to_thread(manifest.write_text, packages.manifest())
     done = await run(
-        command.script(_SCRIPTS / "lower.scm", manifest, file, "packages"),
+        command.script(SCRIPTS / "lower.scm", manifest, file, "packages"),
         environment=command.environment(),
         timeout=QUESTION_SECONDS,
         directory=folder,
     )
     if not done.succeeded:
         raise BuildFailure("Guix could not say which packages these are.", hint=done.errors.decode(errors="replace")[-500:])
-    match await asyncio.to_thread(_read_answer, file):
+    match await asyncio.to_thread(read_answer, file):
         case Form(items=(Symbol(name="packages"), *found)):
             return [_listed(item) for item in found]
         case Form(items=(Symbol(name="unknown"), *problems)):
             await run(
-                command.script(_SCRIPTS / "names.scm", file),
+                command.script(SCRIPTS / "names.scm", file),
                 environment=command.environment(),
                 timeout=QUESTION_SECONDS,
                 directory=folder,
             )
-            names = _names(await asyncio.to_thread(_read_answer, file))
+            names = _names(await asyncio.to_thread(read_answer, file))
             raise unknown([_problem(problem) for problem in problems], names)
         case Form(items=(Symbol(name="unsupported"), Text(value=message))):
             raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
-    raise _strange()
+    raise strange()
 
 
 def _listed(datum: Datum) -> Listed:
     match datum:
         case Form(items=(Text(value=name), Text(value=version), Text(value=output))):
             return Listed(name, version, output)
-    raise _strange()
+    raise strange()
 
 
 async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, answer: Sequence[str] = ()) -> Datum:
@@ -254,7 +256,7 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
     start = job.log.size()
     async with written_to_log(job) as output:
         done = await run(
-            command.script(_SCRIPTS / script, *arguments, file, *answer),
+            command.script(SCRIPTS / script, *arguments, file, *answer),
             environment=command.environment(job.marks),
             timeout=QUESTION_SECONDS,
             directory=folder,
@@ -262,21 +264,22 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
         )
     if not done.succeeded:
         raise _failure(job, start, timed_out=done.timed_out)
-    return await asyncio.to_thread(_read_answer, file)
+    return await asyncio.to_thread(read_answer, file)
 
 
-def _read_answer(file: Path) -> Datum:
+def read_answer(file: Path) -> Datum:
+    """Return the one datum that a script of ours wrote to FILE.  Blocks.  Raises `BuildFailure` for anything else."""
     try:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_ANSWER)
     except FileNotFoundError:
-        raise _strange() from None
+        raise strange() from None
     try:
         data = read_all(content.decode(), largest=_LARGEST_ANSWER, most=4_000_000)
     except (UnicodeDecodeError, ManifestUnreadable) as error:
-        raise _strange() from error
+        raise strange() from error
     if len(data) != 1:
-        raise _strange()
+        raise strange()
     return data[0]
 
 
@@ -291,7 +294,8 @@ def _failure(job: Job, start: int, *, timed_out: bool) -> GuixUnavailable | Buil
     return BuildFailure("Guix could not work out what these packages amount to.", hint="The log says more.")
 
 
-def _strange() -> BuildFailure:
+def strange() -> BuildFailure:
+    """Return the error that says that Guix answered what nobody expects."""
     return BuildFailure("Guix answered something unexpected.", hint="Tell the administrator: this is a fault of the hub.")
 
 
@@ -299,14 +303,14 @@ def _problem(datum: Datum) -> Problem:
     match datum:
         case Form(items=(Text(value=specification), Symbol(name=kind), *alternatives)):
             return Problem(specification, kind, tuple(_texts(alternatives)))
-    raise _strange()
+    raise strange()
 
 
 def _occurrence(datum: Datum) -> Occurrence:
     match datum:
         case Form(items=(Text(value=name), Text(value=version), Text(value=output), *through)):
             return Occurrence(name, version, output, tuple(_texts(through)))
-    raise _strange()
+    raise strange()
 
 
 def _texts(data: Sequence[Datum]) -> list[str]:

@@ -11,6 +11,7 @@ from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.logs import Log
 from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
+from guix_build_service.manifest.pinned_channels import PinnedChannel
 from guix_build_service.model import BuildState, Progress, Resolved
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VariableName
@@ -20,6 +21,17 @@ from guix_environment.roots import Roots
 
 MARK = "GUIX_BUILD_SERVICE_BUILD"
 """The variable that every process of a build has in its environment, with the build's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGuix:
+    """The Guix of the channels that a repository pins."""
+
+    key: str
+    """The name of its root."""
+    profile: StorePath
+    channels: tuple[PinnedChannel, ...]
+    """All that it is made of, with what these depend on, each at its commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,13 @@ class Workshop:
     """What must be in no log of a person's build of a repository, in all the forms that are looked for."""
     leases: Roots | None = None
     """Where sessions hold what they use; None where that is not known."""
+    channel_guix: ChannelGuix | None = None
+    """What ``guix`` is of, where it is not the machine's own."""
+
+    @property
+    def channel_roots(self) -> Roots:
+        """What holds the Guixes of pinned channels."""
+        return Roots(self.roots.folder / "channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +124,8 @@ class ReadManifest:
     """What people should know of how the repository was read."""
     additions: Path | None = None
     """The index of what is added to the store before its packages can be built; None where they are all Guix's own."""
+    channels: tuple[PinnedChannel, ...] = ()
+    """The channels to take the packages from; none for those of the hub's own Guix."""
 
 
 @dataclass(frozen=True, slots=True)

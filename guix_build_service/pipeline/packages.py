@@ -51,7 +51,9 @@ def nearest(name: str, names: Sequence[str], count: int = 3) -> list[str]:
     return list(dict.fromkeys([*likely, *similar]))[:count]
 
 
-def unknown(problems: Sequence[Problem], names: Sequence[str], added: Sequence[str] = ()) -> PackagesUnknown:
+def unknown(
+    problems: Sequence[Problem], names: Sequence[str], added: Sequence[str] = (), *, whose: str = "This hub's Guix"
+) -> PackagesUnknown:
     """Return the error that names all PROBLEMS and what to write instead.  Takes a while: call it in a thread."""
     sentences, described = [], []
     for number, problem in enumerate(problems):
@@ -73,7 +75,7 @@ def unknown(problems: Sequence[Problem], names: Sequence[str], added: Sequence[s
     if ours:
         hint += f" ({', '.join(ours)} was added for the notebooks' kernel.)"
     return PackagesUnknown(
-        f"This hub's Guix does not have {what} of the manifest: {'; '.join(sentences)}.",
+        f"{whose} does not have {what} of the manifest: {'; '.join(sentences)}.",
         hint=hint,
         details={"packages": described},
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from guix_build_service.git import Door, Git
 from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
+from guix_build_service.pipeline.channel_guix import ChannelGuixes
 from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.storage import EnvironmentStorage
@@ -27,6 +28,7 @@ class Pipeline:
         self._used: dict[BuildId, str] = {}
         self.measuring = asyncio.Lock()
         """Held while the files of many profiles are read."""
+        self._guixes = ChannelGuixes(workshop)
 
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now; PERSON's credentials are used.
@@ -55,24 +57,25 @@ class Pipeline:
             allowed_channels=self.workshop.allowed_channels,
         )
         await _tell(job, manifest)
-        key = await build.key_of(self.workshop, manifest.packages)
+        workshop = await self._guixes.equip(job, manifest.channels, reporter)
+        key = await build.key_of(workshop, manifest.packages)
         async with self._profiles.held(key):
             self._used[job.build] = key
-            profile = None if job.force else await build.known_profile(self.workshop, key)
+            profile = None if job.force else await build.known_profile(workshop, key)
             if profile is not None:
                 await job.log.say("A profile of exactly these packages is there already.")
                 await reporter.entered(BuildState.BUILDING)
                 return Made(resolved, manifest, profile, known=True)
             lowered = await guix.lower(
-                self.workshop.guix,
+                workshop.guix,
                 job,
                 manifest.packages,
-                self.workshop.state_folder / "package-names",
+                workshop.state_folder / "package-names",
                 manifest.additions,
             )
             await reporter.entered(BuildState.BUILDING)
             await job.log.say(f"Building {lowered.profile}")
-            profile = await build.build(self.workshop, job, key, manifest.packages, lowered, reporter)
+            profile = await build.build(workshop, job, key, manifest.packages, lowered, reporter)
             return Made(resolved, manifest, profile)
 
     async def _fetched(self, job: Job, reporter: Reporter) -> Resolved:
@@ -176,6 +179,7 @@ class Pipeline:
         for key in await asyncio.to_thread(self.workshop.roots.held) if kept else ():
             if key not in keys:
                 await asyncio.to_thread(build.forget_profile, self.workshop, key)
+        await self._guixes.forget_unused()
 
     async def finish(self, job: Job, in_use: Callable[[str], Awaitable[bool]]) -> None:
         """Remove the job's own folder, and let go of its profile where no version came of it.
@@ -186,12 +190,14 @@ class Pipeline:
         key = self._used.pop(job.build, None)
         if key is not None:
             await self.forget(key, in_use)
+        await self._guixes.finished(job.build)
 
     async def forget(self, key: str, in_use: Callable[[str], Awaitable[bool]]) -> None:
         """Let go of the profile KEY, unless a version has it or a job is about to make one of it."""
         async with self._profiles.held(key):
             if key not in self._used.values() and not await in_use(key):
                 await asyncio.to_thread(build.forget_profile, self.workshop, key)
+        await self._guixes.forget_unused()
 
     def _git(self, job: Job) -> Git:
         return replace(self.workshop.git, marks=job.marks, person=job.person)

@@ -9,16 +9,23 @@ from pathlib import Path
 from guix_build_service.git import Git
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.jail.plan import MOST_BYTES, chosen
-from guix_build_service.manifest.allowed_channels import AllowedChannel, refusal
+from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.channels import read_channels
 from guix_build_service.manifest.grammar import EXAMPLE, NeighbourNeeded, Reading, read_manifest
 from guix_build_service.manifest.kernels import with_kernels
+from guix_build_service.manifest.pinned_channels import PinnedChannel, pinned
 from guix_build_service.manifest.reader import LARGEST_TEXT
 from guix_build_service.pipeline.definitions import definitions
 from guix_build_service.pipeline.guix import system
 from guix_build_service.pipeline.job import Job, ReadManifest
-from guix_environment.errors import ManifestMissing, ManifestUnreadable, PackagesDefined, RepositoryUnavailable
+from guix_environment.errors import (
+    ChannelsUnreadable,
+    ManifestMissing,
+    ManifestUnreadable,
+    PackagesDefined,
+    RepositoryUnavailable,
+)
 from guix_environment.identifiers import Commit
 
 _PLACES = ("manifest.scm", ".guix/manifest.scm", "guix/manifest.scm")
@@ -49,23 +56,32 @@ async def read(
 ) -> ReadManifest:
     """Return what COMMIT asks for, kernels included; EVALUATION runs a manifest that is no data, where it may.
 
-    Raises `ManifestMissing`, `ManifestUnreadable`, and where it is run what `Evaluation.packages` and `definitions` raise.
+    Where the repository pins channels, no manifest is run: the Guix that would run it is not the one that it is meant for.
+    Raises `ManifestMissing`, `ManifestUnreadable`, `ChannelsUnreadable`, `ChannelsRefused`, `ChannelsFailure`, and where it
+    is run what `Evaluation.packages` and `definitions` raise.
     """
     file = await _manifest(job, git, commit)
-    packages, remarks, additions = await _packages(evaluation, job, git, commit, file)
-    remarks += await _channels(job, git, commit, file.path, allowed_channels)
-    return ReadManifest(with_kernels(packages), file.path, await _notebook(job, git, commit), remarks, additions)
+    channels = await _channels(job, git, commit, file.path, allowed_channels)
+    packages, remarks, additions = await _packages(evaluation, job, git, commit, file, pins=bool(channels))
+    notebook = await _notebook(job, git, commit)
+    return ReadManifest(with_kernels(packages), file.path, notebook, remarks, additions, channels)
 
 
 async def _packages(
-    evaluation: Evaluation | None, job: Job, git: Git, commit: Commit, file: _File
+    evaluation: Evaluation | None, job: Job, git: Git, commit: Commit, file: _File, *, pins: bool
 ) -> tuple[PackageList, tuple[str, ...], Path | None]:
-    """Return what FILE names, what to say of how that was found out, and the index of what must be added to the store."""
+    """Return what FILE names, what to say of how that was found out, and the index of what must be added to the store.
+
+    PINS tells that channels are pinned for it.
+    """
     try:
         return (await _understood(job, git, commit, file)).packages, (), None
     except ManifestUnreadable as error:
         if evaluation is None or not evaluation.allows(job.repository, job.groups):
             raise
+        if pins:
+            hint = "Beside channels.scm, a manifest is not run on this hub, only read. Write it as a list of packages."
+            raise ManifestUnreadable(error.message, hint=hint, details=error.details) from error
         await job.log.say(f"{error.message} Running it, without network and with nothing of this hub.")
         remark = f"{file.path} was run to know what it names: {error.message}"
     files = await _files(job, git, commit)
@@ -139,22 +155,24 @@ def _contents(files: Sequence[_File], output: bytes) -> dict[str, bytes]:
     return contents
 
 
-async def _channels(job: Job, git: Git, commit: Commit, manifest: str, allowed: Sequence[AllowedChannel]) -> tuple[str, ...]:
-    """Return what to say of the channels file that lies beside MANIFEST: packages are the hub's own Guix's all the same."""
+async def _channels(
+    job: Job, git: Git, commit: Commit, manifest: str, allowed: Sequence[AllowedChannel]
+) -> tuple[PinnedChannel, ...]:
+    """Return the channels of the channels file that lies beside MANIFEST; none where there is no such file."""
     path = posixpath.join(posixpath.dirname(manifest), "channels.scm")
-    used = f"{path} is not used: packages are those of the hub's own Guix."
+    files: dict[str, str | None] = {}
     try:
         text = await _neighbour(job, git, commit, path)
         if text is None:
             return ()
-        reading = await asyncio.to_thread(read_channels, text, file=path)
-    except NeighbourNeeded as needed:
-        return (f"{used} It loads {needed.path}.",)
+        while True:
+            try:
+                reading = await asyncio.to_thread(read_channels, text, file=path, files=files)
+                return pinned(reading.channels, allowed, path)
+            except NeighbourNeeded as needed:
+                files[needed.path] = await _neighbour(job, git, commit, needed.path)
     except ManifestUnreadable as error:
-        return (f"{used} {error.message}",)
-    wanted = ", ".join(f"{channel.name} {channel.commit or channel.branch}" for channel in reading.channels)
-    foreign = [f"{channel.name}: {reason}" for channel in reading.channels if (reason := refusal(channel, allowed))]
-    return (f"{used} It names {wanted}." + (f" Not allowed here: {'; '.join(foreign)}." if foreign else ""),)
+        raise ChannelsUnreadable(error.message, hint=error.hint, details=error.details) from error
 
 
 async def _neighbour(job: Job, git: Git, commit: Commit, path: str) -> str | None:

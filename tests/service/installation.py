@@ -13,6 +13,7 @@ from guix_build_service.hosts import Hosts, PrivateHost
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.logs import Logs
 from guix_build_service.manager import Manager, Policy
+from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.model import Build, BuildChanged, EnvironmentDetail, LogText, Person
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
@@ -75,6 +76,7 @@ async def installation(
     disk: Disk | None = None,
     build_seconds: float = 600,
     leases: Roots | None = None,
+    allowed_channels: tuple[AllowedChannel, ...] = (),
     start: bool = True,
     evaluation: Callable[[GuixCommand], Evaluation] | None = None,
 ) -> AsyncIterator[Installation]:
@@ -93,6 +95,7 @@ async def installation(
         build_seconds=build_seconds,
         leases=leases,
         evaluation=evaluation(command) if evaluation else None,
+        allowed_channels=allowed_channels,
     )
     store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     logs = Logs(folder / "logs")

@@ -223,7 +223,7 @@ async def test_it_does_not_begin_where_manifests_would_be_run_without_walls(
 def test_channels_are_checked_when_they_are_configured() -> None:
     with pytest.raises(TraitError, match="has not name, url, commit and fingerprint"):
         BuildService(allowed_channels=[{"name": "science"}])
-    channel = {"name": "science", "url": "https://example.org/c.git", "commit": "a" * 40, "fingerprint": "AB CD"}
+    channel = {"name": "science", "url": "https://example.org/c.git", "commit": "a" * 40, "fingerprint": "AB CD" * 10}
     assert BuildService(allowed_channels=[channel]).workshop().allowed_channels[0].addresses == (
         "https://example.org/c.git",
     )

@@ -38,6 +38,14 @@ The following derivation will be built:
     assert reader.progress == Progress("Building fonts directory", 3, 4)
 
 
+def test_progress_tells_of_channels() -> None:
+    reader = ProgressReader()
+    reader.feed("Updating channel 'guix' from Git repository at 'https://git.guix.gnu.org/guix.git'...\n")
+    assert reader.progress == Progress("Updating channel guix", 0, 0)
+    reader.feed("Authenticating channel 'guix', commits 9edb3f6 to 8e2f32c (1,234 new commits)...\n")
+    assert reader.progress == Progress("Authenticating channel guix", 0, 0)
+
+
 SOURCE = f"""building {ITEM}-zoo-1.2.tar.gz.drv...
 Starting download of {ITEM}-zoo-1.2.tar.gz
 From https://zoo.example/zoo-1.2.tar.gz...

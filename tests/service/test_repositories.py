@@ -13,10 +13,14 @@ import pytest
 
 from guix_build_service.git import version_reference
 from guix_build_service.hosts import Hosts
+from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.reader import LARGEST_TEXT
 from guix_build_service.model import Resolved
 from guix_build_service.pipeline.read import places, read
 from guix_environment.errors import (
+    ChannelsRefused,
+    ChannelsUnreadable,
+    GuixSpawnerError,
     HostRefused,
     InvalidRef,
     ManifestMissing,
@@ -25,12 +29,14 @@ from guix_environment.errors import (
     RepositoryTooLarge,
     RepositoryUnavailable,
 )
+from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit
 from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import IDENTITY, GitServer
 from tests.service.client import Client as Client  # other tests take it from here
 
 MANIFEST = '(specifications->manifest (list "sed"))\n'
+NO_GUIX = GuixCommand("no-such-guix", Path("/nowhere"), "nobody")
 
 
 def git(folder: Path, *words: str) -> str:
@@ -251,15 +257,47 @@ async def test_files_that_a_manifest_loads_are_those_of_the_commit(client: Clien
         ".guix/manifest.scm": '(load "lists/base.scm")\n(specifications->manifest base)',
         ".guix/lists/base.scm": '(load "../more.scm")\n(define base (cons "sed" more))',
         ".guix/more.scm": '(define more \'("grep"))',
-        ".guix/channels.scm": '(cons (channel (name \'x) (url "https://x.example/")) %default-channels)',
+        ".guix/channels.scm": '(load "pinned.scm")\nchannels',
+        ".guix/pinned.scm": "(define channels %default-channels)",
     }
     git_server.commit("repo", files)
     job, resolved = await client.fetched(git_server.url("repo"))
     found = await read(job, client.git, resolved.commit)
     assert found.packages.specifications() == ("sed", "grep")
-    [remark] = found.remarks
-    assert "names x master, guix master" in remark
-    assert "x: it has no introduction" in remark
+    [guix] = found.channels
+    assert (guix.name, guix.url, guix.commit, guix.is_pinned) == ("guix", "https://git.guix.gnu.org/guix.git", "", False)
+
+
+@pytest.mark.parametrize(
+    ("channels", "error", "words"),
+    [
+        (
+            '(cons (channel (name \'x) (url "https://x.example/")) %default-channels)',
+            ChannelsRefused,
+            "x (line 1): it has no intro",
+        ),
+        ('(list (channel (name \'guix) (url (getenv "URL"))))', ChannelsUnreadable, "channels.scm cannot be read at line 1"),
+        ('(load "missing.scm")', ChannelsUnreadable, "no file missing.scm"),
+        (b"\xff", ChannelsUnreadable, "channels.scm is not text in UTF-8"),
+    ],
+)
+async def test_channels_that_are_not_used_are_explained(
+    client: Client, git_server: GitServer, channels: str | bytes, error: type[GuixSpawnerError], words: str
+) -> None:
+    git_server.commit("repo", {"manifest.scm": MANIFEST, "channels.scm": channels})
+    job, resolved = await client.fetched(git_server.url("repo"))
+    with pytest.raises(error) as raised:
+        await read(job, client.git, resolved.commit)
+    assert words in raised.value.message
+
+
+async def test_no_manifest_is_run_for_a_guix_that_it_is_not_meant_for(client: Client, git_server: GitServer) -> None:
+    files = {"manifest.scm": '(system "id")', "channels.scm": "%default-channels"}
+    git_server.commit("repo", files)
+    job, resolved = await client.fetched(git_server.url("repo"))
+    with pytest.raises(ManifestUnreadable) as raised:
+        await read(job, client.git, resolved.commit, evaluation=Evaluation(NO_GUIX, repositories=("*/*",)))
+    assert "a manifest is not run" in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_the_service_understands_what_it_is_told_of_walls(
     c = configured(
         state,
         certificate_authorities=Path("authorities.pem"),
+        allowed_channels=[{"name": "lab", "url": "file:///srv/lab", "unauthenticated": True}],
         isolation="people",
         guix_is_mended=True,
         run_manifests_of=["https://codeberg.org/ours/*", "git.example.edu"],
@@ -167,6 +168,7 @@ def test_the_service_understands_what_it_is_told_of_walls(
     assert isinstance(told, list)
     program = BuildService()
     program.initialize(told[3:])
+    assert [channel.name for channel in program.workshop().allowed_channels] == ["lab"]
     assert program.certificate_authorities == f"{tmp_path}/authorities.pem"
     isolation = Isolation(config=program.config)
     assert (isolation.wanted, isolation.guix_is_mended) == (Level.PEOPLE, True)

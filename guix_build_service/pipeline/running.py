@@ -1,0 +1,82 @@
+"""Run Guix in a build for as long as it may take, its output in the build's log, and tell how far it is."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from guix_build_service.logs import LARGEST_LOG, harmless
+from guix_build_service.pipeline.job import Job, Reporter
+from guix_build_service.pipeline.output import written_to_log
+from guix_build_service.progress import ProgressReader
+from guix_build_service.redaction import without_secrets
+from guix_environment.errors import BuildTimeout, LimitReached
+from guix_environment.processes import Completed, run
+
+LOOK_SECONDS = 0.5
+"""How often the growing log is looked at."""
+
+
+async def run_followed(
+    job: Job, command: Sequence[str], environment: Mapping[str, str], seconds: float, reporter: Reporter
+) -> tuple[Completed, str]:
+    """Run COMMAND to its end and return how it ended, and what it said where it failed.
+
+    None of its processes is left when this returns, raises or is cancelled.  Raises `BuildTimeout` after SECONDS, and
+    `LimitReached` for a log that is too long.
+    """
+    start = job.log.size()
+    async with written_to_log(job) as output:
+        running = asyncio.ensure_future(
+            run(command, environment=environment, timeout=seconds, directory=job.folder, output=output)
+        )
+        async with _ended(running):
+            await _follow(job, start, running, reporter)
+    if running.cancelled():
+        await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
+        raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
+    done = running.result()
+    if done.timed_out:
+        raise BuildTimeout(
+            f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",
+            hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
+        )
+    said = "" if done.succeeded else await asyncio.to_thread(_since, job.log.path, start)
+    return done, without_secrets(harmless(said))
+
+
+async def _follow(job: Job, start: int, running: asyncio.Future[Completed], reporter: Reporter) -> None:
+    """Report how far Guix is until it is not RUNNING any more, or its log, which it began at START, is too long."""
+    reader, position = ProgressReader(), start
+    while not running.done() and job.log.size() <= LARGEST_LOG:
+        await asyncio.wait([running], timeout=LOOK_SECONDS)
+        text, position = await asyncio.to_thread(_whole_lines, job.log.path, position)
+        reader.feed(harmless(text))
+        await reporter.progressed(reader.progress)
+
+
+@contextlib.asynccontextmanager
+async def _ended(running: asyncio.Future[Completed]) -> AsyncIterator[None]:
+    """Make sure that RUNNING has ended, with all its processes, when the context ends."""
+    try:
+        yield
+    finally:
+        if not running.done():
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+def _whole_lines(log: Path, position: int) -> tuple[str, int]:
+    with log.open("rb") as file:
+        file.seek(position)
+        content = file.read(1024 * 1024)
+    whole = content[: content.rfind(b"\n") + 1] if len(content) < 1024 * 1024 else content
+    return whole.decode(errors="replace"), position + len(whole)
+
+
+def _since(log: Path, start: int, most: int = 1024 * 1024) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, os.fstat(file.fileno()).st_size - most))
+        return file.read(most).decode(errors="replace")
