@@ -80,7 +80,7 @@ async def _run(launcher: Launcher, plan: ContainerPlan) -> float:
         began = time.time_ns()
         waiting = await launcher.prepare(ACCOUNT, Network.OWN, log.fileno())
         await waiting.run(plan)
-        while processes.is_running(waiting.first):  # noqa: ASYNC110 - nothing tells of the end of who is not our child
+        while processes.is_running(waiting.first):
             await asyncio.sleep(0.001)
         log.seek(0)
         return (int(log.read()) - began) / 1e6

@@ -32,6 +32,7 @@ from guix_build_service.model import (
 from guix_build_service.policy import Policy, check_may_change, check_owns
 from guix_build_service.queue import Queue
 from guix_build_service.session_logs import SessionLogs
+from guix_build_service.shared_looks import SharedLooks
 from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
 from guix_environment.errors import GuixSpawnerError, NotFound, Refused
@@ -48,6 +49,7 @@ class Lookups:
         self._store = store
         self._queue = queue
         self._logs = logs
+        self._shared = SharedLooks(store, logs, queue.followers)
         self._policy = policy
         self._session_logs = session_logs
 
@@ -161,12 +163,14 @@ class Lookups:
             said: Build | None = None
             while True:
                 changed.clear()
-                found = await self.build(build, person)
+                found = await self._shared.build(build, person)
                 if found != said:
                     yield BuildChanged(position, found)
                     said = found
                 # The state was read before the log: a finished build's log is whole.
-                while (piece := await self._piece(build, position, finished=found.state.is_final)).position > position:
+                while (
+                    piece := await self._shared.piece(build, position, finished=found.state.is_final)
+                ).position > position:
                     position = piece.position
                     yield piece
                 if found.state.is_final:
@@ -174,9 +178,6 @@ class Lookups:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
                         await changed.wait()
-
-    async def _piece(self, build: BuildId, position: int, *, finished: bool) -> LogText:
-        return await asyncio.to_thread(self._logs.read, build, position, finished=finished)
 
     async def session_log(self, user: str, server: str) -> str:
         """Return what the session SERVER of USER printed.  Raises `NotFound`."""

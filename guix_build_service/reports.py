@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from guix_build_service.manifest.canonical import request_key
@@ -18,9 +19,20 @@ class Followers:
     def __init__(self) -> None:
         """Begin with nobody."""
         self._followers: dict[BuildId, set[asyncio.Event]] = {}
+        self._announcements: Counter[BuildId] = Counter()
+
+    def has(self, build: BuildId) -> bool:
+        """Tell whether anybody follows BUILD."""
+        return build in self._followers
+
+    def announcements(self, build: BuildId) -> int:
+        """Return how often something was announced of BUILD since somebody follows it."""
+        return self._announcements[build]
 
     def announce(self, build: BuildId) -> None:
         """Wake all who follow BUILD."""
+        if build in self._followers:
+            self._announcements[build] += 1
         for event in self._followers.get(build, ()):
             event.set()
 
@@ -40,6 +52,7 @@ class Followers:
             self._followers[build].discard(event)
             if not self._followers[build]:
                 del self._followers[build]
+                self._announcements.pop(build, None)
 
 
 class Reporter:

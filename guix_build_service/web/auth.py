@@ -8,9 +8,10 @@ access to this service. What a person may see or change within it is decided by 
 everything that changes something, so that a right that was taken away is soon gone.
 """
 
+import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
@@ -79,6 +80,8 @@ class Shared:
     """How fast each person may change something."""
     delivering: Pace
     """How fast each address may send what forges send."""
+    streaming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    """Lets a few watchers at a time have their next event made: were it five hundred, all others would wait for them."""
 
 
 class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] # jupyterhub is untyped

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from functools import lru_cache
 from http import HTTPStatus
 from typing import ClassVar, TypeVar
 
@@ -109,16 +110,25 @@ class Events(EventStream):
                         last = event  # the rest of its log comes first
                         continue
                     position = event.position if event else position
-                    await self.send(self._event(event, str(position)) if event else ": still here\n\n")
+                    async with self.shared.streaming:
+                        text = self._event(event, str(position)) if event else ": still here\n\n"
+                        await asyncio.sleep(0)  # so that other requests are answered in between
+                    await self.send(text)
             if last is not None:
                 await self.send(self._event(last, f"{position};end"))
 
     def _event(self, event: BuildEvent, identifier: str) -> str:
         if isinstance(event, LogText):
-            name, data = "log", LogEvent(text=event.text).model_dump_json()
+            name, data = "log", _log_data(event.text)
         else:
             name, data = "build", BuildAnswer.of(event.build, self.person).model_dump_json()
         return f"id: {identifier}\nevent: {name}\ndata: {data}\n\n"
+
+
+@lru_cache(maxsize=8)
+def _log_data(text: str) -> str:
+    """Return TEXT as the data of an event; all watchers of a build are sent the same."""
+    return LogEvent(text=text).model_dump_json()
 
 
 async def with_pauses(events: AsyncIterator[_Event], ended: asyncio.Event) -> AsyncGenerator[_Event | None]:

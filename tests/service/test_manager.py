@@ -332,3 +332,58 @@ async def test_initial_environments_are_resolved_in_their_turn(service: Service)
     assert build.state is BuildState.READY
     assert build.commit == "ab" * 20
     assert build.ref == "main"
+
+
+async def test_many_who_follow_a_build_have_it_read_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation, pipeline = service
+    release = asyncio.Event()
+
+    async def wait(_: Job) -> None:
+        await release.wait()
+
+    pipeline.steps[BuildState.BUILDING] = wait
+    detail = await installation.manager.add_environment(NewEnvironment(URL), ADA)
+    reads = 0
+    read = installation.logs.read
+
+    def counted(*given: object, **named: object) -> LogText:
+        nonlocal reads
+        reads += 1
+        return read(*given, **named)  # type: ignore[arg-type] # as they were given
+
+    monkeypatch.setattr(installation.logs, "read", counted)
+
+    async def follow() -> str:
+        events = [event async for event in installation.manager.follow(build_of(detail), ADA)]
+        assert isinstance(events[-1], BuildChanged | LogText)
+        return "".join(event.text for event in events if isinstance(event, LogText))
+
+    following = [asyncio.create_task(follow()) for _ in range(50)]
+    while not reads:
+        await asyncio.sleep(0.02)
+    release.set()
+    texts = set(await asyncio.gather(*following))
+    assert len(texts) == 1
+    assert "Ready." in texts.pop()
+    assert reads < 50
+
+
+async def test_who_joins_a_build_that_others_follow_can_follow_it_at_once(service: Service) -> None:
+    installation, pipeline = service
+    release = asyncio.Event()
+
+    async def wait(_: Job) -> None:
+        await release.wait()
+
+    pipeline.steps[BuildState.BUILDING] = wait
+    first = await installation.manager.add_environment(NewEnvironment(URL), ADA)
+    follower = installation.manager.follow(build_of(first), ADA)
+    await anext(follower)
+    second = await installation.manager.add_environment(NewEnvironment(URL), BOB)
+    assert build_of(second) == build_of(first)
+    joined = installation.manager.follow(build_of(second), BOB)
+    assert isinstance(await anext(joined), BuildChanged)
+    with pytest.raises(NotFound):
+        await anext(installation.manager.follow(build_of(second), CAROL))
+    release.set()
+    assert (await installation.finished(second)).state is BuildState.READY
