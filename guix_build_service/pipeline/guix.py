@@ -33,6 +33,9 @@ from guix_environment.processes import run
 QUESTION_SECONDS = 1800.0
 """How long a question may take: to know what a profile consists of, Guix may have to download things that it grafts."""
 
+OWN_SECONDS = 300.0
+"""How long it may take to say which derivations are Guix's own: of names that a manifest makes up there may be many."""
+
 DAEMON_SECONDS = 5.0
 """How long the daemon may take to accept a connection."""
 
@@ -165,10 +168,14 @@ async def own_derivations(
     done = await run(
         command.script(SCRIPTS / "own.scm", file, answer),
         environment=command.environment(marks),
-        timeout=QUESTION_SECONDS,
+        timeout=OWN_SECONDS,
         directory=folder,
     )
     said = done.errors.decode(errors="replace")
+    if done.timed_out:
+        raise BuildFailure(
+            "Guix did not say in time which of these builds are its own.", hint="Make fewer packages in the manifest."
+        )
     if not done.succeeded and without_daemon(said):
         raise daemon_unavailable()
     if not done.succeeded:

@@ -22,8 +22,9 @@ from guix_build_service.definitions.store_paths import text_path
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.canonical import Definition, Entry, Named, PackageList
 from guix_build_service.model import Build, BuildState, NewEnvironment
+from guix_build_service.pipeline import guix as guix_questions
 from guix_build_service.pipeline.definitions import definitions
-from guix_build_service.pipeline.guix import lower, search_path, system
+from guix_build_service.pipeline.guix import lower, own_derivations, search_path, system
 from guix_environment.errors import BuildFailure, DefinitionsRefused, EvaluationFailed
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath
@@ -217,6 +218,13 @@ async def test_builds_of_guixs_own_are_told_from_those_of_the_manifest(tmp_path:
     found = await definitions(evaluation, {"manifest.scm": text.encode()}, "manifest.scm", tmp_path, {})
     assert [name.partition("-")[0] for name in found.inspected.new] == ["renamed"]
     assert found.inspected.hosts == frozenset()
+
+
+async def test_names_that_keep_guix_busy_do_so_for_a_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of the real limit it would take minutes.
+    monkeypatch.setattr(guix_questions, "OWN_SECONDS", 0.01)
+    with pytest.raises(BuildFailure, match="in time"):
+        await own_derivations(GuixCommand("guix", tmp_path, account_name(), search_path()), ["hello-2.12"], tmp_path)
 
 
 def test_a_command_says_what_would_be_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
