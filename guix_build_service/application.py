@@ -16,7 +16,7 @@ from traitlets.config import Application, catch_config_error
 from guix_build_service.credential_settings import CredentialKeys
 from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.git import Git, find_git
-from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.hosts import Choice, Hosts, PrivateHost
 from guix_build_service.isolation_settings import Isolation
 from guix_build_service.manager import MayAdd
 from guix_build_service.manifest.allowed_channels import AllowedChannel
@@ -123,6 +123,23 @@ class BuildService(Application):
         """,
     ).tag(config=True)
 
+    allowed_repositories = List(
+        Unicode(),
+        help="""Repositories that may be used; all that can be reached unless set.
+
+        Each is a name of a host, such as "git.example.edu" or "*.example.edu", or an address with * for anything, such as
+        "https://codeberg.org/our-group/*". It counts as a whole: "git.example.edu" is not "git.example.edu.evil.example".
+        """,
+    ).tag(config=True)
+
+    banned_repositories = List(
+        Unicode(),
+        help="""Repositories that may not be used, in the form of allowed_repositories, and before these.
+
+        An address counts whatever its case, and with .git as without. What was built of them before can still be started.
+        """,
+    ).tag(config=True)
+
     certificate_authorities = Unicode(
         help="""File of the certificates of all authorities that Git hosts' own are checked against, in PEM.
 
@@ -153,6 +170,12 @@ class BuildService(Application):
 
     running_builds_per_repository = Integer(
         0, min=0, help="How many builds of one repository run at the same time; 0 for as many as running_builds allows."
+    ).tag(config=True)
+
+    running_builds_per_host = Integer(
+        0,
+        min=0,
+        help="How many builds of one Git host's repositories run at the same time; 0 for as many as running_builds.",
     ).tag(config=True)
 
     least_free_space = Integer(
@@ -288,6 +311,7 @@ class BuildService(Application):
             hosts=Hosts(
                 [PrivateHost.parse(text) for text in self.private_hosts],
                 [Path(folder) for folder in self.file_repositories],
+                choice=Choice(tuple(self.allowed_repositories), tuple(self.banned_repositories)),
             ),
             records=Records(Path(self.records_folder).absolute()),
             roots=Roots(self.roots / "environments" / installation),

@@ -4,10 +4,14 @@ A person's address of a repository is a way to make this machine connect somewhe
 everything else (the machine itself, the networks around it, a cloud's metadata service) is reached only where the
 administrator lists it.  A name is looked up here and nowhere else: Git gets no further than the addresses that were checked
 (`guix_build_service.egress`).
+
+Which of all these are for this installation, the administrator says too: by names of hosts, or by addresses in which ``*``
+stands for anything. A name or an address counts as a whole, never by how it begins.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import fnmatch
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from guix_environment.addresses import Address, as_address, is_name_around, is_public
@@ -56,6 +60,41 @@ class PrivateHost:
         return cls(host, int(port))
 
 
+def is_named(url: RepositoryUrl, patterns: Collection[str]) -> bool:
+    """Tell whether one of PATTERNS, addresses or names of hosts with ``*`` for anything, is the whole of URL or its host."""
+    return any(
+        fnmatch.fnmatchcase(str(url), pattern)
+        if "/" in pattern
+        else fnmatch.fnmatchcase(url.host, pattern) or fnmatch.fnmatchcase(url.authority, pattern)
+        for pattern in patterns
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which repositories the administrator chose, of all that could be reached."""
+
+    allowed: tuple[str, ...] = ()
+    """Those that may be used; without any, all may."""
+    banned: tuple[str, ...] = ()
+    """Those that may not, though they be allowed."""
+
+    def check(self, url: RepositoryUrl) -> None:
+        """Return if the repository at URL may be used.  Raises `HostRefused`.
+
+        Forges know an address by its spelling without ``.git`` too, and most in whatever case: a ban counts for them all.
+        """
+        plain = replace(url, path=url.path.removesuffix(".git"))
+        any_case = replace(url, path=url.path.lower().removesuffix(".git"))
+        if is_named(any_case, [pattern.lower().removesuffix(".git") for pattern in self.banned]):
+            raise HostRefused("This repository is not used on this hub.", hint="Ask its administrator why.")
+        if self.allowed and not (is_named(url, self.allowed) or is_named(plain, self.allowed)):
+            raise HostRefused(
+                f"Repositories of {url.authority or 'this machine'} at this address are not used on this hub.",
+                hint="Its administrator lists those that are.",
+            )
+
+
 class Hosts:
     """The policy of this installation."""
 
@@ -64,13 +103,16 @@ class Hosts:
         private_hosts: Sequence[PrivateHost] = (),
         file_repositories: Sequence[Path] = (),
         resolver: Resolver = system_resolver,
+        choice: Choice | None = None,
     ) -> None:
         self._private = frozenset(private_hosts)
         self._folders = tuple(folder.resolve() for folder in file_repositories)
         self._resolver = resolver
+        self._choice = choice or Choice()
 
     async def check(self, url: RepositoryUrl) -> Reached:
         """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnanswered` for a host that has no address."""
+        self._choice.check(url)
         if url.scheme == "file":
             return self._file(url)
         port = url.reached_port

@@ -88,7 +88,10 @@ async def serve(service: BuildService) -> None:
 async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
     """Put the service together; when the context ends no process of a build runs any more."""
     limits = Limits(
-        service.running_builds, service.running_builds_per_person or None, service.running_builds_per_repository or None
+        service.running_builds,
+        service.running_builds_per_person or None,
+        service.running_builds_per_repository or None,
+        service.running_builds_per_host or None,
     )
     store = await open_store(service, limits)
     logs = Logs(service.folder / "logs")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from guix_environment.identifiers import BuildId
 
@@ -20,6 +21,7 @@ class Limits:
     in_all: int = 2
     per_person: int | None = None
     per_repository: int | None = None
+    per_host: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Request:
     build: BuildId
     person: str
     repository: str
+
+    @property
+    def host(self) -> str:
+        """Where the repository is, with the port; empty for a folder of this machine."""
+        return urlsplit(self.repository).netloc
 
 
 def turns(
@@ -56,6 +63,7 @@ class _Line:
     def __init__(self, running: Sequence[Request], served: Mapping[str, datetime], limits: Limits) -> None:
         self._people = Counter(request.person for request in running)
         self._repositories = Counter(request.repository for request in running)
+        self._hosts = Counter(request.host for request in running)
         self._limits = limits
         earliest_first = sorted(served, key=lambda person: served[person])
         self._served = {person: place + 1 for place, person in enumerate(earliest_first)}
@@ -69,6 +77,7 @@ class _Line:
         chosen = min(allowed, key=self._rank)  # the first of equals, which is the oldest
         self._people[chosen.person] += 1
         self._repositories[chosen.repository] += 1
+        self._hosts[chosen.host] += 1
         self._turn += 1
         self._served[chosen.person] = self._turn
         return chosen
@@ -79,6 +88,7 @@ class _Line:
             self._people.total() < limits.in_all
             and (limits.per_person is None or self._people[request.person] < limits.per_person)
             and (limits.per_repository is None or self._repositories[request.repository] < limits.per_repository)
+            and (limits.per_host is None or self._hosts[request.host] < limits.per_host)
         )
 
     def _rank(self, request: Request) -> tuple[int, int, int]:

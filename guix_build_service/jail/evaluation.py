@@ -1,13 +1,13 @@
 """Whose manifests are run at all, and running them."""
 
 import asyncio
-import fnmatch
 import os
 import pwd
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.hosts import is_named
 from guix_build_service.jail.evaluate import evaluate, walls
 from guix_build_service.jail.parts import evaluating_guix, place_of
 from guix_build_service.jail.plan import Bounds, EvaluatingGuix, Jail
@@ -48,12 +48,12 @@ class Evaluation:
     def allows(self, repository: RepositoryUrl, groups: Collection[str] = ()) -> bool:
         """Tell whether manifests of REPOSITORY are run for a member of GROUPS."""
         return (
-            not self.groups.isdisjoint(groups) or _is_among(repository, self.repositories) or self.builds(repository, groups)
+            not self.groups.isdisjoint(groups) or is_named(repository, self.repositories) or self.builds(repository, groups)
         )
 
     def builds(self, repository: RepositoryUrl, groups: Collection[str] = ()) -> bool:
         """Tell whether packages that manifests of REPOSITORY make are built for a member of GROUPS."""
-        return not self.building_groups.isdisjoint(groups) or _is_among(repository, self.building_repositories)
+        return not self.building_groups.isdisjoint(groups) or is_named(repository, self.building_repositories)
 
     async def packages(self, files: Mapping[str, bytes], manifest: str, marks: Mapping[str, str]) -> PackageList:
         """Return the packages that MANIFEST, one of FILES, names when it is run; see `evaluate`."""
@@ -75,13 +75,6 @@ class Evaluation:
             self._found.clear()
             self._found[program] = await evaluating_guix(self.guix, self.root)
         return Jail(self._found[program], account, self.bounds)
-
-
-def _is_among(repository: RepositoryUrl, patterns: Collection[str]) -> bool:
-    return any(
-        fnmatch.fnmatchcase(str(repository), pattern) if "/" in pattern else fnmatch.fnmatchcase(repository.host, pattern)
-        for pattern in patterns
-    )
 
 
 def account_for(name: str) -> Account:

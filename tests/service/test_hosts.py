@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.application import BuildService
+from guix_build_service.hosts import Choice, Hosts, PrivateHost
 from guix_environment.addresses import is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
@@ -127,3 +128,75 @@ def test_private_hosts_are_written_as_host_and_port(text: str, host: str, port: 
 def test_what_is_no_private_host(text: str) -> None:
     with pytest.raises(InvalidInput):
         PrivateHost.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("choice", "used", "refused"),
+    [
+        (
+            Choice(allowed=("forge.example",)),
+            ("https://forge.example/a/b", "https://forge.example:8443/a/b"),
+            ("https://forge.example.evil.example/a/b", "https://evil-forge.example/a", "https://git.forge.example/a"),
+        ),
+        (
+            Choice(allowed=("*.forge.example", "forge.example:8443")),
+            ("https://git.forge.example/a/b", "https://forge.example:8443/a"),
+            ("https://forge.example/a", "https://git.forge.example.evil.example/a", "https://gitforge.example/a"),
+        ),
+        (
+            Choice(allowed=("https://forge.example/our/*", "https://forge.example/one/b")),
+            ("https://forge.example/our/a", "https://forge.example/our/a.git", "https://forge.example/one/b.git"),
+            (
+                "https://forge.example/ours/a",
+                "https://forge.example/OUR/a",
+                "https://forge.example/one/b2",
+                "https://forge.example/one/b/c",
+                "https://evil.example/https/our/a",
+            ),
+        ),
+        (
+            Choice(banned=("https://forge.example/bad/*", "evil.example", "https://forge.example/one/miner.git")),
+            ("https://forge.example/badly/a", "https://good-evil.example/a", "https://forge.example/one/miners"),
+            (
+                "https://forge.example/bad/a",
+                "https://forge.example/Bad/A.git",
+                "https://evil.example/a",
+                "https://evil.example:8443/a",
+                "https://forge.example/one/Miner",
+                "https://forge.example/one/Miner.GIT",
+                "https://forge.example/one/miner.git",
+            ),
+        ),
+        (
+            Choice(allowed=("forge.example",), banned=("https://forge.example/bad/*",)),
+            ("https://forge.example/a/b",),
+            ("https://forge.example/bad/a", "https://other.example/a"),
+        ),
+        (Choice(allowed=("forge.example",)), (), ("file:///srv/a",)),
+    ],
+)
+async def test_what_the_administrator_chose_counts_as_a_whole(
+    choice: Choice, used: Sequence[str], refused: Sequence[str]
+) -> None:
+    asked: list[str] = []
+
+    async def everywhere(host: str, port: int) -> Sequence[str]:
+        asked.append(f"{host}:{port}")
+        return ["93.184.216.34"]
+
+    hosts = Hosts(file_repositories=[Path("/srv")], resolver=everywhere, choice=choice)
+    for address in refused:
+        with pytest.raises(HostRefused) as raised:
+            await hosts.check(RepositoryUrl.parse(address))
+        assert raised.value.hint
+    assert asked == []  # nobody is asked about what is refused
+    for address in used:
+        assert (await hosts.check(RepositoryUrl.parse(address))).addresses == ("93.184.216.34",)
+
+
+async def test_what_is_configured_holds_for_whatever_git_is_asked(tmp_path: Path) -> None:
+    service = BuildService(service_folder=str(tmp_path), allowed_repositories=["forge.example"])
+    service.banned_repositories = ["https://forge.example/bad/*"]
+    for address in ("https://other.example/a", "https://forge.example/bad/a"):
+        with pytest.raises(HostRefused):
+            await service.workshop().hosts.check(RepositoryUrl.parse(address))

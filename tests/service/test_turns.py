@@ -63,3 +63,13 @@ def test_everybody_has_a_turn_and_no_limit_is_passed(waiting: list[str], running
         for name in {word[place] for word in begun}:
             assert most is None or sum(word[place] == name for word in [*running, *begun]) <= most
     assert not begun or len(running) + len(begun) <= limits.in_all
+
+
+def test_a_host_is_asked_for_so_many_builds_at_once_whoever_asks() -> None:
+    repositories = ("https://slow.example/a/1", "https://slow.example/b/2", "https://slow.example:3000/c/3", "file:///d/4")
+    waiting = [Request(BuildId(f"b{number:011}"), f"p{number}", each) for number, each in enumerate(repositories)]
+    now, later = turns(waiting, [], {}, Limits(4, per_host=1))
+    assert (now, later) == ([waiting[0].build, waiting[2].build, waiting[3].build], [waiting[1].build])
+    busy = Request(BuildId("b99999999999"), "p9", "https://slow.example/e/5")
+    assert turns(waiting[:2], [busy], {}, Limits(4, per_host=1))[0] == []
+    assert turns(waiting[:2], [busy], {}, Limits(4))[1] == []
