@@ -140,7 +140,7 @@ class Git:
         HELPER is the program that is asked for a password when a host wants one; nobody is without it.
         """
         size = (f"--fsize={LARGEST_PACK}", f"--as={LARGEST_MEMORY}")
-        limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--core=0", "--")
+        limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--")
         place = (f"--git-dir={folder}",) if folder else ()
         return GitCommand((*limits, self.program, *place, *words), self.environment(reached, helper))
 

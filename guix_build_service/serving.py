@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -44,14 +43,14 @@ from guix_build_service.vault import Vault
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import WebSettings, shared_folder
+from guix_environment import own_memory
 
 log = logging.getLogger("guix_build_service")
 
 
 def start(service: BuildService) -> None:
     """Run until the hub, or a person, ends it."""
-    # What is in this process's memory is in no file that a crash leaves, nor what is in that of those it starts.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    own_memory.close()
     output = logging.StreamHandler()
     output.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=logging.WARNING, handlers=[output])

@@ -31,7 +31,7 @@ def test_the_command_that_asks_a_server() -> None:
     url = RepositoryUrl.parse("https://Forge.example/somebody/analysis.git")
     reached = Reached(url, ("192.0.2.1", "2001:db8::1"), PROXY)
     command = GIT.command(*listing(str(url), ["HEAD", "refs/heads/main"]), reached=reached)
-    limits = ("prlimit", "--fsize=1073741824", "--as=2147483648", "--cpu=120", "--core=0", "--")
+    limits = ("prlimit", "--fsize=1073741824", "--as=2147483648", "--cpu=120", "--")
     address = "https://forge.example/somebody/analysis.git"
     assert command.words == (*limits, "/usr/bin/git", "ls-remote", "--symref", "--", address, "HEAD", "refs/heads/main")
     environment = dict(command.environment)
@@ -102,7 +102,7 @@ def test_the_command_that_fetches_one_commit() -> None:
         *("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"),
         *("--no-write-fetch-head", "--", "https://forge.example/a", f"+{COMMIT}:refs/versions/{COMMIT}"),
     )
-    assert GIT.command(*words, folder=Path("/r.git")).words[7] == "--git-dir=/r.git"
+    assert GIT.command(*words, folder=Path("/r.git")).words[6] == "--git-dir=/r.git"
 
 
 def test_a_command_on_local_files_may_use_no_protocol_at_all() -> None:

@@ -69,14 +69,17 @@ class Service:
     address: str = ""
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+    def running(
+        self, *, traced: bool = True, under: tuple[str, ...] = (), directory: Path = CHECKOUT
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it in DIRECTORY, traced or as the program that the words UNDER become."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"http://127.0.0.1:{probe.getsockname()[1]}"
         self.runs += 1
         trace = self.folder / f"trace-{self.runs}"
         command = [
-            *("strace", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)),
+            *(("strace", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)) if traced else under),
             *(sys.executable, "-m", "guix_build_service"),
             f"--BuildService.service_folder={self.folder}/left/service",
             f"--BuildService.records_folder={self.folder}/left/records",
@@ -95,14 +98,16 @@ class Service:
             "JUPYTERHUB_SERVICE_PREFIX": "/services/guix/",
             "JUPYTERHUB_SERVICE_URL": self.address,
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "PYTHONPATH": f"{CHECKOUT}:{os.environ.get('PYTHONPATH', '')}",
         }
         with (self.folder / "left/output").open("ab") as output:
-            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=CHECKOUT)
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=directory)
         try:
             yield process
         finally:
-            for pid in children(process.pid):
+            if not traced:
+                process.terminate()
+            for pid in children(process.pid) if traced else ():
                 os.kill(pid, signal.SIGTERM)
             process.wait()
 
@@ -151,7 +156,7 @@ async def hub() -> AsyncIterator[FakeHub]:
 
 
 async def test_no_secret_leaves_a_trace(hub: FakeHub, tmp_path: Path) -> None:
-    names = ("user", "first", "wrong", "second", "deleted", "hub-token", "own-token")
+    names = ("user", "first", "wrong", "second", "deleted", "given", "hub-token", "own-token")
     canaries = {name: f"canary{os.urandom(12).hex()}" for name in names}
     keys = {"key": os.urandom(32).hex(), "next-key": os.urandom(32).hex()}
     hub.people[canaries["hub-token"]] = hub.people["token-ada"]
@@ -173,6 +178,9 @@ async def test_no_secret_leaves_a_trace(hub: FakeHub, tmp_path: Path) -> None:
             assert kept["credentials"][0]["refused"]  # type: ignore[index] # a list
             await service.ask("PUT", credential, {"user": canaries["user"], "password": canaries["first"]})
             assert await service.resolves("private")
+            given = {"user": canaries["user"], "password": canaries["given"]}
+            refused = {"repo": f"http://{server.host}/private.git", "credentials": given}
+            assert (await service.ask("POST", "environments", refused))[0] == HTTPStatus.UNPROCESSABLE_ENTITY
             await build(service, f"http://{server.host}/private.git")
             write_keys(tmp_path / "keys", keys["next-key"], keys["key"])
             assert await service.resolves("private")
