@@ -19,6 +19,8 @@ class Call:
     output: Output
     ask: Callable[[str], bool]
     """Asks the person a question, and returns whether they said yes; raises `CommandMisused` where nobody can answer."""
+    read_secret: Callable[[str], str]
+    """Asks for a secret without showing it, or takes the first line of the input where nobody is there to be asked."""
 
 
 Command = Callable[[Call], ExitStatus]

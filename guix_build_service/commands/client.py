@@ -18,6 +18,7 @@ from guix_build_service.commands.transport import Answer, Transport
 from guix_build_service.members import MemberKind, Role
 from guix_build_service.model import LARGEST_PAGE
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
+from guix_build_service.web.schemas.credentials import CredentialAnswer, CredentialsAnswer
 from guix_build_service.web.schemas.environments import (
     EnvironmentAnswer,
     EnvironmentRequest,
@@ -186,6 +187,22 @@ class Client:
     def resolve(self, repository: str, ref: str) -> ResolvedAnswer:
         """Return which commit would be built."""
         return self._ask("POST", "resolve", ResolvedAnswer, {"repo": repository, "ref": ref})
+
+    # --- credentials ------------------------------------------------------------
+
+    def credentials(self) -> tuple[CredentialAnswer, ...]:
+        """Return for which hosts the caller keeps something."""
+        return self._ask("GET", "credentials", CredentialsAnswer).credentials
+
+    def keep_credential(self, host: str, password: str, user: str | None) -> CredentialAnswer:
+        """Keep a token or PASSWORD, with a USER's name where that matters, for HOST."""
+        body = {"password": password, **({"user": user} if user is not None else {})}
+        return self._ask("PUT", f"credentials/{_word(host)}", CredentialAnswer, body)
+
+    def forget_credential(self, host: str) -> None:
+        """Forget what is kept for HOST."""
+        with self._transport.ask("DELETE", f"credentials/{_word(host)}"):
+            pass
 
     # --- builds ------------------------------------------------------------
 

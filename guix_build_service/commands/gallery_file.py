@@ -33,7 +33,7 @@ from guix_environment.errors import GuixSpawnerError
 LARGEST_FILE = 1024 * 1024
 """Bytes."""
 
-FIELDS = tuple(EnvironmentRequest.model_fields)
+FIELDS = tuple(name for name in EnvironmentRequest.model_fields if name != "credentials")
 _DEFAULTS = frozenset(FIELDS) - {"repo", "name"}
 
 

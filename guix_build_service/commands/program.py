@@ -4,9 +4,20 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from getpass import getpass
 from typing import TextIO
 
-from guix_build_service.commands import builds, environments, import_gallery, keeping, sessions, sharing, storage, webhooks
+from guix_build_service.commands import (
+    builds,
+    credentials,
+    environments,
+    import_gallery,
+    keeping,
+    sessions,
+    sharing,
+    storage,
+    webhooks,
+)
 from guix_build_service.commands.access import access_from
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client, Patience
@@ -25,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (environments, sharing, storage, keeping, webhooks, import_gallery, builds, sessions):
+    for group in (environments, sharing, storage, keeping, webhooks, import_gallery, builds, sessions, credentials):
         group.add_commands(commands)
     return parser
 
@@ -44,7 +55,7 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
     try:
         access = access_from(os.environ if variables is None else variables, options.service, plain_http=options.plain_http)
         client = Client(Transport(access), patience or Patience(tell=output.note))
-        return run(Call(options, client, output, Question(sys.stdin, sys.stderr)))
+        return run(Call(options, client, output, Question(sys.stdin, sys.stderr), read_secret))
     except GuixSpawnerError as error:
         output.refuse(error)
         return exit_status_of(error)
@@ -55,6 +66,11 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
         # Python would write what is left when it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.READER_LEFT
+
+
+def read_secret(prompt: str) -> str:
+    """Return what is typed after PROMPT, which is not shown, or the first line of an input that is no terminal."""
+    return getpass(prompt).strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
 
 
 class Question:

@@ -159,7 +159,7 @@ def test_no_control_character_is_printed(words: list[str], as_json: bool, tmp_pa
     words = [str(gallery) if word == "GALLERY" else word for word in words]
     options: Namespace = make_parser().parse_args([*words, *(["--json"] if as_json else [])])
     run: Command = options.run
-    run(Call(options, EvilClient(), Output(results, notes, as_json), lambda _: True))
+    run(Call(options, EvilClient(), Output(results, notes, as_json), lambda _: True, lambda _: "a secret"))
     printed = results.getvalue() + notes.getvalue()
     assert "name" in printed
     assert {each for each in printed if unicodedata.category(each)[0] == "C"} <= {"\n", "\t"}

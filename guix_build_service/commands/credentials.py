@@ -1,0 +1,69 @@
+"""The commands about what opens one's private repositories, which is never an argument and never printed."""
+
+import argparse
+from datetime import UTC, datetime
+
+from guix_build_service.commands.call import Call
+from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
+from guix_build_service.commands.terminal import short, table
+from guix_build_service.commands.words import command
+from guix_build_service.web.schemas.credentials import CredentialAnswer
+
+_HOST = "the host of the repositories, such as codeberg.org or git.example:3000"
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parsers of these commands."""
+    about = "keep tokens or passwords for private repositories"
+    group = commands.add_parser("credentials", help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
+    own = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command(own, "list", list_credentials, "list the hosts that you keep something for")
+    add = command(
+        own,
+        "add",
+        add_credential,
+        "keep a token or password for a host",
+        "It is asked for, or is the first line of the standard input; it takes the place of an earlier one.",
+    )
+    add.add_argument("host", help=_HOST)
+    add.add_argument("--user", help="a user name, where the host wants a certain one; forges that take a token take any")
+    delete = command(own, "delete", delete_credential, "forget what you keep for a host")
+    delete.add_argument("host", help=_HOST)
+
+
+def list_credentials(call: Call) -> ExitStatus:
+    """List."""
+    found = call.client.credentials()
+    rows = [(each.host, _moment(each.created), _moment(each.used), _state(each)) for each in found]
+    text = table(("HOST", "KEPT (UTC)", "USED (UTC)", "STATE"), rows) if rows else ""
+    call.output.give([each.model_dump(mode="json") for each in found], text)
+    if not rows:
+        call.output.note("You keep nothing. Public repositories need nothing.")
+    return ExitStatus.DONE
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment is not None else "never"
+
+
+def _state(kept: CredentialAnswer) -> str:
+    return "refused by its host" if kept.refused is not None else "accepted" if kept.used is not None else "not tried yet"
+
+
+def add_credential(call: Call) -> ExitStatus:
+    """Keep."""
+    host = call.options.host
+    secret = call.read_secret(f"Token or password for {short(host)}: ")
+    if not secret:
+        raise CommandMisused("No token or password was given.", hint="Type it when asked, or send it as a line of input.")
+    kept = call.client.keep_credential(host, secret, call.options.user)
+    call.output.give(kept.model_dump(mode="json"), f"Kept for {short(kept.host)}.")
+    return ExitStatus.DONE
+
+
+def delete_credential(call: Call) -> ExitStatus:
+    """Forget."""
+    host = call.options.host
+    call.client.forget_credential(host)
+    call.output.give({"deleted": host}, f"Forgot what was kept for {short(host)}.")
+    return ExitStatus.DONE
