@@ -19,7 +19,7 @@ On the service's machine:
 Anywhere, with a token of the hub; COMMAND --help tells more:
 
   guix-build-service list | show | add | build | log | cancel | rollback | share | unshare | give | delete
-  guix-build-service resolve | import | sessions | storage | webhook | credentials | gc | pin | unpin | export
+  guix-build-service resolve | import | sessions | storage | webhook | credentials | gc | pin | unpin | export | tokens
 """
 
 

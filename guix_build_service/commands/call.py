@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from guix_build_service.commands.client import Client
+from guix_build_service.commands.hub import Hub
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import Output
 
@@ -16,6 +17,7 @@ class Call:
     options: Namespace
     """What its parser made of its words; what is in there is known to that parser's module alone."""
     client: Client
+    hub: Hub
     output: Output
     ask: Callable[[str], bool]
     """Asks the person a question, and returns whether they said yes; raises `CommandMisused` where nobody can answer."""

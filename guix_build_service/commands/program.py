@@ -16,11 +16,13 @@ from guix_build_service.commands import (
     sessions,
     sharing,
     storage,
+    tokens,
     webhooks,
 )
 from guix_build_service.commands.access import access_from
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client, Patience
+from guix_build_service.commands.hub import Hub
 from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, exit_status_of
 from guix_build_service.commands.terminal import Output, shown
 from guix_build_service.commands.transport import Transport
@@ -36,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (environments, sharing, storage, keeping, webhooks, import_gallery, builds, sessions, credentials):
+    for group in (environments, sharing, storage, keeping, webhooks, import_gallery, builds, sessions, credentials, tokens):
         group.add_commands(commands)
     return parser
 
@@ -55,7 +57,7 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
     try:
         access = access_from(os.environ if variables is None else variables, options.service, plain_http=options.plain_http)
         client = Client(Transport(access), patience or Patience(tell=output.note))
-        return run(Call(options, client, output, Question(sys.stdin, sys.stderr), read_secret))
+        return run(Call(options, client, Hub(access), output, Question(sys.stdin, sys.stderr), read_secret))
     except GuixSpawnerError as error:
         output.refuse(error)
         return exit_status_of(error)

@@ -7,7 +7,7 @@ connection fails becomes a `ServiceUnreachable` in plain words.
 import json
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -74,10 +74,21 @@ class _StayHere(HTTPRedirectHandler):
 
 
 class Transport:
-    """Sends requests to the one service that ACCESS is for."""
+    """Sends requests to the one service that ACCESS is for.
 
-    def __init__(self, access: Access) -> None:
+    With BASE to what answers below that address of the same host, such as the service's hub, where REFUSAL understands what
+    is refused.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        base: str = "",
+        refusal: "Callable[[HTTPError, str], RefusedByService | AnswerNotUnderstood] | None" = None,
+    ) -> None:
         self._access = access
+        self._base = base or f"{access.address}api/v1/"
+        self._refusal = refusal or refusal_in
         # What stays on this machine needs no proxy; else those of the environment's variables are used.
         proxies: tuple[BaseHandler, ...] = (ProxyHandler({}),) if access.is_on_this_machine else ()
         self._opener: OpenerDirector = build_opener(_StayHere, *proxies)
@@ -90,12 +101,12 @@ class Transport:
         body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[Answer]:
-        """Send a request for PATH below ``api/v1/`` and give the answer while its connection is open.
+        """Send a request for PATH below ``api/v1/``, or the other base, and give the answer while its connection is open.
 
         Raises `RefusedByService`, `ServiceUnreachable` and `AnswerNotUnderstood`.
         """
         request = Request(  # noqa: S310 - the scheme is http or https, see `service_address`
-            f"{self._access.address}api/v1/{path}",
+            f"{self._base}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={
@@ -111,7 +122,7 @@ class Transport:
                 response = self._opener.open(request, timeout=ANSWER_SECONDS)
         except HTTPError as error:
             with error, plainly(host):
-                raise refusal_in(error, host) from None
+                raise self._refusal(error, host) from None
         with response:
             yield Answer(response.status, response.headers, response, host)
 

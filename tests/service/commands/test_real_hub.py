@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,3 +92,32 @@ def test_asking_does_not_wait_for_the_services_own_program_to_be_loaded(tmp_path
     assert "'guix_build_service.commands.program'" in loaded.stdout
     for heavy in ("jupyterhub", "sqlalchemy", "guix_build_service.application"):
         assert f"'{heavy}'" not in loaded.stdout
+
+
+def test_a_token_is_made_used_listed_and_revoked_and_shown_once(hub: RealHub) -> None:
+    status, made, notes = done(hub, "tokens", "create", "--note", "for the test", "--days", "2")
+    assert status == ExitStatus.DONE, notes
+    token = made.strip()
+    assert re.fullmatch(r"[0-9a-zA-Z_-]{16,}", token)
+    assert token not in notes
+    status, listed, _ = done(hub, "tokens", "list", "--json")
+    (one,) = [each for each in json.loads(listed) if each["note"] == "for the test"]
+    assert token not in listed
+    assert one["expires_at"]
+    assert "access:services!service=guix" in one["scopes"]
+    assert not [scope for scope in one["scopes"] if scope.startswith("servers")]
+
+    def as_the_new_one(*words: str) -> int:
+        variables = {**os.environ, ADDRESS: f"{hub.address}{hub.base_url}", "GUIX_BUILD_SERVICE_TOKEN": token}
+        command = [sys.executable, "-m", "guix_build_service", *words]
+        return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, check=False).returncode
+
+    assert as_the_new_one("list") == ExitStatus.DONE
+    assert as_the_new_one("tokens", "create") == ExitStatus.NOT_ALLOWED, "it makes no others"
+    # Neither another person's nor the token itself in the place of its id.
+    assert done(hub, "tokens", "revoke", one["id"], person="eve")[0] == ExitStatus.NOT_FOUND
+    assert done(hub, "tokens", "revoke", "a1")[0] == ExitStatus.NOT_FOUND
+    assert done(hub, "tokens", "revoke", one["id"])[0] == ExitStatus.DONE
+    status, listed, _ = done(hub, "tokens", "list", "--json")
+    assert one["id"] not in [each["id"] for each in json.loads(listed)]
+    assert done(hub, "tokens", "create", "--days", "0")[0] == ExitStatus.MISUSED

@@ -11,18 +11,21 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel
 
+from guix_build_service.commands.access import Access
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client
 from guix_build_service.commands.event_stream import Event, events
+from guix_build_service.commands.hub import Hub, NewToken, Token
 from guix_build_service.commands.outcomes import AnswerNotUnderstood
 from guix_build_service.commands.program import make_parser
 from guix_build_service.commands.terminal import BuildProgress, Output, amount, short, shown, table
 from guix_build_service.model import BuildState
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, ResolvedAnswer
+from guix_build_service.web.schemas.retention import RetentionAnswer
 from guix_build_service.web.schemas.service import CallerAnswer
 from guix_build_service.web.schemas.sessions import SessionAnswer
-from guix_build_service.web.schemas.versions import VersionAnswer
+from guix_build_service.web.schemas.versions import ExportAnswer, VersionAnswer
 
 EVIL = "name\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202e\u2066\x7f\x00\u200b"
 
@@ -134,6 +137,42 @@ class EvilClient(Client):
         del name
         return True
 
+    def pin(self, environment: str, version: str, *, pinned: bool) -> VersionAnswer:
+        del environment, version, pinned
+        return evil(VersionAnswer)
+
+    def export(self, environment: str, version: str) -> ExportAnswer:
+        del environment, version
+        return evil(ExportAnswer)
+
+    def retention(self, rules: object) -> RetentionAnswer:
+        del rules
+        return evil(RetentionAnswer, kept={})
+
+    def let_go(self, rules: object) -> RetentionAnswer:
+        return self.retention(rules)
+
+
+class EvilHub(Hub):
+    """A hub that does likewise."""
+
+    def caller(self) -> str:
+        return EVIL
+
+    def tokens(self, user: str) -> tuple[Token, ...]:
+        del user
+        return (Token(id=EVIL, note=EVIL, scopes=(EVIL,)),)
+
+    def create(self, user: str, note: str, scopes: tuple[str, ...], seconds: int | None) -> NewToken:
+        del user, note, scopes, seconds
+        return NewToken(id=EVIL, note=EVIL, token=EVIL)
+
+    def revoke(self, user: str, token: str) -> None:
+        del user, token
+
+
+HUB = EvilHub(Access("https://hub.example/services/guix/", "token"))
+
 
 def built(state: BuildState, done: int = 1, total: int = 2, phase: str = EVIL, position: int | None = None) -> BuildAnswer:
     progress = {"phase": phase, "done": done, "total": total}
@@ -149,6 +188,8 @@ def built(state: BuildState, done: int = 1, total: int = 2, phase: str = EVIL, p
         ["resolve", "https://git.example/a"], ["log", "evil"], ["log", "evil", "-f"], ["cancel", "evil"],
         ["sessions", "list"], ["import", "GALLERY"], ["import", "GALLERY", "--wait"], ["import", "GALLERY", "--dry-run"],
          ["sessions", "start", "evil"], ["sessions", "stop", EVIL], ["sessions", "log", EVIL],
+        ["gc", "--dry-run"], ["gc", "--yes"], ["pin", "evil"], ["export", "evil", "--into", "FOLDER"],
+        ["tokens", "list"], ["tokens", "create"], ["tokens", "revoke", EVIL],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -156,10 +197,11 @@ def test_no_control_character_is_printed(words: list[str], as_json: bool, tmp_pa
     results, notes = io.StringIO(), io.StringIO()
     gallery = tmp_path / "gallery.yaml"
     gallery.write_text('environments: [{repo: "https://git.example/a", name: a name, groups: [lab]}]')
-    words = [str(gallery) if word == "GALLERY" else word for word in words]
+    places = {"GALLERY": str(gallery), "FOLDER": str(tmp_path / "into")}
+    words = [places.get(word, word) for word in words]
     options: Namespace = make_parser().parse_args([*words, *(["--json"] if as_json else [])])
     run: Command = options.run
-    run(Call(options, EvilClient(), Output(results, notes, as_json), lambda _: True, lambda _: "a secret"))
+    run(Call(options, EvilClient(), HUB, Output(results, notes, as_json), lambda _: True, lambda _: "a secret"))
     printed = results.getvalue() + notes.getvalue()
     assert "name" in printed
     assert {each for each in printed if unicodedata.category(each)[0] == "C"} <= {"\n", "\t"}
