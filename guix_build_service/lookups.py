@@ -41,6 +41,9 @@ from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 HEARTBEAT_SECONDS = 30.0
 """A follower looks at least this often, whatever it was told."""
 
+ELSEWHERE_SECONDS = 2.0
+"""The same, where another process of the service may run the build, which tells nothing to ours."""
+
 
 class Lookups:
     """Whatever changes nothing.  All coroutines; none blocks the loop."""
@@ -176,7 +179,7 @@ class Lookups:
                 if found.state.is_final:
                     return
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    async with asyncio.timeout(ELSEWHERE_SECONDS if self._queue.is_elsewhere(found) else HEARTBEAT_SECONDS):
                         await changed.wait()
 
     async def session_log(self, user: str, server: str) -> str:

@@ -212,6 +212,8 @@ class Build:
     error: Mapping[str, object] | None = None
     """Of a failed build: ``code``, ``message``, perhaps ``hint`` and details (`guix_environment.errors`)."""
     progress: Progress = field(default_factory=Progress)
+    service: str | None = None
+    """Which process of the service runs it, or ran it to its end."""
     expected: Expectation | None = None
     """Of a build that waits, where it was looked for."""
 

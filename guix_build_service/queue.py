@@ -20,6 +20,7 @@ from guix_build_service.model import RUNNING, Build, BuildState, Export, Resolve
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.presence import Presence
 from guix_build_service.reports import Followers, Reporter
 from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
@@ -72,6 +73,7 @@ class Queue:
         self._without_daemon = False
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._presence = Presence(store)
         self.followers = Followers()
         self.measures = Measures()
 
@@ -79,17 +81,19 @@ class Queue:
         """Put in order what an earlier end of the service left, and begin to work.
 
         Of builds that ran, the processes are ended, and they wait for their turn again.  Deletions are finished, and the
-        records say what the store says.
+        records say what the store says. What other services of the same database do is left alone.
         """
+        await self._presence.begin()
         await self._requeue_interrupted()
         await self._cancel_unwanted()
         await self.remove_leftovers()
         kept = await self._store.everything_kept()
         for environment in kept:
             await self.write_record(environment)
-        # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
-        await self._pipeline.tidy(kept)
-        await asyncio.to_thread(_remove_all, self._folder)
+        if not await self._presence.others():
+            # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
+            await self._pipeline.tidy(kept)
+            await asyncio.to_thread(_remove_all, self._folder)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
         self._news.set()
 
@@ -106,6 +110,7 @@ class Queue:
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
         for build, _ in tasks:
             await self._end_processes(build)
+        await self._presence.end()
 
     def notice(self) -> None:
         """Look for queued builds now."""
@@ -134,12 +139,41 @@ class Queue:
 
     async def _requeue_interrupted(self) -> None:
         """Put back what a row says is running, and is not."""
-        for build in await self._store.builds_in(RUNNING):
-            if build.id not in self._tasks:
+        running = [build for build in await self._store.builds_in(RUNNING) if build.id not in self._tasks]
+        for build in await self._presence.forsaken(running) if running else ():
+            with contextlib.suppress(Conflict):  # another service was quicker
+                # First, so that who ran it, should it be there after all, writes nothing about its processes' end.
+                await self._store.take_over(build.id, build.service)
                 await self._end_processes(build.id)
                 await asyncio.to_thread(remove_folder, self._folder / build.id)
                 await self._store.requeue(build.id)
                 log.info("Build %s was interrupted and waits for its turn again.", build.id)
+
+    async def _stop_lost(self) -> None:
+        """End what we run and is no longer ours: another service cancelled it, or took us for gone."""
+        if not self._store.shared or not self._tasks:
+            return
+        ours = {each.id for each in await self._store.builds_in(RUNNING) if each.service == self._store.service}
+        for build in [build for build in self._tasks if build not in ours]:
+            state = (await self._store.build(build)).state
+            if build in self._tasks and state is BuildState.CANCELLED:
+                self._stop_task(build, None)
+            elif not state.is_final:
+                await self._let_go([build])
+
+    async def _let_go(self, builds: Sequence[BuildId]) -> None:
+        """End our part of BUILDS and write nothing about them, as they are another service's now, or wait for their turn."""
+        tasks = {build: self._tasks[build] for build in builds if build in self._tasks and build not in self._stopped}
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for build in tasks:
+            log.warning("Build %s was given up, as this service was not heard of for too long.", build)
+            await self._end_processes(build)
+
+    def is_elsewhere(self, build: Build) -> bool:
+        """Tell whether what becomes of BUILD may be known to another service first."""
+        return self._store.shared and build.id not in self._tasks
 
     async def _cancel_unwanted(self) -> None:
         """Cancel what is queued for no environment any more, as where a service was killed while it deleted the last one.
@@ -159,19 +193,22 @@ class Queue:
                 async with asyncio.timeout(DISK_SECONDS if self._tasks or self.hindrance else LOOK_SECONDS):
                     await self._news.wait()
             self._news.clear()
+            if self._presence.is_lost:
+                await self._let_go(list(self._tasks))
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
                 await self._look_for_hindrances()  # first: where the disk is full, the others fail
+                await self._stop_lost()
                 await self._requeue_interrupted()
                 await self._cancel_unwanted()
                 await self._note_uses()
-                if not self.hindrance:
+                if not self.hindrance and not self._presence.is_lost:
                     await self._start_waiting()
 
     async def _start_waiting(self) -> None:
         """Start those of the waiting builds whose turn it is."""
         began = False
-        while build := await self._store.claim():
+        while build := await self._store.claim(frozenset(self._tasks)):
             began = True
             task = asyncio.create_task(self._run(build), name=f"build {build.id}")
             self._tasks[build.id] = task
@@ -375,7 +412,8 @@ class Queue:
             await self._store.removed(removal.environment)
 
     async def _in_use(self, key: str) -> bool:
-        return bool(await self._store.keys_in_use([key]))
+        # What other services build is in no row yet: a start without others lets go of it.
+        return bool(await self._store.keys_in_use([key]) or await self._presence.others())
 
     async def _finish(self, job: Job, state: BuildState, error: GuixSpawnerError | None) -> None:
         await self._end_processes(job.build)
@@ -384,7 +422,7 @@ class Queue:
             await job.log.say(error.hint)
         self._losses.pop(job.build, None)
         with contextlib.suppress(Conflict):
-            await self._store.finish(job.build, state, error.as_json() if error else None)
+            await self._store.finish_own(job.build, state, error.as_json() if error else None)
 
     async def _end_processes(self, build: BuildId) -> None:
         """End every process that has BUILD's mark in its environment, whoever started it."""

@@ -79,6 +79,11 @@ def to_record(process: ProcessIdentity) -> dict[str, object]:
     return {"pid": process.pid, "started": process.started, "boot": _boot()}
 
 
+def is_of_this_boot(record: Mapping[str, object]) -> bool:
+    """Tell whether RECORD, as of `to_record`, is of this machine since its last start."""
+    return record.get("boot") == _boot()
+
+
 def from_record(record: object) -> ProcessIdentity | None:
     """Return the process that RECORD, as of `to_record`, tells of, or None for one of before the machine's last start.
 

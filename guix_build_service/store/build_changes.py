@@ -3,7 +3,7 @@
 A state transition names the state that it starts from and fails when the build is in another (`Conflict`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
@@ -56,17 +56,21 @@ def request(connection: Connection, build: Build, request_key: str | None) -> Jo
     return Joined(details.build(connection, BuildId(joined)), created=found is None)
 
 
-def claim(connection: Connection, limits: Limits) -> Build | None:
-    """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
-    now_or_later = line.turns_of(connection, limits)
-    if not now_or_later[0]:
+def claim(connection: Connection, limits: Limits, service: str, but: Collection[BuildId]) -> Build | None:
+    """Take the build whose turn it is out of the queue, for SERVICE to run it; None when it is nobody's.
+
+    None of those in BUT, of which SERVICE has not yet ended what it was doing before.
+    """
+    turns = [build for build in line.turns_of(connection, limits)[0] if build not in but]
+    if not turns:
         return None
-    values = {"started": now(), "phase": ""}
-    return move(connection, now_or_later[0][0], BuildState.QUEUED, BuildState.RESOLVING, values)
+    values = {"started": now(), "phase": "", "service": service}
+    return move(connection, turns[0], BuildState.QUEUED, BuildState.RESOLVING, values)
 
 
-def change(connection: Connection, build: BuildId, values: Mapping[str, object]) -> Build:
-    """Have the row of BUILD hold VALUES, which are not its state."""
+def change(connection: Connection, build: BuildId, service: str | None, values: Mapping[str, object]) -> Build:
+    """Have the row of BUILD hold VALUES, which are not its state.  Raises `Conflict` when SERVICE does not run it."""
+    check_runs(connection, build, service)
     connection.execute(update(builds).where(builds.c.id == build).values(**values))
     return details.build(connection, build)
 
@@ -81,8 +85,14 @@ def finish(connection: Connection, build: BuildId, state: BuildState, error: Map
 def requeue(connection: Connection, build: BuildId) -> Build:
     """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
     before = details.build(connection, build).state
-    values = {"started": None, "phase": "", "done": 0, "total": 0}
+    values = {"started": None, "phase": "", "done": 0, "total": 0, "service": None}
     return move(connection, build, before, BuildState.QUEUED, values)
+
+
+def check_runs(connection: Connection, build: BuildId, service: str | None) -> None:
+    """Raise `Conflict` where it is not SERVICE that runs BUILD, as when it was taken for gone meanwhile."""
+    if connection.scalars(select(builds.c.service).where(builds.c.id == build)).one_or_none() != service:
+        raise Conflict("Another service runs this build.")
 
 
 def complete(connection: Connection, build: BuildId, made: Sequence[Version]) -> Finished:

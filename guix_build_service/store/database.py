@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from guix_build_service.store.engine import downgrade_database, for_reading, one_writer, open_database
 from guix_build_service.turns import Limits
 from guix_environment.errors import StoreUnavailable
+from guix_environment.identifiers import Token
 
 log = logging.getLogger("guix_build_service.store")
 
@@ -45,6 +46,12 @@ class Database:
         self._engine = engine
         self._reading = for_reading(engine)
         self._limits = limits
+        self.service = str(Token.new())
+        """This process among those that serve with this database."""
+        self.process: Mapping[str, object] = {}
+        """What others find that process by, as `guix_environment.processes.to_record` has it; empty until it is known."""
+        self.shared = engine.dialect.name == "postgresql"
+        """Whether there can be others."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     @classmethod

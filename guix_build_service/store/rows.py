@@ -119,6 +119,7 @@ def build(row: RowMapping, environments: Sequence[str]) -> Build:
         finished=row["finished"],
         error=row["error"],
         progress=Progress(row["phase"], row["done"], row["total"]),
+        service=row["service"],
     )
 
 
@@ -142,4 +143,5 @@ def build_values(value: Build, request_key: str | None) -> Values:
         "phase": value.progress.phase,
         "done": value.progress.done,
         "total": value.progress.total,
+        "service": value.service,
     }

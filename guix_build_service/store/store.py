@@ -26,11 +26,12 @@ from guix_build_service.model import (
     Progress,
     Version,
 )
-from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows, uses
+from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows, services, uses
 from guix_build_service.store.build_changes import Finished, Joined
 from guix_build_service.store.database import Database
 from guix_build_service.store.environment_changes import Removal
 from guix_build_service.store.figures import figures
+from guix_build_service.store.services import Serving
 from guix_build_service.store.tables import builds, environments, removals, versions
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
@@ -214,9 +215,18 @@ class Store(Database):
         """Return a page of the WANTED builds that PERSON may see, newest first."""
         return await self.look(lambda c: lists.builds_page(c, person, wanted, page))
 
-    async def claim(self) -> Build | None:
-        """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's."""
-        return await self.transaction(lambda c: build_changes.claim(c, self._limits))
+    async def claim(self, but: Collection[BuildId] = ()) -> Build | None:
+        """Take the build whose turn it is out of the queue into its first running state; None when it is nobody's.
+
+        None of those in BUT, of which we have not yet ended what we were doing before.
+        """
+
+        def work(connection: Connection) -> Build | None:
+            # Whoever was taken for gone is there again before it runs anything, or that would be taken from it too.
+            services.beat(connection, self.service, self.process)
+            return build_changes.claim(connection, self._limits, self.service, but)
+
+        return await self.transaction(work)
 
     async def expectation(self, build: BuildId) -> Expectation | None:
         """Return when the turn of BUILD is to be expected; None for one that does not wait."""
@@ -245,30 +255,76 @@ class Store(Database):
         return await self.look(work)
 
     async def move(self, build: BuildId, before: BuildState, after: BuildState) -> Build:
-        """Take BUILD from the state BEFORE to AFTER.  Raises `Conflict` when it is in another state."""
-        return await self.transaction(lambda c: build_changes.move(c, build, before, after, {}))
+        """Take BUILD, which we run, from the state BEFORE to AFTER.  Raises `Conflict` when it is in another state."""
+
+        def work(connection: Connection) -> Build:
+            build_changes.check_runs(connection, build, self.service)
+            return build_changes.move(connection, build, before, after, {})
+
+        return await self.transaction(work)
 
     async def set_commit(self, build: BuildId, ref: str, commit: Commit, request_key: str) -> Build:
         """Note which commit BUILD is of, once that is known."""
         values = {"ref": ref, "commit": str(commit), "request_key": request_key}
-        return await self.transaction(lambda c: build_changes.change(c, build, values))
+        return await self.transaction(lambda c: build_changes.change(c, build, self.service, values))
 
     async def set_progress(self, build: BuildId, progress: Progress) -> Build:
         """Note how far BUILD is."""
         values = {"phase": progress.phase[:200], "done": progress.done, "total": progress.total}
-        return await self.transaction(lambda c: build_changes.change(c, build, values))
+        return await self.transaction(lambda c: build_changes.change(c, build, self.service, values))
 
     async def finish(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:
         """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
         return await self.transaction(lambda c: build_changes.finish(c, build, state, error))
 
+    async def finish_own(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:
+        """End BUILD, as `finish` does, if it is still we who run it.  Raises `Conflict`."""
+
+        def work(connection: Connection) -> Build:
+            build_changes.check_runs(connection, build, self.service)
+            return build_changes.finish(connection, build, state, error)
+
+        return await self.transaction(work)
+
+    async def take_over(self, build: BuildId, of: str | None) -> None:
+        """Have BUILD, which the service OF ran, be ours.  Raises `Conflict` where another service was quicker."""
+
+        def work(connection: Connection) -> None:
+            build_changes.change(connection, build, of, {"service": self.service})
+
+        await self.transaction(work)
+
     async def requeue(self, build: BuildId) -> Build:
-        """Put a build that was interrupted back into the queue, in its old place.  Raises `Conflict`."""
-        return await self.transaction(lambda c: build_changes.requeue(c, build))
+        """Put BUILD, which is ours and was interrupted, back into the queue, in its old place.  Raises `Conflict`."""
+
+        def work(connection: Connection) -> Build:
+            build_changes.check_runs(connection, build, self.service)
+            return build_changes.requeue(connection, build)
+
+        return await self.transaction(work)
 
     async def complete(self, build: BuildId, made: Sequence[Version]) -> Finished:
         """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
-        return await self.transaction(lambda c: build_changes.complete(c, build, made))
+
+        def work(connection: Connection) -> Finished:
+            build_changes.check_runs(connection, build, self.service)
+            return build_changes.complete(connection, build, made)
+
+        return await self.transaction(work)
+
+    # --- the services ------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Note that we are there."""
+        await self.transaction(lambda c: services.beat(c, self.service, self.process))
+
+    async def leave(self, service: str = "") -> None:
+        """Note that SERVICE, or else we, are gone."""
+        await self.transaction(lambda c: services.leave(c, service or self.service))
+
+    async def other_services(self) -> list[Serving]:
+        """Return who serves beside us."""
+        return await self.look(lambda c: services.others(c, self.service))
 
     # --- the audit log ------------------------------------------------------------
 

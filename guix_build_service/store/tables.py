@@ -121,6 +121,8 @@ builds = Table(
     Column("created", Moment, nullable=False, index=True),
     Column("started", Moment),
     Column("finished", Moment),
+    # Which of the services runs it.  No foreign key: a service that is gone is what is looked for.
+    Column("service", String(12)),
     Column("error", JSON),
     Column("phase", String(200), nullable=False),
     Column("done", Integer, nullable=False),
@@ -174,6 +176,14 @@ audit = Table(
     Column("owner", String(600), nullable=False),
     Column("build", String(12)),
     Column("about", JSON, nullable=False),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("process", JSON, nullable=False),
+    Column("seen", Moment, nullable=False),
 )
 
 uses = Table(

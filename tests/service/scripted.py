@@ -1,6 +1,6 @@
 """A pipeline whose steps are a script, for what no real Guix does on demand: to hang, to fail, to be killed in between.
 
-As a program it is a service that is busy with one build until somebody kills it.
+As a program, given a folder and perhaps a database, it is a service that is busy with one build until somebody kills it.
 """
 
 import asyncio
@@ -141,11 +141,11 @@ async def scripted(
         await store.close()
 
 
-async def _be_busy(folder: Path) -> None:
-    async with scripted(folder) as (_, pipeline):
+async def _be_busy(folder: Path, database: str = "") -> None:
+    async with scripted(folder, database=database) as (_, pipeline):
         pipeline.steps[BuildState.BUILDING] = busy
         await asyncio.sleep(600)
 
 
 if __name__ == "__main__":
-    asyncio.run(_be_busy(Path(sys.argv[1])))
+    asyncio.run(_be_busy(Path(sys.argv[1]), *sys.argv[2:]))

@@ -38,6 +38,7 @@ INSERT INTO audit VALUES ('aaaaaaaaaaaa', '2026-01-01 00:00:00.000000', 'ada', '
     "0005": f"INSERT INTO uses VALUES ('{PROFILE}', '2026-01-01 00:00:00.000000');",
     "0008": "INSERT INTO webhooks VALUES ('eaaaaaaaaaaa', 'key', '1', '2', '2026-01-01 00:00:00.000000', NULL);",
     "0010": "INSERT INTO environment_members VALUES ('eaaaaaaaaaaa', 'user', 'bob', 'editor');",
+    "0011": "INSERT INTO services VALUES ('saaaaaaaaaaa', '{}', '2026-01-01 00:00:00.000000');",
 }
 """What is put into a database by the release whose schema has that number."""
 

@@ -1,0 +1,182 @@
+"""Several processes of the service on one PostgreSQL: each build is one's, and none is lost with whoever ran it."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from guix_build_service.model import BuildState, NewEnvironment, Progress
+from guix_build_service.pipeline.job import MARK, Job
+from guix_build_service.store import Store
+from guix_build_service.store.services import LEASE
+from guix_build_service.store.tables import services
+from guix_build_service.turns import Limits
+from guix_environment.errors import Conflict
+from guix_environment.identifiers import BuildId
+from guix_environment.processes import marked_with
+from tests.postgresql import PostgreSQL
+from tests.service.installation import ADA, Installation
+from tests.service.scripted import busy, scripted
+from tests.service.test_queue import until
+
+BUILDS = 50
+
+
+@pytest.fixture
+def database(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of a database, and have services look at it often."""
+    monkeypatch.setattr("guix_build_service.queue.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.1)
+    return postgresql.current()
+
+
+async def ask(service: Installation, name: str = "plots") -> BuildId:
+    detail = await service.manager.add_environment(NewEnvironment(f"https://forge.example/ada/{name}"), ADA)
+    assert detail.build is not None
+    return detail.build.id
+
+
+async def state_of(service: Installation, build: BuildId) -> BuildState:
+    return (await service.store.build(build)).state
+
+
+async def test_two_services_run_each_of_many_builds_once(tmp_path: Path, database: str) -> None:
+    made: list[BuildId] = []
+
+    async def note(job: Job) -> None:
+        made.append(job.build)
+        await asyncio.sleep(0)
+
+    limits = Limits(in_all=6)
+    async with (
+        scripted(tmp_path, database=database, limits=limits) as (one, first),
+        scripted(tmp_path, database=database, limits=limits) as (two, second),
+    ):
+        for pipeline in (first, second):
+            pipeline.steps[BuildState.BUILDING] = note
+        asked = await asyncio.gather(*(ask((one, two)[number % 2], f"plots-{number}") for number in range(BUILDS)))
+        finished = [await one.finished(await one.store.build(build)) for build in asked]
+        assert {build.state for build in finished} == {BuildState.READY}
+        assert Counter(made) == dict.fromkeys(asked, 1)
+        assert first.made + second.made == BUILDS
+        assert min(first.made, second.made) > 0, "both are to have had their part"
+        for environment in await two.store.environments():
+            assert len(await two.store.versions(environment.id)) == 1
+
+
+async def test_equal_requests_to_two_services_are_one_build(tmp_path: Path, database: str) -> None:
+    stores = [await Store.open(database) for _ in range(2)]
+    async with scripted(tmp_path, database=database, start=False) as (service, _):
+        details = [
+            await service.manager.add_environment(NewEnvironment("https://forge.example/ada/plots", name=f"{n}"), ADA)
+            for n in range(6)
+        ]
+        first = details[0].build
+        assert first is not None
+        assert {detail.build.id for detail in details if detail.build} == {first.id}
+        claimed = await asyncio.gather(*(store.claim() for store in stores for _ in range(5)))
+        assert [build.id for build in claimed if build] == [first.id]
+    for store in stores:
+        await store.close()
+
+
+async def test_what_a_killed_service_ran_is_run_by_another_and_by_nobody_before(tmp_path: Path, database: str) -> None:
+    async with scripted(tmp_path, database=database, start=False) as (service, _):
+        build = await ask(service)
+    victim = subprocess.Popen([sys.executable, "-m", "tests.service.scripted", str(tmp_path), database])
+    try:
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        async with scripted(tmp_path, database=database) as (service, pipeline):
+            # It looks, and leaves what another runs alone: what it is asked itself is done meanwhile.
+            other = await service.finished(await service.store.build(await ask(service, "other")))
+            assert other.state is BuildState.READY
+            assert await state_of(service, build) is BuildState.BUILDING
+            assert len(marked_with(MARK, str(build))) == 2
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()
+            finished = await service.finished(await service.store.build(build))
+            assert finished.state is BuildState.READY
+            assert finished.service == service.store.service
+            assert marked_with(MARK, str(build)) == []
+            assert pipeline.made == 2
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+async def test_a_build_is_cancelled_by_way_of_a_service_that_does_not_run_it(tmp_path: Path, database: str) -> None:
+    async with (
+        scripted(tmp_path, database=database) as (one, pipeline),
+        scripted(tmp_path, database=database, start=False) as (two, _),
+    ):
+        pipeline.steps[BuildState.BUILDING] = busy
+        build = await ask(one)
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        assert (await two.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+        await until(lambda: not marked_with(MARK, str(build)))
+        await until(lambda: not one.queue._tasks)
+        assert await state_of(one, build) is BuildState.CANCELLED
+
+
+async def test_who_was_not_heard_of_for_too_long_has_its_builds_taken_and_publishes_nothing(
+    tmp_path: Path, database: str
+) -> None:
+    async with (
+        scripted(tmp_path, database=database) as (one, slow),
+        scripted(tmp_path, database=database, start=False) as (two, quick),
+    ):
+        slow.steps[BuildState.BUILDING] = busy
+        build = await ask(one)
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        slow.steps.clear()
+        long_ago = (await one.store.build(build)).created - LEASE - timedelta(hours=1)
+        await two.store.transaction(lambda c: c.execute(update(services).values(seen=long_ago)))
+        await two.queue.start()
+        finished = await two.finished(await two.store.build(build))
+        assert finished.state is BuildState.READY
+        await until(lambda: not one.queue._tasks and not marked_with(MARK, str(build)))
+        # Whichever of the two ran it again: once more, and with one version.
+        assert slow.made + quick.made == 2
+        assert len(await two.store.versions(finished.environments[0])) == 1
+
+
+async def test_what_another_service_runs_cannot_be_changed_or_ended_as_one_s_own(tmp_path: Path, database: str) -> None:
+    late = await Store.open(database)
+    async with scripted(tmp_path, database=database, start=False) as (service, _):
+        build = await ask(service)
+        assert await service.store.claim() is not None
+        for attempt in (
+            late.move(build, BuildState.RESOLVING, BuildState.FETCHING),
+            late.set_progress(build, Progress("Late")),
+            late.complete(build, []),
+            late.finish_own(build, BuildState.FAILED),
+            late.requeue(build),
+            late.take_over(build, late.service),
+        ):
+            with pytest.raises(Conflict, match="Another service"):
+                await attempt
+        assert await state_of(service, build) is BuildState.RESOLVING
+    await late.close()
+
+
+async def test_a_service_without_its_database_gives_its_builds_up_and_goes_on_when_it_is_back(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path, database=database) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        build = await ask(service)
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        monkeypatch.setattr(service.queue._presence, "_told", service.queue._presence._told - LEASE.total_seconds())
+        await until(lambda: not service.queue._tasks and not marked_with(MARK, str(build)))
+        pipeline.steps.clear()
+        assert await state_of(service, build) is not BuildState.FAILED
+        monkeypatch.setattr(service.queue._presence, "_told", time.monotonic())
+        service.queue.notice()
+        assert (await service.finished(await service.store.build(build))).state is BuildState.READY
