@@ -217,3 +217,20 @@ def test_links_of_binderhub_are_understood(provider: str, spec: str) -> None:
 def test_links_that_name_no_repository_are_refused(provider: str, spec: str, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         read_spec(provider, spec)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "git@git.example:a/b.git",
+        "ssh://git@git.example/a/b.git",
+        "ssh://git@GIT.example:2222/a/b.git",
+        " git@git.example:a/b.git ",
+    ],
+)
+def test_an_address_for_a_key_is_refused_with_the_one_for_a_token(address: str) -> None:
+    with pytest.raises(InvalidAddress) as refused:
+        read(address)
+    assert "not over SSH" in refused.value.message
+    assert "Try https://git.example/a/b.git." in refused.value.hint
+    assert "keep a token for git.example" in refused.value.hint
