@@ -154,12 +154,19 @@ async def test_what_is_not_as_it_should_be_is_refused(
         (lab.head, "channel-too-old", f"does not come after {dependent[:12]}"),
         (dependent, "channels-refused", "lab needs the channel other from http://127.0.0.1:1/other.git"),
     ]
-    async with serving(guix.allowed(), lab.allowed(oldest=dependent)) as service:
+    url = "http://127.0.0.1:1/gone.git"
+    gone = AllowedChannel.from_json({"name": "gone", "url": url, "unauthenticated": True})
+    async with serving(guix.allowed(), lab.allowed(oldest=dependent), gone) as service:
         for commit, code, words in cases:
             build = await built(service, git_server, f"(list {guix.expression()} {lab.expression(commit)})")
             assert build.state is BuildState.FAILED
             assert build.error is not None
             assert (build.error["code"], words in str(build.error["message"])) == (code, True), build.error
+        # Where an address does not answer, no other is asked for the commit.
+        named = f'(channel (name \'gone) (url "{url}") (commit "{lab.head}"))'
+        build = await built(service, git_server, f"(list {guix.expression()} {named})")
+        assert build.error is not None
+        assert build.error["code"] == "channel-unavailable", build.error
         # Its beginning is enough to find a commit.
         good = await built(service, git_server, f"(list {guix.expression()} {lab.expression(independent[:10])})")
         version = await version_of(service, good)
