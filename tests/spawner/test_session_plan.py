@@ -19,6 +19,7 @@ from guix_session import apps, surroundings
 from guixspawner.accounts import Person
 from guixspawner.limits import Limits
 from guixspawner.network.inside import Inside, mounts
+from guixspawner.offers import offers_for
 from guixspawner.options import parse_options
 from guixspawner.session import Applicant, Surroundings, choose, limits, plan_session, project_name
 from tests.spawner.conftest import BASH, ENVIRONMENT, OLD_VERSION, PROFILE, SERVER, VERSION, environment
@@ -208,6 +209,30 @@ def test_who_may_start_what(
 ) -> None:
     records.write_environment(environment(visibility=visibility, groups=groups))
     options = parse_options({"environment": ENVIRONMENT})
+    if may:
+        assert choose(records, options, who).version.id == VERSION
+    else:
+        with pytest.raises(NotFound):
+            choose(records, options, who)
+
+
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        (applicant("bob"), True),
+        (applicant("carol", "course"), True),
+        (applicant("eve", "lab"), False),
+        (applicant("course", "bob"), False),
+    ],
+)
+def test_who_it_is_shared_with_by_name_finds_and_starts_it_also_where_it_is_private(
+    records: Records, who: Applicant, may: bool
+) -> None:
+    records.write_environment(
+        environment(visibility=Visibility.PRIVATE, groups=("lab",), users=("bob",), member_groups=("course",))
+    )
+    options = parse_options({"environment": ENVIRONMENT})
+    assert [offer.shared_by for offer in offers_for(records, who)] == (["ada"] if may else [])
     if may:
         assert choose(records, options, who).version.id == VERSION
     else:
