@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from traitlets import TraitError
 
 from guix_build_service.audit import Action, DeedFilter
 from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
 from guix_build_service.policy import Policy
 from guix_build_service.retaining import Schedule
 from guix_build_service.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
+from guix_build_service.retention_settings import Retention
 from guix_environment.errors import Conflict, DiskQuotaReached, NotFound, ProfileLetGo, Refused
 from guix_environment.files import write_json
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
@@ -93,6 +95,16 @@ def test_a_full_disk_takes_what_was_used_longest_ago_until_there_is_room() -> No
         ("k2", Reason.DISK),
     ]
     assert by_age.decisions[2].why == "The disk was nearly full, and it was not used for 2 days."
+
+
+def test_what_an_administrator_sets_is_what_counts() -> None:
+    assert Retention().rules() == Rules()
+    given = Retention(unused_days=90, unused_current_days=365.5, begin_below=50, stop_at=80, look_minutes=5, collect=False)
+    rules = Rules(timedelta(days=90), timedelta(days=365.5), 50, 80)
+    assert given.schedule() == Schedule(rules, collect=False, seconds=300)
+    assert Retention(begin_below=50).rules().stop_at == 50
+    with pytest.raises(TraitError, match="never be reached"):
+        Retention(begin_below=50, stop_at=49)
 
 
 # --- in a service ------------------------------------------------------------
