@@ -52,8 +52,8 @@ class ManifestEvaluation(Configurable):
         Unicode(),
         help="""Hosts, with * for anything, from which such packages may have something downloaded by https.
 
-        Guix's daemon does it, and follows redirects to anywhere: name hosts that lead to nothing of yours. None unless set
-        here.
+        mirror://gnu is one too, for the servers that Guix lists by that name, which are not all reached by https. Guix's
+        daemon does it, and follows redirects to anywhere: name hosts that lead to nothing of yours. None unless set here.
         """,
     ).tag(config=True)
 

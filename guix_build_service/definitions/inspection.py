@@ -32,6 +32,8 @@ _FROM_THE_DAEMON = frozenset({"http_proxy", "https_proxy", "LC_ALL", "LC_MESSAGE
 """Variables that downloads get of the daemon's (``guix/download.scm``, ``built-in-download``)."""
 
 _URL = re.compile(r"https://([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::443)?/[!#-\[\]-~]*")
+_MIRROR = re.compile(r"(mirror://[a-z0-9][a-z0-9.-]{0,63})/[!#-\[\]-~]*")
+"""What stands for any of the servers that Guix lists by that name (``%mirrors`` in ``guix/download.scm``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,9 @@ class _Inspection:
 
     def host(self, address: str) -> str:
         match = _URL.fullmatch(address)
+        if match is None and "mirrors" in self.variables:
+            # They are Guix's own, see above, and what they give has the hash that is said beforehand.
+            match = _MIRROR.fullmatch(address)
         if match is None:
             raise self.refused(f"is to be downloaded from {address!r:.200}, which is no plain https address")
         if not any(fnmatch.fnmatchcase(match[1], host) for host in self.allowance.hosts):

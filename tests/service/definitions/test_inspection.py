@@ -247,6 +247,20 @@ def test_a_download_of_guixs_own_is_nobodys_business_but_no_other_of_that_name()
         recording.inspected(mine)
 
 
+def test_guixs_mirrors_are_allowed_by_their_names() -> None:
+    recording = Recording()
+    usual = {"url": '"mirror://gnu/hello.tar.gz"', "mirrors": recording.mirrors, "out": OUT}
+    source = recording.download(variables=usual)
+    for allowed in ("mirror://gnu", "mirror://*", "*"):
+        assert recording.inspected(source, Allowance(SYSTEM, (allowed,))).hosts == {"mirror://gnu"}
+    for others in ((), ("gnu",), ("mirror://gnome",), ("files.example.org",)):
+        with pytest.raises(DefinitionsRefused, match=r"from mirror://gnu, and packages"):
+            recording.inspected(source, Allowance(SYSTEM, others))
+    unlisted = recording.download(variables={"url": usual["url"], "out": OUT})
+    with pytest.raises(DefinitionsRefused, match="no plain https address"):
+        recording.inspected(unlisted, Allowance(SYSTEM, ("*",)))
+
+
 def test_how_many_and_how_large_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "MOST_DERIVATIONS", 10)
     recording = Recording()
