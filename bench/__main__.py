@@ -7,7 +7,18 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import container_setup, hub_restart, manifest_reader, many_sessions, session_memory, session_network, spawn
+from bench import (
+    container_setup,
+    hub_restart,
+    listing,
+    manifest_reader,
+    many_sessions,
+    requests,
+    session_memory,
+    session_network,
+    spawn,
+    watchers,
+)
 from bench.frame import QUICK, Extent, Result, say
 
 BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
@@ -18,6 +29,10 @@ BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
     "many-sessions": many_sessions.measure,
     "hub-restart": hub_restart.measure,
     "manifest-reader": manifest_reader.measure,
+    "known-environment": requests.known_environment,
+    "identical-requests": requests.identical_requests,
+    "watchers": watchers.measure,
+    "listing": listing.measure,
 }
 """By the names that ``make bench`` takes as BENCH."""
 

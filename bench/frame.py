@@ -23,9 +23,16 @@ class Extent:
 
     rounds: int = 20
     people: int = 50
+    few: int = 3
+    """Rounds of what takes long."""
+    requests: int = 100
+    """At once."""
+    watchers: int = 500
+    lines: int = 20_000
+    environments: int = 10_000
 
 
-QUICK = Extent(rounds=1, people=2)
+QUICK = Extent(rounds=1, people=2, few=1, requests=5, watchers=5, lines=500, environments=50)
 """Enough to see that a benchmark works; its figures mean nothing."""
 
 
