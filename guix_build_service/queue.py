@@ -307,6 +307,7 @@ class Queue:
             # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
             for environment in tried:
                 await self.write_record(environment)
+        await self._pipeline.hold(made.profile)
         # Versions whose profile was let go have it again.
         await self._pipeline.note_let_go(await self._store.versions_having(made.profile.key))
 

@@ -10,7 +10,7 @@ from guix_build_service.git import Door, Git
 from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
 from guix_build_service.pipeline.channel_guix import ChannelGuixes
-from guix_build_service.pipeline.job import Job, Made, ReadManifest, Reporter, Workshop
+from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.storage import EnvironmentStorage
 from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
@@ -137,6 +137,11 @@ class Pipeline:
         """Return the profiles that running sessions are seen to hold."""
         return await asyncio.to_thread(storage.held_by_sessions, self.workshop) or frozenset()
 
+    async def hold(self, profile: Profile) -> None:
+        """Keep PROFILE, which a version has now, also where another service has just let it go."""
+        async with self._profiles.held(profile.key):
+            await asyncio.to_thread(self.workshop.roots.hold, profile.key, profile.path)
+
     async def note_let_go(self, versions: Iterable[Version]) -> None:
         """Have the records of VERSIONS say whether their profiles are kept."""
         await asyncio.to_thread(publish.note_let_go, self.workshop.records, list(versions))
@@ -196,7 +201,12 @@ class Pipeline:
         """Let go of the profile KEY, unless a version has it or a job is about to make one of it."""
         async with self._profiles.held(key):
             if key not in self._used.values() and not await in_use(key):
+                roots = self.workshop.roots
+                profile = (await asyncio.to_thread(roots.held)).get(key)
                 await asyncio.to_thread(build.forget_profile, self.workshop, key)
+                # Another service's build may have come to have it just then; whichever of the two looks last sees the other.
+                if profile is not None and await in_use(key):
+                    await asyncio.to_thread(roots.hold, key, profile)
         await self._guixes.forget_unused()
 
     def _git(self, job: Job) -> Git:

@@ -265,6 +265,22 @@ async def test_a_build_that_finds_the_profile_meanwhile_keeps_it(
     assert installation.records.let_go(old.environment, old.id) is None
 
 
+async def test_what_another_service_comes_to_need_at_that_moment_is_held_again(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, pipeline = service
+    await two_versions(service)
+    answers = iter([False, True])
+
+    async def in_use(_key: str) -> bool:
+        return next(answers)
+
+    await pipeline.forget(f"key-{OLD}", in_use)
+    assert installation.roots.held()[f"key-{OLD}"] == PROFILE
+    await pipeline.forget(f"key-{OLD}", installation.queue._in_use)
+    assert f"key-{OLD}" in installation.roots.held(), "a version has it"
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_service_that_is_killed_between_row_and_root_goes_on_where_it_was(tmp_path: Path, step: str) -> None:
     (tmp_path / "leases").mkdir()
