@@ -34,7 +34,7 @@ class Keeping(Lookups):
         What others need too counts, or one's use would grow when others delete theirs; what every session has does not,
         nor what was let go.
         """
-        return await self._queue.needed_bytes(await self.retainer.rows.profiles_of(owner))
+        return await self._queue.holdings.needed_bytes(await self.retainer.rows.profiles_of(owner))
 
     @property
     def disk_limit(self) -> int | None:
@@ -62,7 +62,7 @@ class Keeping(Lookups):
         found = await self._store.version(environment, version)
         deed = audit.version_deed(person.name, Action.DELETED_VERSION, known, found)
         await self.retainer.rows.remove_version(environment, version, deed)
-        await self._queue.remove_version(found)
+        await self._queue.holdings.remove_version(found)
 
     async def retention(self, person: Person, rules: Rules | None = None) -> Plan:
         """Return what would be let go by RULES, the configured ones unless given.  Raises `Refused`."""

@@ -113,11 +113,11 @@ class Lookups:
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether all of VERSION is still on this machine; else its environment must be built again."""
-        return await self._queue.is_whole(version)
+        return await self._queue.holdings.is_whole(version)
 
     async def export(self, environment: EnvironmentId, version: VersionId, person: Person) -> Export:
         """Return what makes one version again elsewhere.  Raises `NotFound`."""
-        return await self._queue.export(await self.version(environment, version, person))
+        return await self._queue.holdings.export(await self.version(environment, version, person))
 
     async def storage(self, environment: EnvironmentId, person: Person) -> EnvironmentStorage:
         """Return what an environment holds of the disk, and what its deletion would free.
@@ -125,7 +125,7 @@ class Lookups:
         For who may delete it: what it shares tells a little of what others have. Raises `NotFound`, `Refused`.
         """
         await self._owned(environment, person)
-        return await self._queue.storage(environment)
+        return await self._queue.holdings.storage(environment)
 
     async def some_builds(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
         """Return a page of those of the WANTED builds that PERSON may see, newest first."""

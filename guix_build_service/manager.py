@@ -159,7 +159,7 @@ class Manager(Sharing, Keeping):
         deed = audit.deed(person.name, Action.DELETED, known)
         for build in await self._store.remove_environment(environment, seen, deed):
             await self._queue.cancel(build)
-        await self._queue.remove_leftovers()
+        await self._queue.holdings.remove_leftovers()
 
     async def rollback(self, environment: EnvironmentId, version: VersionId | None, person: Person) -> EnvironmentDetail:
         """Make VERSION the current one; None is the one before the current.
@@ -172,7 +172,7 @@ class Manager(Sharing, Keeping):
         check_kept(detail.environment, await self._store.version(environment, version))
         deed = audit.deed(person.name, Action.ROLLED_BACK, detail.environment, about={"version": version})
         await self._store.set_current(environment, version, deed)
-        await self._queue.write_record(environment)
+        await self._queue.holdings.write_record(environment)
         return await self.environment(environment, person)
 
     # --- builds ------------------------------------------------------------
@@ -201,7 +201,7 @@ class Manager(Sharing, Keeping):
             self.measures.request(Needed.NOTHING)
             deed = audit.built(person.name, environment, resolved, version=found.id)
             await self._store.set_current(environment.id, found.id, deed)
-            await self._queue.write_record(environment.id)
+            await self._queue.holdings.write_record(environment.id)
             detail = await self._store.environment(environment.id)
             # What is asked for is there, whatever became of a later build.
             return detail if detail.state is BuildState.READY else replace(detail, build=None)
@@ -229,7 +229,7 @@ class Manager(Sharing, Keeping):
         wanted = (resolved.commit, environment.subdirectory)
         for version in await self._store.versions(environment.id):
             same = version.let_go is None and (version.commit, version.subdirectory) == wanted
-            if same and await self._queue.is_whole(version):
+            if same and await self._queue.holdings.is_whole(version):
                 return version
         return None
 

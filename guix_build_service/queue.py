@@ -10,19 +10,19 @@ import errno
 import functools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from guix_build_service.disk import Disk
+from guix_build_service.holdings import Holdings
 from guix_build_service.logs import Logs
 from guix_build_service.measures import Measures
-from guix_build_service.model import RUNNING, Build, BuildState, Export, Resolved, Version, now
+from guix_build_service.model import RUNNING, Build, BuildState, Resolved, Version
 from guix_build_service.pipeline.job import MARK, Job, Made
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.presence import Presence
 from guix_build_service.reports import Followers, Reporter
-from guix_build_service.storage import EnvironmentStorage
 from guix_build_service.store import Store
 from guix_environment.errors import (
     BuildFailure,
@@ -35,7 +35,6 @@ from guix_environment.errors import (
 )
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.processes import end, marked_with
-from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 
 LOOK_SECONDS = 30.0
@@ -74,6 +73,7 @@ class Queue:
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self._presence = Presence(store)
+        self.holdings = Holdings(store, pipeline, self._presence)
         self.followers = Followers()
         self.measures = Measures()
 
@@ -86,10 +86,10 @@ class Queue:
         await self._presence.begin()
         await self._requeue_interrupted()
         await self._cancel_unwanted()
-        await self.remove_leftovers()
+        await self.holdings.remove_leftovers()
         kept = await self._store.everything_kept()
         for environment in kept:
-            await self.write_record(environment)
+            await self.holdings.write_record(environment)
         if not await self._presence.others():
             # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
             await self._pipeline.tidy(kept)
@@ -201,7 +201,7 @@ class Queue:
                 await self._stop_lost()
                 await self._requeue_interrupted()
                 await self._cancel_unwanted()
-                await self._note_uses()
+                await self.holdings.note_uses()
                 if not self.hindrance and not self._presence.is_lost:
                     await self._start_waiting()
 
@@ -279,7 +279,7 @@ class Queue:
             await self._finish(job, BuildState.FAILED, _unforeseen(error))
         finally:
             job.log.close()
-            await self._pipeline.finish(job, self._in_use)
+            await self._pipeline.finish(job, self.holdings.in_use)
 
     async def _put_back(self, job: Job, error: DaemonUnavailable) -> None:
         """Have a build that lost Guix's daemon wait for it, in its old place."""
@@ -306,7 +306,7 @@ class Queue:
         finally:
             # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
             for environment in tried:
-                await self.write_record(environment)
+                await self.holdings.write_record(environment)
         await self._pipeline.hold(made.profile)
         # Versions whose profile was let go have it again.
         await self._pipeline.note_let_go(await self._store.versions_having(made.profile.key))
@@ -352,69 +352,9 @@ class Queue:
                 raise
             return missing
 
-    async def write_record(self, environment: EnvironmentId) -> None:
-        """Have the record of ENVIRONMENT say what the store says; without a current version there is none."""
-        try:
-            known = (await self._store.environment(environment)).environment
-        except NotFound:
-            await self._pipeline.remove_record(environment)
-        else:
-            await self._pipeline.write_record(known)
-
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
         """Return the commit that REF of the repository at URL stands for now, outside of any build, as PERSON sees it."""
         return await self._pipeline.resolve(url, ref, person)
-
-    async def access(self, environment: EnvironmentId) -> RepositoryAccess | None:
-        """Return what is known of the right to read ENVIRONMENT's repository, as `Pipeline.access` does."""
-        return await self._pipeline.access(environment)
-
-    async def note_access(self, environment: EnvironmentId, access: RepositoryAccess | None) -> None:
-        """Have the record of ENVIRONMENT say what became known of the right to read its repository."""
-        await self._pipeline.note_access(environment, access)
-
-    async def export(self, version: Version) -> Export:
-        """Return what makes VERSION again elsewhere.  Raises `NotFound`."""
-        return await self._pipeline.export(version)
-
-    async def storage(self, environment: EnvironmentId) -> EnvironmentStorage:
-        """Return what ENVIRONMENT holds of the disk, and what its deletion would free."""
-        await self._note_uses()
-        versions = await self._store.versions(environment)
-        kept = await self._store.everything_kept()
-        others = {key for one, keys in kept.items() if one != environment for key in keys.values()}
-        used = await self._store.uses({version.profile for version in versions})
-        return await self._pipeline.storage(environment, versions, frozenset(others), used)
-
-    async def _note_uses(self) -> None:
-        """Note which profiles sessions use now."""
-        if profiles := await self._pipeline.held_by_sessions():
-            await self._store.note_uses(profiles, now())
-
-    async def is_whole(self, version: Version) -> bool:
-        """Tell whether all of VERSION is still on this machine."""
-        return await self._pipeline.is_whole(version)
-
-    async def needed_bytes(self, profiles: Mapping[str, int]) -> int:
-        """Return the bytes of what PROFILES need together, as `Pipeline.needed_bytes` does."""
-        return await self._pipeline.needed_bytes(profiles)
-
-    async def remove_version(self, version: Version) -> None:
-        """Remove the files and the root of VERSION, which was deleted; a start does what a killed service did not."""
-        await asyncio.to_thread(self._pipeline.withdraw, version)
-        await self._pipeline.forget(version.key, self._in_use)
-
-    async def remove_leftovers(self) -> None:
-        """Remove the files and roots of deleted environments, also of those that an earlier end of the service left."""
-        for removal in await self._store.removals():
-            await self._pipeline.remove_record(removal.environment)
-            for key in removal.keys:
-                await self._pipeline.forget(key, self._in_use)
-            await self._store.removed(removal.environment)
-
-    async def _in_use(self, key: str) -> bool:
-        # What other services build is in no row yet: a start without others lets go of it.
-        return bool(await self._store.keys_in_use([key]) or await self._presence.others())
 
     async def _finish(self, job: Job, state: BuildState, error: GuixSpawnerError | None) -> None:
         await self._end_processes(job.build)

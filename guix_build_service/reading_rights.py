@@ -30,7 +30,7 @@ class ReadingRights:
         that does not answer changes nothing: for how long an earlier answer counts is the spawner's to decide. Raises
         `RepositoryWithdrawn`.
         """
-        known = await self._queue.access(environment.id)
+        known = await self._queue.holdings.access(environment.id)
         if known is None and not await self._has_credential(environment):
             return
         try:
@@ -42,11 +42,11 @@ class ReadingRights:
                 log.warning("Whether %r may read %s is not known: %s", environment.owner, environment.repository, failure)
                 return
             read = known.read if known is not None else None
-            await self._queue.note_access(environment.id, RepositoryAccess(read, refused=True))
+            await self._queue.holdings.note_access(environment.id, RepositoryAccess(read, refused=True))
             log.warning("%r can no longer read %s.", environment.owner, environment.repository)
             raise withdrawn(str(environment.repository), environment.owner, person.name) from None
         if private or known is not None:
-            await self._queue.note_access(environment.id, RepositoryAccess(read=now()) if private else None)
+            await self._queue.holdings.note_access(environment.id, RepositoryAccess(read=now()) if private else None)
 
     async def _has_credential(self, environment: Environment) -> bool:
         """Tell whether a repository of which nobody noted so may be private all the same."""

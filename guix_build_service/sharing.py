@@ -78,7 +78,7 @@ class Sharing(Lookups):
             environment, change, seen, lambda before, after: audit.changes(person.name, before, after)
         )
         if after.current:
-            await self._queue.write_record(environment)
+            await self._queue.holdings.write_record(environment)
         return after
 
     async def _check_recipient(self, recipient: str, person: Person) -> None:

@@ -12,7 +12,7 @@ from guix_build_service.logs import Logs
 from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model import BuildState, Progress, Resolved
 from guix_build_service.pipeline import build as step
-from guix_build_service.pipeline import guix
+from guix_build_service.pipeline import guix, running
 from guix_build_service.pipeline.failures import ATTEMPTS
 from guix_build_service.pipeline.job import MARK, Job, Workshop
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
@@ -116,7 +116,7 @@ async def test_a_build_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 async def test_a_build_that_floods_its_log_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "LARGEST_LOG", 1_000_000)
+    monkeypatch.setattr(running, "LARGEST_LOG", 1_000_000)
     workshop, job = job_with(tmp_path, "while True: print('x' * 1000); time.sleep(0.0001)")
     with pytest.raises(LimitReached):
         await run_step(workshop, job)

@@ -211,14 +211,14 @@ async def test_who_asks_while_a_build_is_being_published_gets_a_version_too(tmp_
 
 async def test_the_log_of_a_build_that_is_finished_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scripted(tmp_path) as (service, _):
-        gate, write_record = asyncio.Event(), service.queue.write_record
+        gate, write_record = asyncio.Event(), service.queue.holdings.write_record
 
         async def held(environment: EnvironmentId) -> None:
             await gate.wait()
             await write_record(environment)
 
         # What comes after the row is finished takes as long as it likes.
-        monkeypatch.setattr(service.queue, "write_record", held)
+        monkeypatch.setattr(service.queue.holdings, "write_record", held)
         build = await ask(service)
         while await state_of(service, build) is not BuildState.READY:
             await asyncio.sleep(0.01)

@@ -277,7 +277,7 @@ async def test_what_another_service_comes_to_need_at_that_moment_is_held_again(
 
     await pipeline.forget(f"key-{OLD}", in_use)
     assert installation.roots.held()[f"key-{OLD}"] == PROFILE
-    await pipeline.forget(f"key-{OLD}", installation.queue._in_use)
+    await pipeline.forget(f"key-{OLD}", installation.queue.holdings.in_use)
     assert f"key-{OLD}" in installation.roots.held(), "a version has it"
 
 

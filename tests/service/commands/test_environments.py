@@ -114,7 +114,7 @@ async def test_what_is_somebody_elses_is_refused_and_what_is_hidden_does_not_exi
     private = await site.ready("other", "ada")
     refused = await terminal("delete", "good", "--yes", person="eve")
     assert refused.status == ExitStatus.NOT_ALLOWED
-    assert "Only its owner" in refused.err
+    assert "Only the owner" in refused.err
     assert "Add one of your own" in refused.err
     for word in ("other", private.environment.id):
         assert (await terminal("show", word, person="eve")).status == ExitStatus.NOT_FOUND

@@ -31,4 +31,4 @@ async def test_who_may_not_delete_it_is_refused(site: Site, terminal: Terminal) 
     detail = await site.ready("good", "ada", visibility=Visibility.EVERYONE)
     said = await terminal("storage", detail.environment.id, person="eve")
     assert said.status == ExitStatus.NOT_ALLOWED
-    assert "Only its owner is told" in said.err
+    assert "Only the owner of this environment may" in said.err
