@@ -115,7 +115,7 @@ async def test_what_is_somebody_elses_is_refused_and_what_is_hidden_does_not_exi
     refused = await terminal("delete", "good", "--yes", person="eve")
     assert refused.status == ExitStatus.NOT_ALLOWED
     assert "Only the owner" in refused.err
-    assert "Add one of your own" in refused.err
+    assert "Ask ada" in refused.err
     for word in ("other", private.environment.id):
         assert (await terminal("show", word, person="eve")).status == ExitStatus.NOT_FOUND
     assert (await terminal("show", public.environment.id, person="eve")).status == ExitStatus.DONE
