@@ -187,7 +187,8 @@ async def test_what_went_is_built_again_from_its_record_in_one_request(
     assert (await installation.finished(building)).state is BuildState.READY
     again = await installation.manager.version(environment, old.id, ADA)
     assert again.let_go is None
-    assert installation.records.let_go(environment, old.id) is None
+    while installation.records.let_go(environment, old.id) is not None:  # the record follows the row
+        await asyncio.sleep(0.01)
     assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
     current = (await installation.manager.environment(environment, ADA)).version
     assert current is not None

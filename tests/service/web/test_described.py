@@ -14,7 +14,7 @@ from guix_build_service.web.application import API
 from guix_build_service.web.openapi import describe
 from tests.service.web.conftest import PREFIX, Site
 
-REQUESTS = int(os.environ.get("GUIX_SERVICE_REQUESTS", "150"))
+REQUESTS = int(os.environ.get("GUIX_SERVICE_REQUESTS", "400"))
 """How many requests are sent."""
 
 SEED = int(os.environ.get("GUIX_SERVICE_SEED", "5"))
