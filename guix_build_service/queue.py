@@ -10,7 +10,7 @@ import errno
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 
 from guix_build_service.disk import Disk
@@ -42,6 +42,9 @@ LOOK_SECONDS = 30.0
 
 DISK_SECONDS = 5.0
 """How often it looks at the disk while builds run, or wait for room."""
+
+PUBLISHED_AT_ONCE = 8
+"""For how many of the environments that wait for one build a version is written at a time."""
 
 DAEMON_LOSSES = 5
 """How often a build may find Guix's daemon gone before it has failed: perhaps it is this build that ends the daemon."""
@@ -305,8 +308,7 @@ class Queue:
             raise
         finally:
             # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
-            for environment in tried:
-                await self.holdings.write_record(environment)
+            await asyncio.gather(*map(self.holdings.write_record, tried))
         await self._pipeline.hold(made.profile)
         # Versions whose profile was let go have it again.
         await self._pipeline.note_let_go(await self._store.versions_having(made.profile.key))
@@ -325,12 +327,17 @@ class Queue:
     ) -> None:
         """Publish for every environment that waits, also for those that join while others are published."""
         missing, said = (await self._store.build(job.build)).environments, False
-        while missing:
-            for identifier in missing:
+        places = asyncio.Semaphore(PUBLISHED_AT_ONCE)
+
+        async def publish(identifier: EnvironmentId) -> None:
+            async with places:
                 with contextlib.suppress(NotFound):  # deleted meanwhile
                     environment = (await self._store.environment(identifier)).environment
                     tried.add(identifier)
                     published[identifier] = await self._pipeline.publish(job, made, environment)
+
+        while missing:
+            await _together(map(publish, missing))
             if not said:
                 # Whoever follows reads no further once the build is finished, so it is the last word before that.
                 await job.log.say("Ready.")
@@ -369,6 +376,16 @@ class Queue:
         """End every process that has BUILD's mark in its environment, whoever started it."""
         # All at once: what copies the output of others ends when they do.
         await asyncio.gather(*map(end, await asyncio.to_thread(marked_with, MARK, str(build))))
+
+
+async def _together(parts: Iterable[Coroutine[object, object, None]]) -> None:
+    """Await PARTS together.  Where one fails, the others are cancelled and have ended before its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(part)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def _unforeseen(error: Exception) -> GuixSpawnerError:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from guix_build_service.disk import Disk
-from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment
+from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.turns import Limits
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
@@ -281,6 +281,31 @@ async def test_a_failure_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         assert build.error == {"code": "build-failed", "message": "It is broken.", "hint": "Mend it.", "log": ["one"]}
         assert left_of(service) == []
         assert "It is broken." in await service.log(build.id)
+
+
+async def test_where_one_of_many_cannot_have_its_version_nobody_has_and_the_reason_is_told(tmp_path: Path) -> None:
+    gate, never, published = asyncio.Event(), asyncio.Event(), 0
+
+    async def wait(_: Job) -> None:
+        await gate.wait()
+
+    async def publish(_: Job) -> None:
+        nonlocal published
+        published += 1
+        if published == 2:
+            raise BuildFailure("It is broken.")
+        if published > 2:
+            await never.wait()
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps |= {BuildState.BUILDING: wait, BuildState.READY: publish}
+        people = [Person(f"person-{number}") for number in range(12)]
+        details = [await service.manager.add_environment(NewEnvironment(URL), person) for person in people]
+        assert len({detail.build.id for detail in details if detail.build}) == 1
+        gate.set()
+        build = await service.finished(details[0])
+        assert (build.state, build.error) == (BuildState.FAILED, {"code": "build-failed", "message": "It is broken."})
+        assert left_of(service) == []
 
 
 async def test_a_fault_of_our_own_ends_the_build_without_its_secrets(tmp_path: Path) -> None:
