@@ -38,6 +38,9 @@ from guix_build_service.store import Store
 from guix_environment.errors import GuixSpawnerError, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
+LOOKING_AT_ONCE = 4
+"""How many followers go on at a time: all are woken by the same announcement, and others are served in between."""
+
 HEARTBEAT_SECONDS = 30.0
 """A follower looks at least this often, whatever it was told."""
 
@@ -52,6 +55,7 @@ class Lookups:
         self._store = store
         self._queue = queue
         self._logs = logs
+        self._turns = asyncio.Semaphore(LOOKING_AT_ONCE)
         self._shared = SharedLooks(store, logs, queue.followers)
         self._policy = policy
         self._session_logs = session_logs
@@ -165,6 +169,8 @@ class Lookups:
         async with self._queue.followers.following(build) as changed:
             said: Build | None = None
             while True:
+                async with self._turns:
+                    await asyncio.sleep(0)
                 changed.clear()
                 found = await self._shared.build(build, person)
                 if found != said:
