@@ -222,10 +222,11 @@ class Queue:
     async def _look_for_hindrances(self) -> None:
         """Begin nothing while the disk is too full or Guix's daemon gone; to be called again and again."""
         hindrance = await self._disk_hindrance() or await self._daemon_hindrance()
-        if hindrance != self.hindrance:
+        changed = hindrance != self.hindrance
+        if changed:
             log.warning("%s.", hindrance or "Builds can begin again")
             self.hindrance = hindrance
-        if hindrance:
+        if hindrance or changed:
             await self._store.hinder(hindrance)
             self.followers.announce_all()
 

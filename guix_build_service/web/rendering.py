@@ -1,12 +1,13 @@
 """The pages' templates and the few words and numbers that they are filled with."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from guix_build_service.model import BuildState
+from guix_build_service.model import BuildState, Expectation
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.settings import WebSettings
 from guix_environment.errors import GuixSpawnerError
@@ -32,7 +33,7 @@ def make_templates(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(ago=ago, size=size, duration=duration)
+    templates.filters.update(ago=ago, size=size, duration=duration, turn=turn)
     templates.globals.update(phases=PHASES)
     return templates
 
@@ -83,6 +84,17 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def turn(expected: Expectation | None) -> str:
+    """Return when the turn of a build that waits comes, in words; nothing where that is not known."""
+    if expected is None:
+        return ""
+    place = "next in line" if expected.position == 1 else f"number {expected.position} in line"
+    if expected.seconds is None:
+        return place
+    minutes = math.ceil(expected.seconds / 60)
+    return f"{place}, begins in about {minutes} minutes" if minutes > 1 else f"{place}, begins within a minute or so"
 
 
 def size(number: int) -> str:

@@ -24,10 +24,14 @@ function showProgress({ phase, done, total }) {
 
 async function showBuild(build) {
   showProgress(build.progress);
-  if (build.state === part().dataset.state) {
+  const changed = build.state !== part().dataset.state;
+  if (!changed && build.state !== "queued") {
     return;
   }
-  await refresh();
+  await refresh(); // of one that waits, its place in the line
+  if (!changed) {
+    return;
+  }
   const { state, name } = part().dataset;
   document.title = `${state}: ${name} – JupyterHub`;
   announce(state === "ready" ? `${name} is ready to start.` : `${name}: ${state}`);

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.manager import MayAdd, Policy
-from guix_build_service.model import Changes, EnvironmentDetail, Person
+from guix_build_service.model import Changes, EnvironmentDetail, Expectation, NewEnvironment, Person
+from guix_build_service.web.rendering import turn
 from guix_build_service.web.settings import shared_folder
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
@@ -163,6 +164,32 @@ async def test_hostile_words_are_words_on_every_page(site: Site) -> None:
         page = Page(text)
         check(page)
         assert HOSTILE in page.text, address
+
+
+async def test_a_build_that_waits_says_its_place_in_the_line(site: Site) -> None:
+    browser, ada = await site.login("ada"), Person("ada")
+    placed: dict[int, str] = {}
+    for number in range(20):
+        detail = await site.manager.add_environment(NewEnvironment(f"https://git.example/a/slow-{number}"), ada)
+        assert detail.build is not None
+        found = await site.manager.build(detail.build.id, ada)
+        if found.expected is not None and found.expected.seconds is None:
+            placed[found.expected.position] = f"builds/{found.id}"
+    for position, words in ((1, "next in line"), (2, "number 2 in line")):
+        page = Page((await browser.get(placed[position])).body.decode())
+        assert f"Waiting for its turn {words}" in " ".join(page.text.split())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "number 3 in line"), (0.0, "number 3 in line, begins within a minute or so"),
+        (61.0, "number 3 in line, begins in about 2 minutes"), (3600.0, "number 3 in line, begins in about 60 minutes"),
+    ],
+)  # fmt: skip
+def test_when_a_turn_comes_is_said_as_far_as_it_is_known(seconds: float | None, words: str) -> None:
+    assert turn(Expectation(3, seconds)) == words
+    assert turn(None) == ""
 
 
 async def test_a_failure_says_what_happened_and_what_to_do(site: Site) -> None:
