@@ -115,7 +115,9 @@ async def test_a_browser_that_comes_back_after_the_last_event_is_told_to_stop(si
 
 async def test_only_a_build_can_be_asked_for(site: Site) -> None:
     found = events(await stream(site, f"{LINK}?build_only=true"))
-    assert phases(found) == ["waiting", "fetching", "building", "built", "ready"]
+    told = phases(found)
+    assert told == [phase for phase in ORDER if phase in told], "in their order; who looks late misses some"
+    assert {"waiting", "built", "ready"} <= set(told) <= set(ORDER) - {"launching"}
     (detail,) = await site.manager.environments(Person("ada"))
     assert found[-1]["imageName"] == detail.environment.id
     assert site.hub.started == []
