@@ -8,6 +8,7 @@ from guix_build_service.audit import Deed
 from guix_build_service.credentials.envelope import Kept, Place, Sealed
 from guix_build_service.store import audit
 from guix_build_service.store.database import Database
+from guix_build_service.store.sealed import forget, sealed_of, sealed_values
 from guix_build_service.store.tables import credentials
 
 
@@ -44,7 +45,7 @@ class CredentialRows:
             "created": kept.created,
             "used": kept.used,
             "refused": kept.refused,
-            **_sealed_values(kept.sealed),
+            **sealed_values(kept.sealed),
         }
 
         def work(connection: Connection) -> None:
@@ -58,7 +59,7 @@ class CredentialRows:
         """Keep the secret of BEFORE as it is SEALED now, unless it was replaced meanwhile."""
         c = credentials.c
         query = update(credentials).where(c.id == before.place.identifier, c.key == before.sealed.key)
-        await self._store.transaction(lambda c: c.execute(query.values(**_sealed_values(sealed))))
+        await self._store.transaction(lambda c: c.execute(query.values(**sealed_values(sealed))))
 
     async def note(self, identifier: str, *, used: datetime, refused: datetime | None) -> None:
         """Note when a credential was USED, and whether its host REFUSED it."""
@@ -68,24 +69,13 @@ class CredentialRows:
     async def remove(self, owner: str, host: str, deed: Deed) -> bool:
         """Forget what OWNER keeps for HOST, and tell of it by DEED; return whether there was anything."""
         query = delete(credentials).where(credentials.c.owner == owner, credentials.c.host == host)
-
-        def work(connection: Connection) -> bool:
-            removed = connection.execute(query).rowcount > 0
-            if removed:
-                audit.note(connection, deed)
-            return removed
-
-        return await self._store.transaction(work)
-
-
-def _sealed_values(sealed: Sealed) -> dict[str, object]:
-    return {"key": sealed.key, "nonce": sealed.nonce, "content": sealed.content}
+        return await self._store.transaction(lambda c: forget(c, query, deed))
 
 
 def _kept(row: RowMapping) -> Kept:
     return Kept(
         place=Place(row["id"], row["owner"], row["host"]),
-        sealed=Sealed(row["key"], row["nonce"], row["content"]),
+        sealed=sealed_of(row),
         created=row["created"],
         used=row["used"],
         refused=row["refused"],

@@ -9,6 +9,7 @@ from guix_build_service.credentials.envelope import Sealed
 from guix_build_service.credentials.hooks import Hook, HookPlace
 from guix_build_service.store import audit
 from guix_build_service.store.database import Database
+from guix_build_service.store.sealed import forget, sealed_of, sealed_values
 from guix_build_service.store.tables import webhooks
 from guix_environment.identifiers import EnvironmentId
 
@@ -33,7 +34,7 @@ class WebhookRows:
     async def put(self, hook: Hook, deed: Deed) -> None:
         """Keep HOOK in the place of what its environment had before, and tell of it by DEED."""
         environment = str(hook.place.environment)
-        values = {"environment": environment, "created": hook.created, "used": hook.used, **_sealed_values(hook.sealed)}
+        values = {"environment": environment, "created": hook.created, "used": hook.used, **sealed_values(hook.sealed)}
 
         def work(connection: Connection) -> None:
             connection.execute(delete(webhooks).where(webhooks.c.environment == environment))
@@ -46,7 +47,7 @@ class WebhookRows:
         """Keep the secret of BEFORE as it is SEALED now, unless it was replaced meanwhile."""
         c = webhooks.c
         query = update(webhooks).where(c.environment == before.place.environment, c.nonce == before.sealed.nonce)
-        await self._store.transaction(lambda c: c.execute(query.values(**_sealed_values(sealed))))
+        await self._store.transaction(lambda c: c.execute(query.values(**sealed_values(sealed))))
 
     async def note(self, environment: EnvironmentId, used: datetime) -> None:
         """Note when a forge last proved to know the secret of ENVIRONMENT."""
@@ -56,24 +57,13 @@ class WebhookRows:
     async def remove(self, environment: EnvironmentId, deed: Deed) -> bool:
         """Forget the webhook of ENVIRONMENT, and tell of it by DEED; return whether there was one."""
         query = delete(webhooks).where(webhooks.c.environment == environment)
-
-        def work(connection: Connection) -> bool:
-            removed = connection.execute(query).rowcount > 0
-            if removed:
-                audit.note(connection, deed)
-            return removed
-
-        return await self._store.transaction(work)
-
-
-def _sealed_values(sealed: Sealed) -> dict[str, object]:
-    return {"key": sealed.key, "nonce": sealed.nonce, "content": sealed.content}
+        return await self._store.transaction(lambda c: forget(c, query, deed))
 
 
 def _hook(row: RowMapping) -> Hook:
     return Hook(
         place=HookPlace(EnvironmentId(row["environment"])),
-        sealed=Sealed(row["key"], row["nonce"], row["content"]),
+        sealed=sealed_of(row),
         created=row["created"],
         used=row["used"],
     )
