@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bench.frame import Bar, Extent, Figures, Result, say
 from bench.service import Service, percentile, running_service
-from guix_build_service.model import Environment, Person, now
+from guix_build_service.model.environments import Environment, Person, now
 from guix_build_service.store import Store, environment_changes
 from guix_environment.identifiers import EnvironmentId
 from guix_environment.records import Visibility

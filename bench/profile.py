@@ -13,8 +13,8 @@ from shutil import rmtree
 import jupyterhub
 
 from bench.frame import say
-from guix_build_service.server_definitions import definitions_folder
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer.definitions import definitions_folder
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment.identifiers import StorePath
 from guix_environment.records import ServerRecord
 

@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = words.pop(0) if words and not words[0].startswith("-") else "serve"
     if name == "read":
-        from guix_build_service import read_command
+        from guix_build_service.program import read_command
 
         return read_command.main(words)
     if name in {"serve", "server-layer", "downgrade", "doctor"}:
-        from guix_build_service import service_commands
+        from guix_build_service.program import service_commands
 
         return service_commands.main(name, words)
     from guix_build_service.commands import program

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-from guix_build_service.application import BuildService
-from guix_build_service.credential_settings import CredentialKeys
-from guix_build_service.evaluation_settings import ManifestEvaluation
-from guix_build_service.isolation_settings import Isolation
-from guix_build_service.retention_settings import Retention
+from guix_build_service.program.application import BuildService
+from guix_build_service.settings.credentials import CredentialKeys
+from guix_build_service.settings.evaluation import ManifestEvaluation
+from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.retention import Retention
 from guix_build_service.web.limits import RequestLimits
 from guixspawner import configure
 from guixspawner.accounts import SessionAccounts

@@ -8,7 +8,7 @@ from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import json_text, shown
 from guix_build_service.commands.waiting import say_why
 from guix_build_service.commands.words import command
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 
 _BUILD = "the build's id, or an environment (id, name or address) whose latest build is meant"

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from guix_build_service.commands.event_stream import events
 from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService, ServiceUnreachable
 from guix_build_service.commands.transport import Answer, Transport
-from guix_build_service.members import MemberKind, Role
-from guix_build_service.model import LARGEST_PAGE
+from guix_build_service.model.environments import LARGEST_PAGE
+from guix_build_service.model.members import MemberKind, Role
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_build_service.web.schemas.credentials import CredentialAnswer, CredentialsAnswer
 from guix_build_service.web.schemas.environments import (

@@ -11,7 +11,7 @@ from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
 from guix_build_service.commands.terminal import facts, short, size, table
 from guix_build_service.commands.waiting import tell, waited
 from guix_build_service.commands.words import ENVIRONMENT, add_sharing, add_wait, command
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, EnvironmentRequest
 from guix_build_service.web.schemas.versions import ProfileState, VersionAnswer
 from guix_environment.records import Visibility

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import yaml
 from pydantic import ValidationError
 
-from guix_build_service.asked_for import new_environment
 from guix_build_service.commands.outcomes import CommandMisused
 from guix_build_service.commands.terminal import amount
-from guix_build_service.model import NewEnvironment, Person
+from guix_build_service.model.asked_for import new_environment
+from guix_build_service.model.environments import NewEnvironment, Person
 from guix_build_service.providers import read
 from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_environment.errors import GuixSpawnerError

@@ -13,7 +13,7 @@ from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, Ref
 from guix_build_service.commands.terminal import short
 from guix_build_service.commands.waiting import say_why, waited
 from guix_build_service.commands.words import add_wait, command
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer
 from guix_environment.errors import GuixSpawnerError
 

@@ -7,7 +7,7 @@ from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import short, table
 from guix_build_service.commands.words import ENVIRONMENT, command
-from guix_build_service.members import MemberKind, Role
+from guix_build_service.model.members import MemberKind, Role
 from guix_build_service.web.schemas.members import MembersAnswer
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from guix_build_service.commands.client import Client
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import BuildProgress, Output, facts
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_build_service.web.schemas.environments import EnvironmentAnswer
 

@@ -1,7 +1,7 @@
 """A proxy for one Git command, which leads to the one host that was checked for it and to nothing else.
 
 It listens on loopback for as long as the command runs, takes connections only with a password that the command alone was
-told, looks up no name, and connects to exactly the addresses that the policy (`guix_build_service.hosts`) found to be fine.
+told, looks up no name, and connects to exactly the addresses that the policy (`guix_build_service.git.hosts`) found fine.
 So neither a name that leads elsewhere the second time, nor a redirect, nor a library that reads an address otherwise than we
 do can bring Git to another machine.  HTTPS passes as a tunnel (``CONNECT``); plain HTTP, for hosts that the administrator
 lists, is handed on.
@@ -16,7 +16,7 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from guix_build_service.hosts import Reached
+from guix_build_service.git.hosts import Reached
 from guix_environment.errors import (
     GuixSpawnerError,
     HostRefused,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guix_build_service.manifest.canonical import PackageList, environment_key
 from guix_build_service.manifest.pinned_channels import channels_identity, channels_text
-from guix_build_service.model import RECIPE_VERSION
+from guix_build_service.model.environments import RECIPE_VERSION
 from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.channel_guix import forget_use, note_use
 from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason

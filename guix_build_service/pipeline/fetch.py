@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from guix_build_service.git import FETCH_SECONDS, LARGEST_PACK, Git, fetching, version_reference
-from guix_build_service.hosts import Hosts, Reached
-from guix_build_service.model import Resolved
+from guix_build_service.git.git import FETCH_SECONDS, LARGEST_PACK, Git, fetching, version_reference
+from guix_build_service.git.hosts import Hosts, Reached
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.remote import failure, talk
 from guix_environment.errors import RefNotFound

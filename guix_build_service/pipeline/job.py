@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
 from guix_build_service.jail.evaluation import Evaluation
-from guix_build_service.logs import Log
+from guix_build_service.logs.build_logs import Log
 from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.pinned_channels import PinnedChannel
-from guix_build_service.model import BuildState, Progress, Resolved
+from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VariableName
 from guix_environment.records import Records

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from guix_build_service import redaction
+from guix_build_service.logs import redaction
 from guix_build_service.pipeline.job import Job
 from guix_environment.processes import GRACE, start
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import replace
 from datetime import datetime
 
-from guix_build_service.git import Door, Git
-from guix_build_service.model import BuildState, Environment, Export, Resolved, Version
+from guix_build_service.git.git import Door, Git
+from guix_build_service.model.environments import BuildState, Environment, Export, Resolved, Version
+from guix_build_service.model.storage import EnvironmentStorage
 from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
 from guix_build_service.pipeline.channel_guix import ChannelGuixes
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
-from guix_build_service.storage import EnvironmentStorage
 from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
 from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from guix_build_service.git import Git, fetching, version_reference
-from guix_build_service.hosts import Reached
-from guix_build_service.members import MemberKind
-from guix_build_service.model import Environment, Export, Version, now
+from guix_build_service.git.git import Git, fetching, version_reference
+from guix_build_service.git.hosts import Reached
+from guix_build_service.model.environments import Environment, Export, Version, now
+from guix_build_service.model.members import MemberKind
 from guix_build_service.pipeline.job import Job, Made
 from guix_build_service.pipeline.kernels import remove_folder, write_kernels
 from guix_environment.errors import BuildFailure, NotFound, RecordInvalid

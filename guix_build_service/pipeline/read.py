@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.git import Git
+from guix_build_service.git.git import Git
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.jail.plan import MOST_BYTES, chosen
 from guix_build_service.manifest.allowed_channels import AllowedChannel

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from guix_build_service.egress import opened
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
 from guix_environment.errors import LimitReached, RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
 from guix_environment.processes import Completed
 from guix_environment.repository_url import RepositoryUrl

@@ -2,9 +2,9 @@
 
 import re
 
-from guix_build_service.git import LARGEST_LISTING, LISTING_SECONDS, Git, listing
-from guix_build_service.hosts import Hosts
-from guix_build_service.model import Resolved
+from guix_build_service.git.git import LARGEST_LISTING, LISTING_SECONDS, Git, listing
+from guix_build_service.git.hosts import Hosts
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.remote import failure, talk
 from guix_environment.errors import InvalidInput, RefNotFound
 from guix_environment.identifiers import Commit

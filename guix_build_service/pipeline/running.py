@@ -6,11 +6,11 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from guix_build_service.logs import LARGEST_LOG, harmless
+from guix_build_service.logs.build_logs import LARGEST_LOG, harmless
+from guix_build_service.logs.redaction import without_secrets
 from guix_build_service.pipeline.job import Job, Reporter
 from guix_build_service.pipeline.output import written_to_log
-from guix_build_service.progress import ProgressReader
-from guix_build_service.redaction import without_secrets
+from guix_build_service.pipeline.progress import ProgressReader
 from guix_environment.errors import BuildTimeout, LimitReached
 from guix_environment.processes import Completed, run
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from guix_build_service.disk import free
-from guix_build_service.model import Version
+from guix_build_service.model.environments import Version
+from guix_build_service.model.retention import Holding
+from guix_build_service.model.storage import Elsewhere, EnvironmentStorage, Items, storage
 from guix_build_service.pipeline.build import known_items
+from guix_build_service.pipeline.disk import free
 from guix_build_service.pipeline.job import Workshop
-from guix_build_service.retention import Holding
-from guix_build_service.storage import Elsewhere, EnvironmentStorage, Items, storage
 from guix_environment.errors import NotFound, RecordInvalid
 from guix_environment.identifiers import EnvironmentId, StorePath
 

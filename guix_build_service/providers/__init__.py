@@ -1,7 +1,7 @@
 """What people paste, and what links of BinderHub say, turned into repository, ref and path: one module a provider.
 
 All of it is words about addresses: nothing here asks anybody, and whether a host may be asked is decided elsewhere
-(`guix_build_service.hosts`).
+(`guix_build_service.git.hosts`).
 """
 
 from guix_build_service.providers.archives import ArchiveUnsupported

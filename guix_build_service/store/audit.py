@@ -2,8 +2,8 @@
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, insert
 
-from guix_build_service.audit import Action, Deed, DeedFilter
-from guix_build_service.model import Page, PageRequest
+from guix_build_service.logs.audit import Action, Deed, DeedFilter
+from guix_build_service.model.environments import Page, PageRequest
 from guix_build_service.store import lists
 from guix_build_service.store.tables import audit
 from guix_environment.identifiers import BuildId, EnvironmentId, Token

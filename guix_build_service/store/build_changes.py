@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from guix_build_service.model import FINAL, Build, BuildState, Version, now
+from guix_build_service.model.environments import FINAL, Build, BuildState, Version, now
+from guix_build_service.model.turns import Limits
 from guix_build_service.store import details, line, retention, rows
 from guix_build_service.store.tables import builds, environments, versions, waiting
-from guix_build_service.turns import Limits
 from guix_environment.errors import Conflict
 from guix_environment.identifiers import BuildId, EnvironmentId
 

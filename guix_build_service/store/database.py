@@ -10,8 +10,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from guix_build_service.model.turns import Limits
 from guix_build_service.store.engine import downgrade_database, for_reading, one_writer, open_database
-from guix_build_service.turns import Limits
 from guix_environment.errors import StoreUnavailable
 from guix_environment.identifiers import Token
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
-from guix_build_service.members import Member
-from guix_build_service.model import Build, Environment, EnvironmentDetail, Version
+from guix_build_service.model.environments import Build, Environment, EnvironmentDetail, Version
+from guix_build_service.model.members import Member
 from guix_build_service.store import rows
 from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
 from guix_environment.errors import NotFound

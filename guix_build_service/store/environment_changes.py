@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from guix_build_service.model import Environment, now
+from guix_build_service.model.environments import Environment, now
 from guix_build_service.store import details, rows, uses
 from guix_build_service.store.build_changes import IN_FLIGHT
 from guix_build_service.store.tables import builds, environments, members, removals, sharing, versions, waiting

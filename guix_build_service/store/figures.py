@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, func, select
 
-from guix_build_service.measures import Figures
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
+from guix_build_service.model.measures import Figures
 from guix_build_service.store.tables import builds, environments, versions
 
 

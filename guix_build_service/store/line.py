@@ -4,9 +4,9 @@ from statistics import median
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from guix_build_service.model import RUNNING, Build, BuildState, Expectation, now
+from guix_build_service.model.environments import RUNNING, Build, BuildState, Expectation, now
+from guix_build_service.model.turns import Limits, Request, turns
 from guix_build_service.store.tables import builds, waiting
-from guix_build_service.turns import Limits, Request, turns
 from guix_environment.errors import BuildSuperseded
 from guix_environment.identifiers import BuildId
 

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, false, func, or_, select, true, tuple_
 
-from guix_build_service.members import MemberKind
-from guix_build_service.model import (
+from guix_build_service.model.environments import (
     Build,
     BuildFilter,
     BuildState,
@@ -22,6 +21,7 @@ from guix_build_service.model import (
     Place,
     Version,
 )
+from guix_build_service.model.members import MemberKind
 from guix_build_service.store import rows
 from guix_build_service.store.details import details, some_builds
 from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting

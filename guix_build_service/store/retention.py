@@ -6,9 +6,9 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, update
 
-from guix_build_service.audit import Deed
-from guix_build_service.model import Version
-from guix_build_service.retention import Holder, Holding
+from guix_build_service.logs.audit import Deed
+from guix_build_service.model.environments import Version
+from guix_build_service.model.retention import Holder, Holding
 from guix_build_service.store import audit, rows, uses
 from guix_build_service.store.database import Database
 from guix_build_service.store.tables import environments, versions

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from guix_build_service.members import Member, MemberKind, Role, in_order
-from guix_build_service.model import Build, BuildState, Environment, Progress, Version
+from guix_build_service.model.environments import Build, BuildState, Environment, Progress, Version
+from guix_build_service.model.members import Member, MemberKind, Role, in_order
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import LetGo, Visibility
 from guix_environment.repository_url import RepositoryUrl

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, Delete, RowMapping
 
-from guix_build_service.audit import Deed
 from guix_build_service.credentials.envelope import Sealed
+from guix_build_service.logs.audit import Deed
 from guix_build_service.store import audit
 
 

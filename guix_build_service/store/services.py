@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from guix_build_service.model import now
+from guix_build_service.model.environments import now
 from guix_build_service.store.tables import services
 
 LEASE = timedelta(seconds=90)

@@ -10,9 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from guix_build_service.audit import Deed, DeedFilter
-from guix_build_service.measures import Figures
-from guix_build_service.model import (
+from guix_build_service.logs.audit import Deed, DeedFilter
+from guix_build_service.model.environments import (
     Build,
     BuildFilter,
     BuildState,
@@ -26,6 +25,7 @@ from guix_build_service.model import (
     Progress,
     Version,
 )
+from guix_build_service.model.measures import Figures
 from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows, services, uses
 from guix_build_service.store.build_changes import Finished, Joined
 from guix_build_service.store.database import Database

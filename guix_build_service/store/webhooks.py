@@ -4,9 +4,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
-from guix_build_service.audit import Deed
 from guix_build_service.credentials.envelope import Sealed
 from guix_build_service.credentials.hooks import Hook, HookPlace
+from guix_build_service.logs.audit import Deed
 from guix_build_service.store import audit
 from guix_build_service.store.database import Database
 from guix_build_service.store.sealed import forget, sealed_of, sealed_values

@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 from importlib.metadata import version
 
-from guix_build_service.measures import METRICS_TYPE
+from guix_build_service.model.measures import METRICS_TYPE
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, operation
 from guix_build_service.web.auth import Shared

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ValidationError
 from tornado.web import RequestHandler
 
-from guix_build_service.model import Page, PageRequest, Place
+from guix_build_service.model.environments import Page, PageRequest, Place
 from guix_build_service.web.auth import Authenticated
 from guix_build_service.web.refusals import MalformedRequest, MediaTypeRefused
 from guix_build_service.web.schemas.fields import PageQuery

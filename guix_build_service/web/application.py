@@ -11,8 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from guix_build_service.hub_client import HubClient
-from guix_build_service.manager import Manager
+from guix_build_service.manager.manager import Manager
 from guix_build_service.web import (
     about,
     audit,
@@ -38,6 +37,7 @@ from guix_build_service.web import (
 from guix_build_service.web.answers import LARGEST_BODY, AnsweringHandler, security_headers, too_large
 from guix_build_service.web.auth import Shared, make_hub_auth
 from guix_build_service.web.callers import Caller
+from guix_build_service.web.hub_client import HubClient
 from guix_build_service.web.limits import Pace
 from guix_build_service.web.openapi import describe
 from guix_build_service.web.rendering import PageAnswers, make_templates

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field
 
-from guix_build_service.audit import Action, Deed, DeedFilter
+from guix_build_service.logs.audit import Action, Deed, DeedFilter
 from guix_build_service.web.api import ApiHandler, following, operation, requested
 from guix_build_service.web.schemas.fields import Line, Outgoing, PageQuery, PartAnswer
 from guix_environment.identifiers import EnvironmentId

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.web import HTTPError
 
-from guix_build_service.hub_client import HubClient, HubUnavailable
-from guix_build_service.manager import Manager
-from guix_build_service.model import Person
+from guix_build_service.manager.manager import Manager
+from guix_build_service.model.environments import Person
 from guix_build_service.web.answers import AnsweringHandler
+from guix_build_service.web.hub_client import HubClient, HubUnavailable
 from guix_build_service.web.limits import Pace
 from guix_build_service.web.refusals import NoAccess, NotLoggedIn, RequestForged, TooManyRequests
 from guix_build_service.web.settings import WebSettings

@@ -11,8 +11,13 @@ from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
 
-from guix_build_service.hub_client import Session
-from guix_build_service.model import LARGEST_PAGE, EnvironmentDetail, EnvironmentFilter, NewEnvironment, PageRequest
+from guix_build_service.model.environments import (
+    LARGEST_PAGE,
+    EnvironmentDetail,
+    EnvironmentFilter,
+    NewEnvironment,
+    PageRequest,
+)
 from guix_build_service.providers import Place, read_spec
 from guix_build_service.web.auth import IDENTITY_SECONDS
 from guix_build_service.web.binderhub_events import (
@@ -27,6 +32,7 @@ from guix_build_service.web.binderhub_events import (
     told,
 )
 from guix_build_service.web.events import EventStream, with_pauses
+from guix_build_service.web.hub_client import Session
 from guix_build_service.web.refusals import InternalFailure, NothingAcceptable, RequestForged
 from guix_build_service.web.sessions import SessionStarter, session_of
 from guix_environment.errors import Conflict, GuixSpawnerError, InvalidInput, NotFound, Refused, SessionFailure

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 
-from guix_build_service.model import Build, BuildEvent, BuildState, LogText
+from guix_build_service.model.environments import Build, BuildEvent, BuildState, LogText
 from guix_build_service.web.rendering import PHASES
 from guix_environment.errors import BuildFailure, GuixSpawnerError
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from importlib.metadata import version
 
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.about import Health
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler

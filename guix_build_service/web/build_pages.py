@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from guix_build_service.model import Build, EnvironmentDetail
+from guix_build_service.model.environments import Build, EnvironmentDetail
 from guix_build_service.web.api import identified
 from guix_build_service.web.environment_pages import EnvironmentPages
 from guix_environment.errors import NotFound

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from guix_build_service.hub_client import HubUnavailable, Session
-from guix_build_service.model import EnvironmentDetail
+from guix_build_service.model.environments import EnvironmentDetail
 from guix_build_service.providers import read
 from guix_build_service.web.api import identified
 from guix_build_service.web.credential_pages import host_in
+from guix_build_service.web.hub_client import HubUnavailable, Session
 from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_build_service.web.schemas.versions import RollbackRequest

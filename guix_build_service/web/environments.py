@@ -3,7 +3,7 @@
 from datetime import datetime
 from http import HTTPStatus
 
-from guix_build_service.model import BuildFilter, BuildState, EnvironmentDetail
+from guix_build_service.model.environments import BuildFilter, BuildState, EnvironmentDetail
 from guix_build_service.providers import read
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.schemas.builds import BuildAnswer, BuildRequest, BuildsAnswer

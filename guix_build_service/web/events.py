@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 
 from tornado.iostream import StreamClosedError
 
-from guix_build_service.model import BuildChanged, BuildEvent, LogText
+from guix_build_service.model.environments import BuildChanged, BuildEvent, LogText
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.auth import IDENTITY_SECONDS, Shared
 from guix_build_service.web.refusals import TooManyStreams

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from guix_build_service.members import Member, MemberKind
+from guix_build_service.model.members import Member, MemberKind
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.schemas.members import MemberRequest, MembersAnswer
 from guix_environment.errors import NotFound

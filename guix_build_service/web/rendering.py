@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from guix_build_service.model import BuildState, Expectation
+from guix_build_service.model.environments import BuildState, Expectation
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.settings import WebSettings
 from guix_environment.errors import GuixSpawnerError

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
-from guix_build_service.hub_client import Session, SessionName, session_name
-from guix_build_service.keeping import check_kept
-from guix_build_service.model import Environment, EnvironmentDetail, EnvironmentFilter, Version
+from guix_build_service.manager.keeping import check_kept
+from guix_build_service.model.environments import Environment, EnvironmentDetail, EnvironmentFilter, Version
 from guix_build_service.web.api import ApiHandler, following, identified, operation, requested
 from guix_build_service.web.auth import Authenticated
+from guix_build_service.web.hub_client import Session, SessionName, session_name
 from guix_build_service.web.schemas.fields import PageQuery
 from guix_build_service.web.schemas.sessions import (
     GalleryAnswer,

@@ -1,7 +1,7 @@
 """The forms by which an environment is shared, shared no longer, and given away."""
 
-from guix_build_service.members import Member, MemberKind
-from guix_build_service.model import Changes
+from guix_build_service.model.environments import Changes
+from guix_build_service.model.members import Member, MemberKind
 from guix_build_service.web.environment_pages import EnvironmentPages
 from guix_build_service.web.schemas.members import MemberRequest, NamedMember, RecipientRequest
 from guix_environment.errors import Conflict, InvalidInput, LimitReached

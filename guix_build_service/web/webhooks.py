@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from tornado.httputil import HTTPServerRequest
 
-from guix_build_service.manager import NOTHING_HERE
+from guix_build_service.manager.manager import NOTHING_HERE
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.auth import Shared

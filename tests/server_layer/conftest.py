@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from guix_build_service.server_definitions import definitions_folder
+from guix_build_service.server_layer.definitions import definitions_folder
 
 
 def load(path: Path, name: str) -> ModuleType:

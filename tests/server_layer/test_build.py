@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from guix_build_service.server_definitions import definitions_folder, locked_versions
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer.definitions import definitions_folder, locked_versions
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment import processes
 from guix_environment.container import ContainerPlan, Mount, Network, TemporaryFolder
 from guix_environment.identifiers import VariableName

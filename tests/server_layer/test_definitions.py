@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.server_definitions import (
+from guix_build_service.server_layer.definitions import (
     build_command,
     definition_files,
     definitions_folder,

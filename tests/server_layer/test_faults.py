@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service import server_layer
 from guix_build_service.pipeline.failures import ATTEMPTS
-from guix_build_service.server_definitions import definitions_folder
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer import profile as server_layer
+from guix_build_service.server_layer.definitions import definitions_folder
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath

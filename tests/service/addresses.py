@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
 from guix_build_service.pipeline.resolve import resolve
 from guix_environment.errors import GuixSpawnerError, HostRefused, InvalidAddress, InvalidRef
 from guix_environment.repository_url import RepositoryUrl

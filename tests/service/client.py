@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts, PrivateHost
-from guix_build_service.logs import Logs
-from guix_build_service.model import Resolved
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts, PrivateHost
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.fetch import fetch
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.resolve import resolve

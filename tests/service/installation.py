@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.application import account_name
-from guix_build_service.disk import Disk
-from guix_build_service.git import Git, find_git
-from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.git.git import Git, find_git
+from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.jail.evaluation import Evaluation
-from guix_build_service.logs import Logs
-from guix_build_service.manager import Manager, Policy
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.manager.manager import Manager, Policy
 from guix_build_service.manifest.allowed_channels import AllowedChannel
-from guix_build_service.model import Build, BuildChanged, EnvironmentDetail, LogText, Person
+from guix_build_service.model.environments import Build, BuildChanged, EnvironmentDetail, LogText, Person
+from guix_build_service.model.turns import Limits
+from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.queue import Queue
-from guix_build_service.retaining import Retainer
+from guix_build_service.program.application import account_name
+from guix_build_service.queue.queue import Queue
+from guix_build_service.queue.retaining import Retainer
 from guix_build_service.store import Store
-from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId
 from guix_environment.records import Records

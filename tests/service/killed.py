@@ -9,7 +9,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from guix_build_service.model import BuildState, NewEnvironment, Person
+from guix_build_service.model.environments import BuildState, NewEnvironment, Person
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.output import written_to_log
 from guix_environment.processes import run

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Never
 
-from guix_build_service.model import NewEnvironment
-from guix_build_service.retention import Rules
+from guix_build_service.model.environments import NewEnvironment
+from guix_build_service.model.retention import Rules
 from guix_environment.identifiers import Commit
 from guix_environment.roots import Roots
 from tests.service.installation import ADA

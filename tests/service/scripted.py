@@ -9,21 +9,21 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from guix_build_service.disk import Disk
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
-from guix_build_service.logs import Logs
-from guix_build_service.manager import Manager, Policy
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.manager.manager import Manager, Policy
 from guix_build_service.manifest.canonical import Entry, PackageList
-from guix_build_service.model import BuildState, Environment, Resolved, Version, now
+from guix_build_service.model.environments import BuildState, Environment, Resolved, Version, now
+from guix_build_service.model.turns import Limits
+from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.pipeline.publish import write_environment
-from guix_build_service.queue import Queue
-from guix_build_service.retaining import Retainer, Schedule
+from guix_build_service.queue.queue import Queue
+from guix_build_service.queue.retaining import Retainer, Schedule
 from guix_build_service.store import Store
-from guix_build_service.turns import Limits
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit, StorePath, VersionId
 from guix_environment.processes import run

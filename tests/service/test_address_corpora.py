@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.hosts import Hosts
 from guix_environment.repository_url import RepositoryUrl, checked_ref
 from tests.service.addresses import (
     FORGE,
@@ -100,8 +100,8 @@ def test_git_takes_them_too(ref: str) -> None:
 TRACED = """
 import asyncio, json, sys
 from pathlib import Path
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
 from tests.service.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, refused
 
 async def main():

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from traitlets import TraitError
 
-from guix_build_service.application import BuildService
 from guix_build_service.command_line import main
-from guix_build_service.initial_environments import add_initial_environments
-from guix_build_service.manager import Manager
-from guix_build_service.model import BuildState
-from guix_build_service.preparation import check_isolation, check_walls, cookie_secret
+from guix_build_service.manager.manager import Manager
+from guix_build_service.model.environments import BuildState
+from guix_build_service.program.application import BuildService
+from guix_build_service.program.initial_environments import add_initial_environments
+from guix_build_service.program.preparation import check_isolation, check_walls, cookie_secret
 from guix_build_service.store.engine import open_database
 from tests.service.installation import BOB
 from tests.service.scripted import scripted

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from guix_build_service import audit
-from guix_build_service.audit import Action, Deed, DeedFilter
-from guix_build_service.model import BuildState, Changes, Environment, NewEnvironment, PageRequest, Person, now
+from guix_build_service.logs import audit
+from guix_build_service.logs.audit import Action, Deed, DeedFilter
+from guix_build_service.model.environments import BuildState, Changes, Environment, NewEnvironment, PageRequest, Person, now
 from guix_build_service.pipeline.job import Job
 from guix_build_service.store.tables import audit as table
 from guix_environment.errors import NotFound, Refused, StoreUnavailable

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts
-from guix_build_service.logs import Logs
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
+from guix_build_service.logs.build_logs import Logs
 from guix_build_service.manifest.canonical import Entry, PackageList
-from guix_build_service.model import BuildState, Progress, Resolved
+from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_build_service.pipeline import build as step
 from guix_build_service.pipeline import guix, running
 from guix_build_service.pipeline.failures import ATTEMPTS

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.egress import Passage, opened
-from guix_build_service.git import Git
-from guix_build_service.hosts import Hosts, PrivateHost, Reached
-from guix_build_service.logs import Logs
-from guix_build_service.model import Resolved
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts, PrivateHost, Reached
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline import fetch as fetching
 from guix_build_service.pipeline import resolve as resolving
 from guix_build_service.pipeline.job import Job
@@ -131,7 +131,7 @@ async def test_a_name_that_changes_its_mind_leads_nowhere(git: Git, connected: l
 async def test_the_machine_s_own_addresses_are_not_the_internet(
     git: Git, connected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guix_build_service.hosts.is_this_machine", lambda address: str(address) == NOWHERE)
+    monkeypatch.setattr("guix_build_service.git.hosts.is_this_machine", lambda address: str(address) == NOWHERE)
     with pytest.raises(HostRefused):
         await resolving.resolve(git, Hosts(resolver=Names(NOWHERE)), RepositoryUrl.parse(f"https://{FORGE}/a"), "")
     assert connected == []

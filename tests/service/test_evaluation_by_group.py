@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.evaluation_settings import ManifestEvaluation
 from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.manager.policy import Policy
 from guix_build_service.manifest.canonical import Entry, PackageList
-from guix_build_service.model import BuildState, NewEnvironment, Person
+from guix_build_service.model.environments import BuildState, NewEnvironment, Person
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.read import read
-from guix_build_service.policy import Policy
+from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_environment.errors import ManifestUnreadable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit

@@ -15,13 +15,13 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from guix_build_service.application import account_name
-from guix_build_service.disk import Disk
-from guix_build_service.model import BuildChanged, BuildState, NewEnvironment
+from guix_build_service.model.environments import BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline import resolve
+from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.failures import daemon_unavailable, without_daemon
 from guix_build_service.pipeline.job import MARK, Job
-from guix_build_service.queue import DAEMON_LOSSES
+from guix_build_service.program.application import account_name
+from guix_build_service.queue.queue import DAEMON_LOSSES
 from guix_environment.errors import DaemonUnavailable, LimitReached, RepositoryUnavailable, StoreUnavailable
 from guix_environment.processes import marked_with
 from tests.git_server import GitServer, serve_git
@@ -38,7 +38,7 @@ PYTHON = '(specifications->manifest (list "python" "python-pandas"))\n'
 async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it_is_back(
     tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.2)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.2)
     own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
     git_server.commit("demo", {"manifest.scm": PYTHON})
     try:
@@ -73,7 +73,7 @@ async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it
 
 
 async def test_a_build_that_ends_the_daemon_again_and_again_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.05)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.05)
 
     async def lose(_: Job) -> None:
         raise daemon_unavailable()
@@ -88,7 +88,7 @@ async def test_a_build_that_ends_the_daemon_again_and_again_fails(tmp_path: Path
 
 
 async def test_who_waits_for_the_daemon_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.05)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.05)
 
     async def lose(_: Job) -> None:
         raise daemon_unavailable()
@@ -149,8 +149,8 @@ async def add_until_refused(service: Installation) -> None:
 async def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.1)
-    monkeypatch.setattr("guix_build_service.queue.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.queue.LOOK_SECONDS", 0.1)
     filled: list[Path] = []
 
     async def fill_it(job: Job) -> None:

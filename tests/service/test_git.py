@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guix_build_service.git import Git, check, fetching, listing, version_reference
-from guix_build_service.hosts import Reached
+from guix_build_service.git.git import Git, check, fetching, listing, version_reference
+from guix_build_service.git.hosts import Reached
 from guix_environment.errors import GuixSpawnerError, InvalidInput
 from guix_environment.identifiers import Commit
 from guix_environment.repository_url import RepositoryUrl, checked_ref

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import account_name
 from guix_build_service.manifest.channels import read_channels
-from guix_build_service.model import BuildChanged, BuildState, NewEnvironment
+from guix_build_service.model.environments import BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
+from guix_build_service.program.application import account_name
 from guix_environment.identifiers import VariableName
 from guix_environment.processes import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER

@@ -3,11 +3,11 @@
 import pytest
 
 from guix_build_service.manifest.canonical import Entry, PackageList
-from guix_build_service.model import Progress
+from guix_build_service.model.environments import Progress
 from guix_build_service.pipeline.failures import reason
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, nearest, unknown
+from guix_build_service.pipeline.progress import ProgressReader
 from guix_build_service.pipeline.variables import parse
-from guix_build_service.progress import ProgressReader
 from guix_environment.errors import BuildFailure
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"

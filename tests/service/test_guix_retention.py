@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import account_name
-from guix_build_service.model import BuildState, NewEnvironment
-from guix_build_service.retention import Rules
+from guix_build_service.model.environments import BuildState, NewEnvironment
+from guix_build_service.model.retention import Rules
+from guix_build_service.program.application import account_name
 from guix_environment.roots import Roots
 from tests.git_server import GitServer
 from tests.service.installation import ADA, ADMIN, Installation, installation

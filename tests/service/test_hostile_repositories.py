@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service import git as running
+from guix_build_service.git import git as running
 from guix_build_service.pipeline import fetch as fetching
 from guix_build_service.pipeline import resolve as resolving
 from guix_build_service.pipeline.job import ReadManifest

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import BuildService
-from guix_build_service.hosts import Choice, Hosts, PrivateHost
+from guix_build_service.git.hosts import Choice, Hosts, PrivateHost
+from guix_build_service.program.application import BuildService
 from guix_environment.addresses import is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import account_name
 from guix_build_service.command_line import main
 from guix_build_service.jail.evaluate import evaluate, printed_by
 from guix_build_service.jail.evaluation import Evaluation
@@ -22,6 +21,7 @@ from guix_build_service.jail.plan import Bounds, Jail
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.pipeline.guix import listed, search_path
 from guix_build_service.pipeline.read import read
+from guix_build_service.program.application import account_name
 from guix_environment.errors import EvaluationFailed, ManifestUnreadable, PackagesDefined
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit

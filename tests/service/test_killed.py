@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from guix_build_service.model import BuildState, Person
+from guix_build_service.model.environments import BuildState, Person
 from guix_build_service.pipeline.job import MARK
 from guix_environment.processes import marked_with
 from tests.service.installation import Installation

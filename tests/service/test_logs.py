@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guix_build_service.logs import Logs, harmless
+from guix_build_service.logs.build_logs import Logs, harmless
 from guix_environment.identifiers import BuildId
 
 BUILD = BuildId("babcdefghijk")

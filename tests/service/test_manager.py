@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.manager import Manager, MayAdd, Policy
-from guix_build_service.model import (
+from guix_build_service.manager.manager import Manager, MayAdd, Policy
+from guix_build_service.model.environments import (
     BuildChanged,
     BuildState,
     Changes,
@@ -162,7 +162,7 @@ async def test_a_person_asks_for_no_more_builds_in_an_hour_than_they_may(
         # What is there needs no build.
         assert (await service.manager.start_build(detail.environment.id, ADA)).state is BuildState.READY
         await service.manager.add_environment(NewEnvironment("https://forge.example/ada/another"), BOB)
-        monkeypatch.setattr("guix_build_service.manager.HOUR", timedelta(0))
+        monkeypatch.setattr("guix_build_service.manager.manager.HOUR", timedelta(0))
         assert (await service.manager.start_build(detail.environment.id, ADA, force=True)).build is not None
 
 

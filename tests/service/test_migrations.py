@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine, inspect, select
 
-from guix_build_service.model import EnvironmentFilter, PageRequest, Person
+from guix_build_service.model.environments import EnvironmentFilter, PageRequest, Person
 from guix_build_service.store import Store
 from guix_build_service.store import engine as engine_module
 from guix_build_service.store.engine import connected, downgrade_database, open_database

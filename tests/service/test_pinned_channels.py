@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import account_name
 from guix_build_service.manifest.allowed_channels import AllowedChannel
-from guix_build_service.model import Build, BuildState, NewEnvironment, Version
+from guix_build_service.model.environments import Build, BuildState, NewEnvironment, Version
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import MARK
+from guix_build_service.program.application import account_name
 from guix_environment.processes import marked_with
 from tests.git_server import GitServer
 from tests.service.channel_repositories import STAND_IN, Channel, Signer, greeting

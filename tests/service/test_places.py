@@ -2,9 +2,9 @@
 
 import pytest
 
-from guix_build_service.model import NewEnvironment, Resolved
-from guix_build_service.places import Located, located
+from guix_build_service.model.environments import NewEnvironment, Resolved
 from guix_build_service.providers import Place, read
+from guix_build_service.providers.located import Located, located
 from guix_environment.errors import InvalidInput, RefNotFound, RepositoryUnavailable
 from guix_environment.identifiers import Commit
 from guix_environment.repository_url import RepositoryUrl

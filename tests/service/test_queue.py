@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from guix_build_service.disk import Disk
-from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.model.turns import Limits
+from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
-from guix_build_service.turns import Limits
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.processes import marked_with
@@ -122,7 +122,7 @@ async def test_a_newer_commit_is_built_in_place_of_one_that_waits(tmp_path: Path
 
 
 async def test_builds_wait_for_room_on_the_disk_and_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.05)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.05)
     short = False
     monkeypatch.setattr(Disk, "is_short", lambda _: short)
     async with scripted(tmp_path) as (service, pipeline):
@@ -418,7 +418,7 @@ async def test_one_question_to_a_server_answers_all_who_ask_meanwhile(tmp_path: 
 async def test_a_database_that_fails_for_a_while_stops_nothing_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guix_build_service.queue.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.queue.LOOK_SECONDS", 0.1)
     async with scripted(tmp_path) as (service, pipeline):
         broken = False
         begin = service.store._engine.begin

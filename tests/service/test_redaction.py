@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guix_build_service import redaction
 from guix_build_service.credentials.envelope import Secret
 from guix_build_service.credentials.keys import GivenKeys, parse_keys
+from guix_build_service.logs import redaction
+from guix_build_service.logs.redaction import BLANK, LONGEST_LINE, SHORTEST, Redaction, forms, without_secrets
 from guix_build_service.pipeline.job import MARK
 from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.redaction import BLANK, LONGEST_LINE, SHORTEST, Redaction, forms, without_secrets
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
-from guix_build_service.vault import Vault
+from guix_build_service.vault.vault import Vault
 from guix_environment.errors import HostRefused
 from guix_environment.processes import marked_with, run
 from guix_environment.repository_url import RepositoryUrl

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.git import version_reference
-from guix_build_service.hosts import Hosts
+from guix_build_service.git.git import version_reference
+from guix_build_service.git.hosts import Hosts
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.reader import LARGEST_TEXT
-from guix_build_service.model import Resolved
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.read import places, read
 from guix_environment.errors import (
     ChannelsRefused,
@@ -206,7 +206,7 @@ async def test_a_commit_that_nobody_pushed_is_not_found(client: Client, git_serv
 async def test_a_repository_beyond_the_limit_is_not_kept(
     client: Client, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guix_build_service.git.LARGEST_PACK", 1_000_000)
+    monkeypatch.setattr("guix_build_service.git.git.LARGEST_PACK", 1_000_000)
     git_server.commit("large", {"manifest.scm": MANIFEST, "data": os.urandom(5_000_000)})
     with pytest.raises(RepositoryTooLarge, match="larger than this hub fetches"):
         await client.fetched(git_server.url("large"))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from traitlets import TraitError
 
-from guix_build_service.audit import Action, DeedFilter
-from guix_build_service.model import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
-from guix_build_service.policy import Policy
-from guix_build_service.retaining import Schedule
-from guix_build_service.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
-from guix_build_service.retention_settings import Retention
+from guix_build_service.logs.audit import Action, DeedFilter
+from guix_build_service.manager.policy import Policy
+from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
+from guix_build_service.model.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
+from guix_build_service.queue.retaining import Schedule
+from guix_build_service.settings.retention import Retention
 from guix_environment.errors import Conflict, DiskQuotaReached, NotFound, ProfileLetGo, Refused
 from guix_environment.files import write_json
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId

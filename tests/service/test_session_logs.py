@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.session_logs import LARGEST, SessionLogs
+from guix_build_service.logs.session_logs import LARGEST, SessionLogs
 from guix_environment.errors import NotFound
 from guix_environment.session_names import session_log
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from guix_build_service.model import BuildState, NewEnvironment, Progress
+from guix_build_service.model.environments import BuildState, NewEnvironment, Progress
+from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.store import Store
 from guix_build_service.store.services import LEASE
 from guix_build_service.store.tables import services
-from guix_build_service.turns import Limits
 from guix_environment.errors import Conflict
 from guix_environment.identifiers import BuildId
 from guix_environment.processes import marked_with
@@ -32,8 +32,8 @@ BUILDS = 50
 @pytest.fixture
 def database(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the address of a database, and have services look at it often."""
-    monkeypatch.setattr("guix_build_service.queue.LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("guix_build_service.queue.DISK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.queue.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.1)
     return postgresql.current()
 
 

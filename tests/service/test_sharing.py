@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.audit import DeedFilter
-from guix_build_service.members import Member, MemberKind, Role
-from guix_build_service.model import Changes, EnvironmentFilter, NewEnvironment, PageRequest, Person
-from guix_build_service.policy import Policy
+from guix_build_service.logs.audit import DeedFilter
+from guix_build_service.manager.policy import Policy
+from guix_build_service.model.environments import Changes, EnvironmentFilter, NewEnvironment, PageRequest, Person
+from guix_build_service.model.members import Member, MemberKind, Role
 from guix_environment.errors import InvalidInput, LimitReached, NotFound, Refused
 from guix_environment.identifiers import EnvironmentId
 from guix_environment.records import Visibility

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.model import NewEnvironment, Version, now
+from guix_build_service.model.environments import NewEnvironment, Version, now
+from guix_build_service.model.storage import Elsewhere, Share, storage
 from guix_build_service.pipeline.job import Workshop
-from guix_build_service.storage import Elsewhere, Share, storage
 from guix_environment.errors import NotFound, Refused
 from guix_environment.files import write_json
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId

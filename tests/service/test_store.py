@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from guix_build_service.model import (
+from guix_build_service.model.environments import (
     TRANSITIONS,
     Build,
     BuildState,
@@ -19,10 +19,10 @@ from guix_build_service.model import (
     Version,
     now,
 )
+from guix_build_service.model.turns import Limits
 from guix_build_service.store import Store
 from guix_build_service.store.engine import open_database
 from guix_build_service.store.tables import metadata
-from guix_build_service.turns import Limits
 from guix_environment.errors import Conflict, NotFound
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.records import Visibility

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guix_build_service.turns import Limits, Request, turns
+from guix_build_service.model.turns import Limits, Request, turns
 from guix_environment.identifiers import BuildId
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from guix_build_service.server_definitions import definitions_folder
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer.definitions import definitions_folder
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(1800)]
 

@@ -29,8 +29,8 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from guix_build_service.pipeline.kernels import write_kernels
 from guix_build_service.pipeline.variables import read_variables
-from guix_build_service.server_definitions import definitions_folder
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer.definitions import definitions_folder
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.processes import ProcessIdentity, from_record
 from guix_environment.records import Records, Visibility

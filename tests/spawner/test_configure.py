@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from guix_build_service.application import BuildService
 from guix_build_service.isolation.levels import Level
-from guix_build_service.isolation_settings import Isolation
+from guix_build_service.program.application import BuildService
+from guix_build_service.settings.isolation import Isolation
 from guixspawner import GuixSpawner
 from guixspawner.configure import configure, roots_folder
 

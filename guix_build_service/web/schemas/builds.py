@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from guix_build_service.model import Build, BuildFilter, BuildState, Person
+from guix_build_service.model.environments import Build, BuildFilter, BuildState, Person
 from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer
 from guix_environment.identifiers import VersionId
 from guix_environment.repository_url import RepositoryUrl

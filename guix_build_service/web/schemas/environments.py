@@ -5,8 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from guix_build_service.members import Role
-from guix_build_service.model import (
+from guix_build_service.model.environments import (
     BuildState,
     Changes,
     EnvironmentDetail,
@@ -15,7 +14,8 @@ from guix_build_service.model import (
     Person,
     Resolved,
 )
-from guix_build_service.places import Located
+from guix_build_service.model.members import Role
+from guix_build_service.providers.located import Located
 from guix_build_service.web.schemas.builds import BuildAnswer
 from guix_build_service.web.schemas.credentials import CredentialRequest
 from guix_build_service.web.schemas.fields import (

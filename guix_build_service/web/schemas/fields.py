@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from guix_build_service.model import LARGEST_PAGE
+from guix_build_service.model.environments import LARGEST_PAGE
 
 
 def _printable(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from guix_build_service.members import Member, MemberKind, Role
+from guix_build_service.model.members import Member, MemberKind, Role
 from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing
 
 MemberName = Annotated[Line, Field(min_length=1, max_length=255, description="As the hub has it.")]

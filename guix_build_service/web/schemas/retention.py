@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guix_build_service.retention import Decision, Kept, Plan, Reason, Rules
+from guix_build_service.model.retention import Decision, Kept, Plan, Reason, Rules
 from guix_build_service.web.schemas.fields import Incoming, Outgoing
 
 Days = Annotated[float, Field(ge=0, le=36500)]

@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from guix_build_service.hub_client import Session
-from guix_build_service.model import EnvironmentDetail, Version
+from guix_build_service.model.environments import EnvironmentDetail, Version
+from guix_build_service.web.hub_client import Session
 from guix_build_service.web.schemas.fields import Cpu, Incoming, Line, Memory, Outgoing, PartAnswer
 
 

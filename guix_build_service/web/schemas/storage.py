@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field
 
-from guix_build_service.storage import EnvironmentStorage, Share, VersionStorage
+from guix_build_service.model.storage import EnvironmentStorage, Share, VersionStorage
 from guix_build_service.web.schemas.fields import Outgoing
 
 

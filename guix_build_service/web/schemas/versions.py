@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field
 
-from guix_build_service.model import Export, Version
+from guix_build_service.model.environments import Export, Version
 from guix_build_service.web.schemas.fields import Incoming, Outgoing, PartAnswer
 
 

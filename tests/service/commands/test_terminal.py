@@ -19,7 +19,7 @@ from guix_build_service.commands.hub import Hub, NewToken, Token
 from guix_build_service.commands.outcomes import AnswerNotUnderstood
 from guix_build_service.commands.program import make_parser
 from guix_build_service.commands.terminal import BuildProgress, Output, amount, short, shown, table
-from guix_build_service.model import BuildState
+from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, ResolvedAnswer
 from guix_build_service.web.schemas.retention import RetentionAnswer

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from guix_build_service.asked_for import new_environment
 from guix_build_service.credentials.keys import Key, parse_keys
-from guix_build_service.hooks import Hooks
-from guix_build_service.model import Environment, NewEnvironment, Person
+from guix_build_service.model.asked_for import new_environment
+from guix_build_service.model.environments import Environment, NewEnvironment, Person
 from guix_build_service.store import Store
 from guix_build_service.store.tables import webhooks
 from guix_build_service.store.webhooks import WebhookRows
+from guix_build_service.vault.hooks import Hooks
 from guix_build_service.webhooks.deliveries import Delivery, Forge
 from guix_environment.identifiers import EnvironmentId
 

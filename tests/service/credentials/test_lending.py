@@ -13,12 +13,12 @@ import pytest
 from guix_build_service.credentials.envelope import Secret
 from guix_build_service.credentials.keys import GivenKeys, parse_keys
 from guix_build_service.credentials.loans import lent
-from guix_build_service.git import Git, listing
-from guix_build_service.hosts import Hosts, PrivateHost
+from guix_build_service.git.git import Git, listing
+from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.pipeline.resolve import resolve
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
-from guix_build_service.vault import MOST_CREDENTIALS, Vault
+from guix_build_service.vault.vault import MOST_CREDENTIALS, Vault
 from guix_environment.errors import CredentialUnusable, InvalidInput, NotFound, RepositoryUnavailable
 from guix_environment.identifiers import Commit
 from guix_environment.processes import run

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.credential_settings import CredentialKeys
 from guix_build_service.credentials.keys import KeysUnusable, parse_keys
+from guix_build_service.settings.credentials import CredentialKeys
 
 GIVEN, WRITTEN = "00" * 32, "ff" * 32
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.application import account_name
 from guix_build_service.command_line import main
 from guix_build_service.definitions import recorder
 from guix_build_service.definitions.additions import INDEX, write_additions
@@ -21,10 +20,11 @@ from guix_build_service.definitions.recorder import AddedText, Recorded
 from guix_build_service.definitions.store_paths import text_path
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.canonical import Definition, Entry, Named, PackageList
-from guix_build_service.model import Build, BuildState, NewEnvironment
+from guix_build_service.model.environments import Build, BuildState, NewEnvironment
 from guix_build_service.pipeline import guix as guix_questions
 from guix_build_service.pipeline.definitions import definitions
 from guix_build_service.pipeline.guix import lower, own_derivations, search_path, system
+from guix_build_service.program.application import account_name
 from guix_environment.errors import BuildFailure, DefinitionsRefused, EvaluationFailed
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath

@@ -15,8 +15,8 @@ from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 
 from guix_build_service.isolation.levels import Finding, Level, Report, State
-from guix_build_service.manager import Manager
-from guix_build_service.model import EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.manager.manager import Manager
+from guix_build_service.model.environments import EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import Example, WebSettings, shared_folder

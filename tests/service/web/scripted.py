@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from guix_build_service.credentials.keys import GivenKeys, parse_keys
-from guix_build_service.git import Git
-from guix_build_service.hooks import Hooks
-from guix_build_service.hosts import Hosts
-from guix_build_service.logs import Logs
-from guix_build_service.manager import Manager, Policy
+from guix_build_service.git.git import Git
+from guix_build_service.git.hosts import Hosts
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.logs.session_logs import SessionLogs
+from guix_build_service.manager.manager import Manager, Policy
 from guix_build_service.manifest.canonical import PackageList
-from guix_build_service.model import BuildState, Environment, Export, Progress, Resolved, Version, now
+from guix_build_service.model.environments import BuildState, Environment, Export, Progress, Resolved, Version, now
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
-from guix_build_service.queue import Queue
-from guix_build_service.retaining import Retainer
-from guix_build_service.session_logs import SessionLogs
+from guix_build_service.queue.queue import Queue
+from guix_build_service.queue.retaining import Retainer
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.store.webhooks import WebhookRows
-from guix_build_service.vault import Vault
+from guix_build_service.vault.hooks import Hooks
+from guix_build_service.vault.vault import Vault
 from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit, StorePath, VersionId

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from guix_build_service.isolation_settings import Isolation
-from guix_build_service.model import NewEnvironment, Person
+from guix_build_service.model.environments import NewEnvironment, Person
+from guix_build_service.settings.isolation import Isolation
 from guix_build_service.web.application import make_application, make_server
 from guix_build_service.web.secret_file import read_or_make_secret
 from guix_build_service.web.settings import WebSettings, shared_folder

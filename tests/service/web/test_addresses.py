@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.isolation_settings import Isolation
+from guix_build_service.settings.isolation import Isolation
 from guix_build_service.web.answers import security_headers
 from guix_build_service.web.application import pattern
 from guix_build_service.web.rendering import make_templates

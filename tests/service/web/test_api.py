@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service import hub_client
-from guix_build_service.model import BuildState, Person
-from guix_build_service.web import refusals
+from guix_build_service.model.environments import BuildState, Person
+from guix_build_service.web import hub_client, refusals
 from guix_build_service.web.api import operations
 from guix_build_service.web.application import API, BESIDE, PAGES
 from guix_environment.errors import GuixSpawnerError

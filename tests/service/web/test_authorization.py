@@ -16,8 +16,8 @@ import pytest
 from tornado.httpclient import HTTPResponse
 from tornado.web import RequestHandler
 
-from guix_build_service.members import Member, MemberKind, Role
-from guix_build_service.model import EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.model.environments import EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.model.members import Member, MemberKind, Role
 from guix_build_service.web.api import operations
 from guix_build_service.web.application import API, BESIDE, PAGES
 from guix_build_service.web.auth import READING_METHODS

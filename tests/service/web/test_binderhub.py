@@ -9,8 +9,8 @@ from http import HTTPStatus
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from guix_build_service.manager import MayAdd, Policy
-from guix_build_service.model import Person
+from guix_build_service.manager.manager import MayAdd, Policy
+from guix_build_service.model.environments import Person
 from guix_build_service.web.binderhub_events import admits_event_stream
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site

@@ -1,6 +1,6 @@
 """BinderHub's own client, unchanged, gets from a repository to a session, and is told in words when it does not."""
 
-from guix_build_service.model import Person
+from guix_build_service.model.environments import Person
 from tests.service.web.binderhub_client import follow
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.scripted import HOSTILE

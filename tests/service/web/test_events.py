@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import pytest
 
-from guix_build_service.model import NewEnvironment, Person
+from guix_build_service.model.environments import NewEnvironment, Person
 from guix_build_service.web import events
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.identifiers import BuildId

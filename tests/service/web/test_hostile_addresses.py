@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.model import Resolved
+from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.resolve import resolve
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.repository_url import RepositoryUrl

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guix_build_service.hub_client import HubClient, HubUnavailable, SessionName, session_name
+from guix_build_service.web.hub_client import HubClient, HubUnavailable, SessionName, session_name
 from guix_environment.errors import (
     Conflict,
     GuixSpawnerError,

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service.model import BuildChanged, BuildFilter, NewEnvironment, PageRequest, Person
+from guix_build_service.model.environments import BuildChanged, BuildFilter, NewEnvironment, PageRequest, Person
 from guix_build_service.web.api import cursor, place_of
 from guix_environment.records import Visibility
 from tests.service.web.conftest import Site, refusal

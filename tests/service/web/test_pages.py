@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.manager import MayAdd, Policy
-from guix_build_service.model import Changes, EnvironmentDetail, Expectation, NewEnvironment, Person
+from guix_build_service.manager.manager import MayAdd, Policy
+from guix_build_service.model.environments import Changes, EnvironmentDetail, Expectation, NewEnvironment, Person
 from guix_build_service.web.rendering import turn
 from guix_build_service.web.settings import shared_folder
 from guix_environment.records import Visibility

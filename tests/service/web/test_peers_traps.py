@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tornado.netutil import bind_sockets
 
-from guix_build_service.hub_client import session_name
-from guix_build_service.model import NewEnvironment, Person
+from guix_build_service.model.environments import NewEnvironment, Person
 from guix_build_service.web import events
 from guix_build_service.web.application import API, make_application, make_server
+from guix_build_service.web.hub_client import session_name
 from guix_build_service.web.openapi import describe
 from guix_build_service.web.settings import WebSettings, shared_folder
 from guix_environment.errors import InvalidAddress, RefNotFound

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service.hosts import Hosts, PrivateHost
-from guix_build_service.model import Person
+from guix_build_service.git.hosts import Hosts, PrivateHost
+from guix_build_service.model.environments import Person
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.repository_access import RepositoryAccess

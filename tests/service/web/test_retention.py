@@ -4,8 +4,8 @@ import json
 from datetime import timedelta
 from http import HTTPStatus
 
-from guix_build_service.model import EnvironmentDetail, Person, Version
-from guix_build_service.retention import Rules
+from guix_build_service.model.environments import EnvironmentDetail, Person, Version
+from guix_build_service.model.retention import Rules
 from guix_environment.identifiers import Commit
 from tests.service.web.conftest import PREFIX, Site, refusal
 from tests.service.web.test_pages import Page, check

@@ -3,8 +3,8 @@
 import json
 from http import HTTPStatus
 
-from guix_build_service.members import Member, MemberKind, Role
-from guix_build_service.model import Person
+from guix_build_service.model.environments import Person
+from guix_build_service.model.members import Member, MemberKind, Role
 from tests.service.web.conftest import PREFIX, Browser, Site, refusal
 
 ADA = Person("ada")

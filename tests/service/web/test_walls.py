@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service.log_lines import FORMAT, OneLine
+from guix_build_service.logs.log_lines import FORMAT, OneLine
 from guix_build_service.web.answers import LARGEST_BODY, security_headers
 from guix_build_service.web.limits import MOST_KNOWN, Pace, RequestLimits
 from tests.service.web.conftest import PREFIX, Browser, Site, refusal

@@ -9,8 +9,8 @@ from http import HTTPStatus
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service.audit import Action, DeedFilter
-from guix_build_service.model import (
+from guix_build_service.logs.audit import Action, DeedFilter
+from guix_build_service.model.environments import (
     BuildChanged,
     BuildFilter,
     BuildState,

@@ -13,8 +13,8 @@ import jupyterhub
 import pytest
 from traitlets.config import Config
 
-from guix_build_service.server_definitions import definitions_folder
-from guix_build_service.server_layer import ServerProfileSettings, ensure_server_profile
+from guix_build_service.server_layer.definitions import definitions_folder
+from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment.records import ServerRecord
 from guixspawner.limits import SessionLimits
 from guixspawner.warm_start import WarmStart

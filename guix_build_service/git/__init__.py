@@ -1,0 +1,1 @@
+"""How the service runs Git, and which hosts it talks to."""

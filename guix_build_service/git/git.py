@@ -1,0 +1,237 @@
+"""The one way in which the service runs Git: nothing of a repository, and nothing of the machine's settings, steers it.
+
+The environment is made here from nothing; configuration comes through ``GIT_CONFIG_*`` variables so that no word of a
+person's stands before ``--`` on a command line; no hook, filter, submodule, redirect or other protocol than the checked
+address's own is used; the only way to a host is the proxy that leads to it; and no file of a repository is ever checked out.
+The recipe was tried against hostile addresses and servers with Git 2.39; each setting is explained in git-config(1).
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from guix_build_service.git.hosts import Reached
+from guix_environment.errors import GuixSpawnerError
+from guix_environment.identifiers import Commit
+from guix_environment.processes import Completed, run
+from guix_environment.repository_url import RepositoryUrl
+
+LISTING_SECONDS = 30.0
+FETCH_SECONDS = 300.0
+LOCAL_SECONDS = 60.0
+
+LARGEST_PACK = 1024 * 1024 * 1024
+"""Bytes that one file of a fetched repository may have, and that may be transferred for it."""
+
+LARGEST_LISTING = 64 * 1024 * 1024
+"""Bytes that may be transferred to learn what a repository's branches are: half a million of them, from a server that cannot
+be asked for single ones."""
+
+LARGEST_MEMORY = 2 * 1024 * 1024 * 1024
+"""Bytes of address space of one Git process."""
+
+PROCESSOR_SECONDS = 120
+
+OLDEST = (2, 31)
+"""The first Git that takes settings from its environment; an older one would follow none of those below."""
+
+_FOR_FOLDERS = Path(__file__).with_name("folders.gitconfig")
+
+_CONFIGURATION: Mapping[str, str] = {
+    "protocol.allow": "never",
+    "http.followRedirects": "false",
+    "http.sslVerify": "true",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "20",
+    "credential.helper": "",
+    "credential.useHttpPath": "true",
+    "transfer.credentialsInUrl": "die",
+    "transfer.fsckObjects": "true",
+    # Faults of old Git programs, harmless and common.
+    "fetch.fsck.zeroPaddedFilemode": "ignore",
+    "fetch.fsck.badTimezone": "ignore",
+    "transfer.bundleURI": "false",
+    # One pack, with the limit of a file, and not as many files as there are objects.
+    "fetch.unpackLimit": "1",
+    "fetch.writeCommitGraph": "false",
+    # So that memory stays small whatever a pack holds: large files go through in pieces, and one thread does it.
+    "core.bigFileThreshold": "16m",
+    "core.packedGitWindowSize": "32m",
+    "core.packedGitLimit": "256m",
+    "pack.threads": "1",
+    "core.hooksPath": "/dev/null",
+    "core.symlinks": "false",
+    "core.fsmonitor": "false",
+    "core.attributesFile": "/dev/null",
+    # The records are read by the hub and by sessions, which run as others.
+    "core.sharedRepository": "0644",
+    "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "safe.bareRepository": "explicit",
+    "safe.directory": "*",
+    "init.defaultBranch": "main",
+    "advice.detachedHead": "false",
+}
+
+
+class Lent(Protocol):
+    """What lends a credential to one command."""
+
+    @property
+    def helper(self) -> str:
+        """A value of ``credential.helper``."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the host wanted it."""
+
+
+Lender = Callable[[str, RepositoryUrl], AbstractAsyncContextManager[Lent | None]]
+"""From a person and the address that Git will talk to, to what lends their credential for it as long as the context lasts;
+None where they have none."""
+
+
+@dataclass(slots=True)
+class Door:
+    """Whether a repository is closed to strangers, as far as commands that talked to its host found out."""
+
+    closed: bool = False
+    """Whether the host wanted a credential, and opened with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitCommand:
+    """A Git command line and the whole environment it runs in."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git as the service runs it."""
+
+    program: str
+    home: Path
+    """An empty folder of the service's own."""
+    search_path: str = "/usr/local/bin:/usr/bin:/bin"
+    marks: Mapping[str, str] | None = None
+    """Variables by which the processes of one build are told from others."""
+    certificates: Path | None = None
+    """A file of the authorities that hosts' certificates are checked against, in the place of the machine's own."""
+    lender: Lender | None = None
+    """Who lends credentials, if anybody does."""
+    person: str = ""
+    """Whose credentials are lent; nobody's when empty."""
+    door: Door | None = None
+    """Who wants to know whether one was needed."""
+
+    def command(
+        self, *words: str, folder: Path | None = None, reached: Reached | None = None, helper: str = ""
+    ) -> GitCommand:
+        """Return the command ``git WORDS`` on the bare repository FOLDER, able to talk to REACHED alone.
+
+        HELPER is the program that is asked for a password when a host wants one; nobody is without it.
+        """
+        size = (f"--fsize={LARGEST_PACK}", f"--as={LARGEST_MEMORY}")
+        limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--")
+        place = (f"--git-dir={folder}",) if folder else ()
+        return GitCommand((*limits, self.program, *place, *words), self.environment(reached, helper))
+
+    def environment(self, reached: Reached | None, helper: str = "") -> dict[str, str]:
+        """Return all the variables that a Git command sees."""
+        scheme = reached.url.scheme if reached and (reached.proxy or reached.url.scheme == "file") else ""
+        settings = dict(_CONFIGURATION)
+        if scheme:
+            settings[f"protocol.{scheme}.allow"] = "always"
+        if reached is not None and reached.proxy:
+            settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
+        if self.certificates:
+            settings["http.sslCAInfo"] = str(self.certificates)
+        # The empty helper of the settings forgets those of the machine; this one comes after it.
+        pairs = [*settings.items(), *([("credential.helper", helper)] if helper else [])]
+        variables = {
+            "PATH": self.search_path,
+            "HOME": str(self.home),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "/bin/false",
+            "SSH_ASKPASS": "/bin/false",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": str(_FOR_FOLDERS) if scheme == "file" else "/dev/null",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_ALLOW_PROTOCOL": scheme or "none",
+            "GIT_PROTOCOL_FROM_USER": "0",
+            "GIT_LFS_SKIP_SMUDGE": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_CONFIG_COUNT": str(len(pairs)),
+            **(self.marks or {}),
+        }
+        for number, (key, value) in enumerate(pairs):
+            variables[f"GIT_CONFIG_KEY_{number}"] = key
+            variables[f"GIT_CONFIG_VALUE_{number}"] = value
+        return variables
+
+    async def run(
+        self,
+        *words: str,
+        folder: Path | None = None,
+        reached: Reached | None = None,
+        timeout: float = LOCAL_SECONDS,  # noqa: ASYNC109 - it ends the process, see processes.run
+        limit: int = 1024 * 1024,
+        given: bytes = b"",
+    ) -> Completed:
+        """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`."""
+        async with self._lent(reached) as lent:
+            command = self.command(*words, folder=folder, reached=reached, helper=lent.helper if lent else "")
+            done = await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
+            if self.door is not None and lent is not None and lent.asked and done.succeeded:
+                self.door.closed = True
+            return done
+
+    def _lent(self, reached: Reached | None) -> AbstractAsyncContextManager[Lent | None]:
+        if self.lender is None or reached is None or not self.person:
+            return nullcontext(None)
+        return self.lender(self.person, reached.url)
+
+
+def listing(url: str, references: Sequence[str]) -> tuple[str, ...]:
+    """Return the words that ask the repository at URL what REFERENCES (full names) are."""
+    return ("ls-remote", "--symref", "--", url, *references)
+
+
+def fetching(url: str, wanted: str, kept_as: str) -> tuple[str, ...]:
+    """Return the words that fetch WANTED, a commit or a full name, from URL, without its history, as the name KEPT_AS."""
+    options = ("--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
+    return ("fetch", "--quiet", *options, "--", url, f"+{wanted}:{kept_as}")
+
+
+def version_reference(commit: Commit) -> str:
+    """Return the name under which an environment's repository keeps COMMIT for as long as a version needs it."""
+    return f"refs/versions/{commit}"
+
+
+def find_git(search_path: str) -> str:
+    """Return the program to run: Git on SEARCH_PATH, or just its name where there is none."""
+    return shutil.which("git", path=search_path) or "git"
+
+
+async def check(git: Git) -> None:
+    """Return if GIT can be run and is new enough to be held to its settings, else raise `GuixSpawnerError`."""
+    try:
+        done = await git.run("version")
+    except OSError:
+        raise GuixSpawnerError("Git is not installed.", hint="Install git, such as with `apt-get install git`.") from None
+    found = re.search(rb"git version (\d+)\.(\d+)", done.output)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        oldest = ".".join(str(number) for number in OLDEST)
+        raise GuixSpawnerError(f"This Git is older than {oldest}.", hint="Install a newer one.")

@@ -1,0 +1,1 @@
+"""What the service knows about, as values: nothing here does anything, and everything may import it."""

@@ -1,0 +1,85 @@
+"""Being there: what several processes of the service that share one database know of each other.
+
+Each says again and again that it is there. Whose word is older than its lease counts as gone, and so does a process of this
+machine that runs no more; what it was building waits for its turn again. A service that could not say so for nearly as
+long takes itself for gone, and ends its builds before another begins them.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+
+from guix_build_service.model.environments import Build
+from guix_build_service.store import Store
+from guix_build_service.store.services import LEASE, Serving
+from guix_environment.errors import StoreUnavailable
+from guix_environment.processes import from_record, identify, is_of_this_boot, is_running, to_record
+
+BEAT_SECONDS = 15.0
+"""How often a service says that it is there."""
+
+
+class Presence:
+    """Whether we are there, and who else is.  With a database of one service's own, nobody else ever is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._task: asyncio.Task[None] | None = None
+        self._told = time.monotonic()
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether others may take us for gone, so that what we build is no longer ours."""
+        return self._store.shared and time.monotonic() - self._told > LEASE.total_seconds() * 2 / 3
+
+    async def begin(self) -> None:
+        """Say that we are there, from now on."""
+        own = identify(os.getpid())
+        assert own is not None
+        self._store.process = to_record(own)
+        await self._store.beat()
+        self._told = time.monotonic()
+        if self._store.shared:
+            self._task = asyncio.create_task(self._beat(), name="presence")
+
+    async def end(self) -> None:
+        """Say that we are gone."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.leave()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            begun = time.monotonic()
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat()
+                self._told = begun
+
+    async def others(self) -> frozenset[str]:
+        """Return the services beside us that are there, having forgotten those that are gone."""
+        there = set()
+        for each in await self._store.other_services():
+            if each.heard_of and not _has_ended(each):
+                there.add(each.id)
+            else:
+                await self._store.leave(each.id)
+        return frozenset(there)
+
+    async def forsaken(self, builds: Sequence[Build]) -> list[Build]:
+        """Return those of the running BUILDS that no other service runs."""
+        there = await self.others()
+        return [build for build in builds if build.service not in there]
+
+
+def _has_ended(service: Serving) -> bool:
+    """Tell whether SERVICE was a process of this machine's that runs no more."""
+    if not is_of_this_boot(service.process):
+        return False
+    process = from_record(service.process)
+    return process is None or not is_running(process)

@@ -1,0 +1,1 @@
+"""What the administrator configures of the service, a room at a time, as traitlets."""

@@ -1,0 +1,37 @@
+"""Where the keys of credentials come from, as the administrator says."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from traitlets import Unicode
+from traitlets.config import Configurable
+
+from guix_build_service.credentials.keys import GivenKeys, KeyFile, parse_keys
+from guix_build_service.vault.seals import KeySource
+from guix_build_service.web.secret_file import random_line, read_or_make_secret
+
+
+class CredentialKeys(Configurable):
+    """What people's credentials for private repositories are encrypted with."""
+
+    key_file = Unicode(
+        help="""A file with the keys, the newest on its first line, each 32 bytes as `openssl rand -hex 32` prints them.
+
+        It must belong to the service's account, with mode 0600. A new key on its first line takes effect while the service
+        runs: everything is sealed anew, after which the old ones can go. Without such a file the keys are those of the
+        variable JUPYTERHUB_CRYPT_KEY, where the service is given it, or else one is made in the service's folder. Keep it
+        apart from backups of that folder: whoever has both can read everything.
+        """
+    ).tag(config=True)
+
+    def source(self, folder: Path, environment: Mapping[str, str]) -> KeySource:
+        """Return where the keys come from, for a service whose own FOLDER and ENVIRONMENT these are.
+
+        Raises `KeysUnusable`, and what `read_or_make_secret` does where a key is to be made.
+        """
+        if self.key_file:
+            return KeyFile(Path(self.key_file).absolute())
+        if given := environment.get("JUPYTERHUB_CRYPT_KEY", ""):
+            return GivenKeys(parse_keys(given))
+        read_or_make_secret(folder / "credential-keys", random_line)
+        return KeyFile(folder / "credential-keys")
