@@ -8,7 +8,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +41,8 @@ class GitServer:
     folder: Path
     port: int
     scheme: str = "http"
+    asked: list[str] = field(default_factory=list)
+    """The address of each request, in the order in which they came."""
 
     @property
     def host(self) -> str:
@@ -143,6 +145,8 @@ def serve_git(
     answered 401; they may change meanwhile, and there are users with a meaning of their own, `ANYBODY` and `OVERLOADED`.
     """
 
+    asked: list[str] = []
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.0"
 
@@ -153,6 +157,7 @@ def serve_git(
             self._answer(_body(self))
 
         def _answer(self, body: bytes) -> None:
+            asked.append(self.path)
             if passwords is not None and OVERLOADED in passwords:
                 self.send_error(503)
                 return
@@ -198,7 +203,7 @@ def serve_git(
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield GitServer(folder, server.server_address[1], "https" if certificate else "http")
+        yield GitServer(folder, server.server_address[1], "https" if certificate else "http", asked)
     finally:
         server.shutdown()
         server.server_close()

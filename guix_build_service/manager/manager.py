@@ -5,6 +5,7 @@ not change is `Refused`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -46,6 +47,7 @@ from guix_build_service.webhooks.deliveries import Delivery
 from guix_build_service.webhooks.pushes import push_of
 from guix_environment.errors import Conflict, NotFound, Refused
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
+from guix_environment.repository_url import RepositoryUrl
 
 __all__ = ["Manager", "MayAdd", "Policy"]
 
@@ -94,7 +96,7 @@ class Manager(Sharing, Keeping):
         async with self._trying(person, place, secret) as borrower:
             found = await self._located(place, request.ref, request.subdirectory, borrower)
             wanted = new_environment(found.asked_for(request), person)
-            resolved = await self._resolving.resolve(wanted.repository, wanted.ref, borrower)
+            resolved = found.resolved or await self._resolving.resolve(wanted.repository, wanted.ref, borrower)
         async with self._adding:
             environment = await self._same(wanted, named=bool(request.name))
             if environment is None:
@@ -333,8 +335,12 @@ class Manager(Sharing, Keeping):
 
     async def resolve(self, repository: str, ref: str, person: Person) -> Resolved:
         """Return what would be built, and build nothing."""
-        place = await self.locate(read(repository), ref, "", person)
-        return await self._resolving.resolve(place.repository, place.ref, person.name)
+        return (await self.look_up(read(repository), ref, "", person))[1]
+
+    async def look_up(self, place: Place, ref: str, subdirectory: str, person: Person) -> tuple[Located, Resolved]:
+        """Return where PLACE is, as `locate` does, and what would be built of it; build nothing."""
+        found = await self.locate(place, ref, subdirectory, person)
+        return found, found.resolved or await self._resolving.resolve(found.repository, found.ref, person.name)
 
     async def locate(self, place: Place, ref: str, subdirectory: str, person: Person) -> Located:
         """Return where PLACE is, with the REF and SUBDIRECTORY that were named beside it.
@@ -345,7 +351,10 @@ class Manager(Sharing, Keeping):
         return await self._located(place, ref, subdirectory, person.name)
 
     async def _located(self, place: Place, ref: str, subdirectory: str, borrower: str) -> Located:
-        return await located(place, ref, subdirectory, lambda url, name: self._resolving.resolve(url, name, borrower))
+        async def resolve(url: RepositoryUrl, refs: Sequence[str]) -> Resolved:
+            return await self._resolving.resolve(url, refs[0], borrower, refs[1:])
+
+        return await located(place, ref, subdirectory, resolve)
 
     def _trying(self, person: Person, place: Place, secret: Secret | None) -> AbstractAsyncContextManager[str]:
         """Return in whose name PLACE is read: that of PERSON, or of who tries their SECRET before it is kept."""

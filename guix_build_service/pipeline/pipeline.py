@@ -30,14 +30,14 @@ class Pipeline:
         """Held while the files of many profiles are read."""
         self._guixes = ChannelGuixes(workshop)
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
-        """Return the commit that REF of the repository at URL stands for now; PERSON's credentials are used.
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+        """Return the commit that REF, or else one OTHERWISE, of the repository at URL stands for now.
 
-        Raises as `resolve.resolve` does.
+        PERSON's credentials are used.  Raises as `resolve.resolve` does.
         """
         door = Door()
         git = replace(self.workshop.git, person=person, door=door)
-        return replace(await resolve.resolve(git, self.workshop.hosts, url, ref), private=door.closed)
+        return replace(await resolve.resolve(git, self.workshop.hosts, url, ref, otherwise), private=door.closed)
 
     async def daemon_answers(self) -> bool:
         """Tell whether Guix's daemon takes connections now."""

@@ -1,15 +1,20 @@
 """Where in a repository somebody wants to be, by what they pasted and what they wrote beside it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from guix_build_service.model.asked_for import given_ref
 from guix_build_service.model.environments import NewEnvironment, Resolved
 from guix_build_service.providers import Place
 from guix_build_service.providers.place import DEFAULT_BRANCH
-from guix_environment.errors import InvalidInput, RefNotFound
+from guix_environment.errors import InvalidInput
 from guix_environment.repository_url import RepositoryUrl, checked_subdirectory
+
+Resolve = Callable[[RepositoryUrl, Sequence[str]], Awaitable[Resolved]]
+"""From a repository and names to what the first of them stands for that there is, asked in one question."""
+
+_KINDS = ("refs/heads/", "refs/tags/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,8 @@ class Located:
     """The folder of the manifest; empty for the top."""
     opens: str
     """The file to open first; empty where the address was not that of a file."""
+    resolved: Resolved | None = field(default=None, compare=False)
+    """What it stands for, where that had to be asked."""
 
     @property
     def link(self) -> str:
@@ -35,35 +42,29 @@ class Located:
         return replace(request, repository=str(self.repository), ref=self.ref, subdirectory=self.subdirectory)
 
 
-async def located(
-    place: Place, ref: str, subdirectory: str, resolve: Callable[[RepositoryUrl, str], Awaitable[Resolved]]
-) -> Located:
+async def located(place: Place, ref: str, subdirectory: str, resolve: Resolve) -> Located:
     """Return where PLACE is, with the REF and SUBDIRECTORY that were named beside it.
 
-    Where a branch's name may have slashes, RESOLVE is asked for the longest one that there is. Raises `InvalidInput` where
-    what was named beside the place contradicts it, `RefNotFound`, and what RESOLVE raises.
+    Where a branch's name may have slashes, RESOLVE is asked, once, for the longest one that there is. Raises `InvalidInput`
+    where what was named beside the place contradicts it, and what RESOLVE raises.
     """
+    resolved: Resolved | None = None
     wanted, folder = given_ref(ref), checked_subdirectory(subdirectory)
     if place.unclear:
-        found = wanted if wanted in place.candidates else await _longest(place, resolve)
+        found = wanted
+        if wanted not in place.candidates:
+            resolved = await resolve(place.repository, place.candidates)
+            found = _named(place, resolved.ref)
         place = place.told_apart(found)
     named = "" if place.opens else place.path
     _check_same("branch, tag or commit", place.ref, wanted)
     _check_same("folder", named, folder)
-    return Located(place.repository, place.ref or wanted, named or folder, place.path if place.opens else "")
+    return Located(place.repository, place.ref or wanted, named or folder, place.path if place.opens else "", resolved)
 
 
-async def _longest(place: Place, resolve: Callable[[RepositoryUrl, str], Awaitable[Resolved]]) -> str:
-    for name in place.candidates:
-        try:
-            await resolve(place.repository, name)
-        except RefNotFound:
-            continue
-        return name
-    raise RefNotFound(
-        "The repository has no branch or tag that this address names.",
-        hint="It may have been deleted since. Paste the address of the repository itself.",
-    )
+def _named(place: Place, ref: str) -> str:
+    """Return which of the candidates of PLACE was found to be REF: some addresses spell a name in full."""
+    return next(name for name in place.candidates if ref in {name, *map(name.removeprefix, _KINDS)})
 
 
 def _check_same(what: str, in_address: str, beside: str) -> None:

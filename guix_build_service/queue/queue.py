@@ -360,9 +360,12 @@ class Queue:
                 raise
             return missing
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
-        """Return the commit that REF of the repository at URL stands for now, outside of any build, as PERSON sees it."""
-        return await self._pipeline.resolve(url, ref, person)
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+        """Return the commit that REF, or else one OTHERWISE, of the repository at URL stands for now, as PERSON sees it.
+
+        Outside of any build.
+        """
+        return await self._pipeline.resolve(url, ref, person, otherwise)
 
     async def _finish(self, job: Job, state: BuildState, error: GuixSpawnerError | None) -> None:
         await self._end_processes(job.build)

@@ -109,8 +109,11 @@ class EnvironmentsPage(EnvironmentPages):
         """Add the environment that the form describes, or show the form again with what is wrong."""
         try:
             request = self.form(EnvironmentRequest, *FIELDS[:-1], **_shared_with(self.get_body_argument("audience", "")))
-            place = await self.manager.locate(read(request.repo), request.ref, request.subdir, self.person)
-            detail = await self.manager.add_environment(place.asked_for(request.as_request()), self.person)
+            detail = await self.manager.add_environment(request.as_request(), self.person)
+            # Its ref is known by now, so that nobody is asked again.
+            place = await self.manager.locate(
+                read(request.repo), detail.environment.ref, detail.environment.subdirectory, self.person
+            )
         except GuixSpawnerError as refusal:
             self.set_status(refusal.status)
             await self._show({name: self.get_body_argument(name, "") for name in FIELDS}, refusal)

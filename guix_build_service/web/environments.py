@@ -205,5 +205,5 @@ class Resolve(ApiHandler):
     async def post(self) -> None:
         """Resolve."""
         request = self.body(ResolveRequest)
-        place = await self.manager.locate(read(request.repo), request.ref, request.subdir, self.person)
-        self.give(ResolvedAnswer.of(await self.manager.resolve(str(place.repository), place.ref, self.person), place))
+        place, resolved = await self.manager.look_up(read(request.repo), request.ref, request.subdir, self.person)
+        self.give(ResolvedAnswer.of(resolved, place))

@@ -6,7 +6,7 @@ As a program, given a folder and perhaps a database, it is a service that is bus
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from guix_build_service.git.git import Git
@@ -60,7 +60,8 @@ class ScriptedPipeline(Pipeline):
         self.incomplete: set[VersionId] = set()
         """Versions of which parts are gone."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:  # noqa: ARG002 - the pipeline's
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+        del person, otherwise
         self.resolved += 1
         await self.steps.get(BuildState.QUEUED, nothing)(None)  # type: ignore[arg-type] # there is no job yet
         return Resolved(url, ref or "main", self.commits.get(str(url), COMMIT))

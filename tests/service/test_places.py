@@ -1,32 +1,40 @@
 """Where ref ends and path begins: only the repository knows."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
-from guix_build_service.model.environments import NewEnvironment, Resolved
+from guix_build_service.git.hosts import Hosts, PrivateHost
+from guix_build_service.model.environments import NewEnvironment, Person, Resolved
 from guix_build_service.providers import Place, read
 from guix_build_service.providers.located import Located, located
 from guix_environment.errors import InvalidInput, RefNotFound, RepositoryUnavailable
 from guix_environment.identifiers import Commit
 from guix_environment.repository_url import RepositoryUrl
+from tests.git_server import GitServer
+from tests.service.web.scripted import AskingPipeline, running_manager
 
+ADA = Person("ada")
 COMMIT = Commit("ab" * 20)
 REPOSITORY = RepositoryUrl.parse("https://github.com/a/b")
 
 
 class Repository:
-    """One that has a few names, and remembers what it was asked for."""
+    """One that has a few names, and remembers what it was asked for, each time."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
-        self.asked: list[str] = []
+        self.asked: list[Sequence[str]] = []
 
-    async def resolve(self, url: RepositoryUrl, ref: str) -> Resolved:
-        self.asked.append(ref)
+    async def resolve(self, url: RepositoryUrl, refs: Sequence[str]) -> Resolved:
+        self.asked.append(refs)
         if not self.names:
             raise RepositoryUnavailable("There is none.")
-        if ref not in self.names:
-            raise RefNotFound("It has no such name.")
-        return Resolved(url, ref, COMMIT)
+        for ref in refs:
+            if (name := ref.removeprefix("refs/heads/")) in self.names:
+                return Resolved(url, name, COMMIT)
+        raise RefNotFound("It has no such name.")
 
     async def located(self, text: str, ref: str = "", subdirectory: str = "") -> Located:
         return await located(read(text), ref, subdirectory, self.resolve)
@@ -41,12 +49,15 @@ class Repository:
         ("blob/release/2.0/notes/i.ipynb", "release/2.0", "", "notes/i.ipynb"),
         ("tree/main/release/2.0", "main", "release/2.0", ""),
         ("tree/both/one", "both/one", "", ""),
+        ("blob/refs/heads/release/2.0/i.ipynb", "refs/heads/release/2.0", "", "i.ipynb"),
     ],
 )
 async def test_the_longest_name_that_there_is_counts(address: str, ref: str, subdirectory: str, opens: str) -> None:
     repository = Repository("main", "release/2.0", "both", "both/one")
     found = await repository.located(f"https://github.com/a/b/{address}")
     assert found == Located(REPOSITORY, ref, subdirectory, opens)
+    assert len(repository.asked) == 1
+    assert found.resolved is not None
 
 
 async def test_nobody_is_asked_where_the_address_says_it_all() -> None:
@@ -83,3 +94,18 @@ def test_a_request_keeps_all_else() -> None:
 
 def test_a_place_without_names_is_one() -> None:
     assert Place(REPOSITORY).candidates == ()
+
+
+async def test_a_git_server_is_asked_once_for_all_that_an_address_may_mean(git_server: GitServer, tmp_path: Path) -> None:
+    git_server.commit("ada/plots", {"notes/manifest.scm": "(list)"}, branch="release/2.0")
+    address = f"http://{git_server.host}/ada/plots/src/branch/release/2.0/notes/of/may"
+    hosts = Hosts([PrivateHost.parse(git_server.host)])
+    async with running_manager(tmp_path, AskingPipeline, hosts) as (manager, _):
+        place = await manager.locate(read(address), "", "", ADA)
+        assert (place.ref, place.subdirectory) == ("release/2.0", "notes/of/may")
+        assert [asked for asked in git_server.asked if "info/refs" in asked] == [
+            "/ada/plots/info/refs?service=git-upload-pack"
+        ]
+        git_server.asked.clear()
+        assert (await manager.resolve(address, "", ADA)).ref == "release/2.0"
+        assert len([asked for asked in git_server.asked if "info/refs" in asked]) == 1

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from guix_build_service.credentials.keys import GivenKeys, parse_keys
@@ -49,7 +49,8 @@ class ScriptedPipeline(Pipeline):
         self.whole = True
         """Whether all of what was built is still there."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:  # noqa: ARG002 - the pipeline's
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+        del person, otherwise
         if url.name.startswith("gone"):
             raise RepositoryUnavailable("No repository answers there.", hint="Check the address.")
         return Resolved(url, ref or "main", self.commit)
@@ -99,8 +100,8 @@ class ScriptedPipeline(Pipeline):
 class AskingPipeline(ScriptedPipeline):
     """One that resolves, fetches and publishes by the real Git, and reads and builds nothing."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "") -> Resolved:
-        return await Pipeline.resolve(self, url, ref, person)
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+        return await Pipeline.resolve(self, url, ref, person, otherwise)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
         resolved = await self._fetched(job, reporter)
