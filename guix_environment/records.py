@@ -14,17 +14,15 @@ Every file is written atomically, and a version's folder before the environment 
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Self, TypeVar
 
 from guix_environment.errors import InvalidInput, NotFound, RecordInvalid
-from guix_environment.files import read_json, write_json
+from guix_environment.files import write_json
 from guix_environment.identifiers import (
-    CheckedString,
     Commit,
     EnvironmentId,
     KernelName,
@@ -32,6 +30,7 @@ from guix_environment.identifiers import (
     VariableName,
     VersionId,
 )
+from guix_environment.record_fields import RecordFields
 from guix_environment.repository_access import RepositoryAccess
 
 SCHEMA = 1
@@ -171,14 +170,14 @@ class Records:
 
     def read_environment(self, environment: EnvironmentId) -> EnvironmentRecord:
         """Return the record of ENVIRONMENT.  Raises `NotFound` or `RecordInvalid`."""
-        fields = _Fields.read(self.environment_folder(environment) / "environment.json", "environment")
+        fields = _read(self.environment_folder(environment) / "environment.json", "environment")
         return EnvironmentRecord(
             id=fields.checked("id", EnvironmentId),
             name=fields.text("name"),
             description=fields.text("description"),
             repository=fields.text("repository"),
             owner=fields.text("owner"),
-            visibility=fields.visibility("visibility"),
+            visibility=fields.one_of("visibility", Visibility),
             groups=tuple(fields.texts("groups")),
             current=fields.checked("current", VersionId),
             memory=fields.integer("memory"),
@@ -213,7 +212,7 @@ class Records:
         Raises `RecordInvalid`.
         """
         try:
-            fields = _Fields.read(self.environment_folder(environment) / "access.json", "environment's access")
+            fields = _read(self.environment_folder(environment) / "access.json", "environment's access")
         except NotFound:
             return None
         return RepositoryAccess(fields.moment("read"), refused=fields.values.get("refused") is not False)
@@ -229,7 +228,7 @@ class Records:
 
     def read_version(self, environment: EnvironmentId, version: VersionId) -> VersionRecord:
         """Return the record of VERSION.  Raises `NotFound` or `RecordInvalid`."""
-        fields = _Fields.read(self.version_folder(environment, version) / "version.json", "version")
+        fields = _read(self.version_folder(environment, version) / "version.json", "version")
         return VersionRecord(
             id=fields.checked("id", VersionId),
             commit=fields.checked("commit", Commit),
@@ -238,7 +237,7 @@ class Records:
             profile=fields.checked("profile", StorePath),
             closure=fields.store_paths("closure"),
             variables=fields.variables("variables"),
-            kernels=tuple(fields.kernels("kernels")),
+            kernels=fields.each("kernels", _kernel),
             size=fields.integer("size") or 0,
             notebook=fields.text("notebook"),
         )
@@ -266,7 +265,7 @@ class Records:
     def let_go(self, environment: EnvironmentId, version: VersionId) -> LetGo | None:
         """Return since when VERSION's profile is no longer kept; None where it is.  Raises `RecordInvalid`."""
         try:
-            fields = _Fields.read(self._let_go_file(environment, version), "version")
+            fields = _read(self._let_go_file(environment, version), "version")
         except NotFound:
             return None
         since = fields.moment("since")
@@ -297,7 +296,7 @@ class Records:
 
     def read_server(self) -> ServerRecord:
         """Return the record of the server profile.  Raises `NotFound` when none was built yet, or `RecordInvalid`."""
-        fields = _Fields.read(self.folder / "server.json", "server layer")
+        fields = _read(self.folder / "server.json", "server layer")
         return ServerRecord(
             key=fields.text("key"),
             profile=fields.checked("profile", StorePath),
@@ -319,106 +318,9 @@ class Records:
         write_json(self.folder / "server.json", value)
 
 
-_Checked = TypeVar("_Checked", bound=CheckedString)
+def _read(path: Path, noun: str) -> RecordFields:
+    return RecordFields.read(path, noun, newest=SCHEMA)
 
 
-class _Fields:
-    """The fields of one JSON file, each fetched as what it must be."""
-
-    def __init__(self, values: Mapping[str, object], noun: str) -> None:
-        self.values = values
-        self.noun = noun
-
-    @classmethod
-    def read(cls, path: Path, noun: str) -> Self:
-        try:
-            values = read_json(path)
-        except FileNotFoundError:
-            raise NotFound(f"There is no such {noun}.") from None
-        except (OSError, ValueError) as error:
-            raise RecordInvalid(f"The record of this {noun} is damaged.", hint="Build it again.") from error
-        schema = values.get("schema")
-        if not isinstance(schema, int) or schema > SCHEMA:
-            raise RecordInvalid(f"The record of this {noun} was written by a newer release.")
-        return cls(values, noun)
-
-    def _invalid(self, field: str) -> RecordInvalid:
-        return RecordInvalid(f"The record of this {self.noun} is damaged ({field}).", hint="Build it again.")
-
-    def text(self, field: str) -> str:
-        value = self.values.get(field)
-        if not isinstance(value, str):
-            raise self._invalid(field)
-        return value
-
-    def texts(self, field: str, otherwise: Sequence[str] | None = None) -> list[str]:
-        """Return a list of texts; OTHERWISE, where that is given, for a field that is not there."""
-        if otherwise is not None and field not in self.values:
-            return list(otherwise)
-        value = self.values.get(field)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._invalid(field)
-        return value
-
-    def mapping(self, field: str) -> dict[str, object]:
-        value = self.values.get(field)
-        if not isinstance(value, dict):
-            raise self._invalid(field)
-        return value
-
-    def integer(self, field: str) -> int | None:
-        value = self.values.get(field)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise self._invalid(field)
-        return value
-
-    def number(self, field: str) -> float | None:
-        value = self.values.get(field)
-        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise self._invalid(field)
-        return value
-
-    def moment(self, field: str) -> datetime | None:
-        value = self.values.get(field)
-        if value is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(self.text(field))
-        except ValueError as error:
-            raise self._invalid(field) from error
-        if moment.tzinfo is None:
-            raise self._invalid(field)
-        return moment
-
-    def checked(self, field: str, kind: type[_Checked]) -> _Checked:
-        try:
-            return kind(self.text(field))
-        except InvalidInput as error:
-            raise self._invalid(field) from error
-
-    def store_paths(self, field: str) -> tuple[StorePath, ...]:
-        try:
-            return tuple(StorePath(path) for path in self.texts(field))
-        except InvalidInput as error:
-            raise self._invalid(field) from error
-
-    def visibility(self, field: str) -> Visibility:
-        try:
-            return Visibility(self.text(field))
-        except ValueError as error:
-            raise self._invalid(field) from error
-
-    def variables(self, field: str) -> dict[VariableName, str]:
-        try:
-            return {VariableName(name): str(value) for name, value in self.mapping(field).items()}
-        except InvalidInput as error:
-            raise self._invalid(field) from error
-
-    def kernels(self, field: str) -> list[Kernel]:
-        value = self.values.get(field)
-        if not isinstance(value, list):
-            raise self._invalid(field)
-        try:
-            return [Kernel(KernelName(item["name"]), str(item["display_name"]), str(item["language"])) for item in value]
-        except (KeyError, TypeError, InvalidInput) as error:
-            raise self._invalid(field) from error
+def _kernel(item: Mapping[str, object]) -> Kernel:
+    return Kernel(KernelName(str(item["name"])), str(item["display_name"]), str(item["language"]))
