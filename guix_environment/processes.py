@@ -118,20 +118,31 @@ def program(process: ProcessIdentity) -> str | None:
         return None
 
 
-def marked_with(name: str, value: str) -> list[ProcessIdentity]:
-    """Return the processes of ours that started with the variable NAME set to VALUE.
+def marked(name: str) -> dict[ProcessIdentity, Mapping[str, str]]:
+    """Return the processes of ours that started with the variable NAME, each with all variables it started with.
 
     However they were started, and by whomever: an environment is handed down.  Processes of other accounts cannot be read
     and are left out.  Blocks while it goes through ``/proc``.
     """
-    wanted = f"{name}={value}".encode()
-    found = []
+    found: dict[ProcessIdentity, Mapping[str, str]] = {}
     for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(identify(int(folder.name)))
-    return [process for process in found if process is not None and process.pid != os.getpid()]
+                variables = _variables((folder / "environ").read_bytes())
+                if name in variables and (process := identify(int(folder.name))):
+                    found[process] = variables
+    return found
+
+
+def _variables(environ: bytes) -> Mapping[str, str]:
+    """Return the variables in ENVIRON, the content of proc(5)'s file of that name."""
+    pairs = (os.fsdecode(entry).partition("=") for entry in environ.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+def marked_with(name: str, value: str) -> list[ProcessIdentity]:
+    """Return the processes of ours that started with the variable NAME set to VALUE, as `marked` finds them."""
+    return [process for process, variables in marked(name).items() if variables[name] == value]
 
 
 def send_signal(process: ProcessIdentity, number: signal.Signals) -> bool:

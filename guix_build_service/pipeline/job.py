@@ -22,6 +22,9 @@ from guix_environment.roots import Roots
 MARK = "GUIX_BUILD_SERVICE_BUILD"
 """The variable that every process of a build has in its environment, with the build's name."""
 
+RUN_BY = "GUIX_BUILD_SERVICE_PROCESS"
+"""The variable beside it that says which process of the service began it, by the name that it has in the database."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelGuix:
@@ -86,11 +89,13 @@ class Job:
     """Those of their groups, when they asked, whose members may have manifests run."""
     environments: tuple[EnvironmentId, ...] = ()
     """For whom it is, when it began."""
+    service: str = ""
+    """Which process of the service does it."""
 
     @property
     def marks(self) -> Mapping[str, str]:
         """What the job's processes have in their environment."""
-        return {MARK: str(self.build)}
+        return {MARK: str(self.build), RUN_BY: self.service}
 
     @property
     def clone(self) -> Path:

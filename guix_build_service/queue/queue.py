@@ -10,19 +10,21 @@ import errno
 import functools
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from guix_build_service.logs.build_logs import Logs
-from guix_build_service.model.environments import RUNNING, Build, BuildState, Resolved, Version
+from guix_build_service.model.environments import RUNNING, Build, BuildState, Resolved
 from guix_build_service.model.measures import Measures
 from guix_build_service.pipeline.disk import Disk
-from guix_build_service.pipeline.job import MARK, Job, Made
-from guix_build_service.pipeline.kernels import remove_folder
+from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.pipeline import Pipeline
+from guix_build_service.queue.attempts import Attempts, builds_begun_by
+from guix_build_service.queue.hindrances import Hindrances
 from guix_build_service.queue.holdings import Holdings
+from guix_build_service.queue.making import Maker
 from guix_build_service.queue.presence import Presence
-from guix_build_service.queue.reports import Followers, Reporter
+from guix_build_service.queue.reports import Followers
 from guix_build_service.store import Store
 from guix_environment.errors import (
     BuildFailure,
@@ -30,11 +32,9 @@ from guix_environment.errors import (
     DaemonUnavailable,
     GuixSpawnerError,
     LimitReached,
-    NotFound,
     StoreUnavailable,
 )
-from guix_environment.identifiers import BuildId, EnvironmentId
-from guix_environment.processes import end, marked_with
+from guix_environment.identifiers import BuildId
 from guix_environment.repository_url import RepositoryUrl
 
 LOOK_SECONDS = 30.0
@@ -42,9 +42,6 @@ LOOK_SECONDS = 30.0
 
 DISK_SECONDS = 5.0
 """How often it looks at the disk while builds run, or wait for room."""
-
-PUBLISHED_AT_ONCE = 8
-"""For how many of the environments that wait for one build a version is written at a time."""
 
 DAEMON_LOSSES = 5
 """How often a build may find Guix's daemon gone before it has failed: perhaps it is this build that ends the daemon."""
@@ -59,26 +56,29 @@ class Queue:
     """Takes builds from the store, has the pipeline make them, and tells whoever follows."""
 
     def __init__(self, store: Store, pipeline: Pipeline, logs: Logs, folder: Path, disk: Disk | None = None) -> None:
+        """Begin with FOLDER, in which jobs have folders of their own."""
         self._store = store
         self._pipeline = pipeline
         self._logs = logs
-        self._folder = folder
-        """Where jobs have their own folders."""
-        self._disk = disk or Disk()
-        self.hindrance = ""
-        """Why no build begins, in a sentence; empty where they do."""
+        self._attempts = Attempts(store.service, folder)
+        self._hindrances = Hindrances(store, pipeline, disk or Disk())
         self._tasks: dict[BuildId, asyncio.Task[None]] = {}
         self._stopped: dict[BuildId, GuixSpawnerError | None] = {}
         """Builds that are being ended, and why; None for what somebody cancelled."""
         self._losses: Counter[BuildId] = Counter()
         """How often builds that are not finished found Guix's daemon gone."""
-        self._without_daemon = False
         self._news = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self._presence = Presence(store)
         self.holdings = Holdings(store, pipeline, self._presence)
         self.followers = Followers()
         self.measures = Measures()
+        self._maker = Maker(store, pipeline, self.holdings, self.followers, self.measures)
+
+    @property
+    def hindrance(self) -> str:
+        """Why no build begins, in a sentence; empty where they do."""
+        return self._hindrances.text
 
     async def start(self) -> None:
         """Put in order what an earlier end of the service left, and begin to work.
@@ -87,7 +87,7 @@ class Queue:
         records say what the store says. What other services of the same database do is left alone.
         """
         await self._presence.begin()
-        await self._requeue_interrupted()
+        await self._recover()
         await self._cancel_unwanted()
         await self.holdings.remove_leftovers()
         kept = await self._store.everything_kept()
@@ -96,7 +96,7 @@ class Queue:
         if not await self._presence.others():
             # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
             await self._pipeline.tidy(kept)
-            await asyncio.to_thread(_remove_all, self._folder)
+            await asyncio.to_thread(self._attempts.remove_all_folders)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
         self._news.set()
 
@@ -112,7 +112,7 @@ class Queue:
                 task.cancel()
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
         for build, _ in tasks:
-            await self._end_processes(build)
+            await self._attempts.end(build)
         await self._presence.end()
 
     def notice(self) -> None:
@@ -140,17 +140,26 @@ class Queue:
             self._stopped[build] = why
             self._tasks[build].cancel()
 
-    async def _requeue_interrupted(self) -> None:
-        """Put back what a row says is running, and is not."""
+    async def _recover(self) -> None:
+        """Put back what a row says is running and is not, and end what services that are gone have left running."""
         running = [build for build in await self._store.builds_in(RUNNING) if build.id not in self._tasks]
         for build in await self._presence.forsaken(running) if running else ():
             with contextlib.suppress(Conflict):  # another service was quicker
                 # First, so that who ran it, should it be there after all, writes nothing about its processes' end.
                 await self._store.take_over(build.id, build.service)
-                await self._end_processes(build.id)
-                await asyncio.to_thread(remove_folder, self._folder / build.id)
+                await self._attempts.clear(build.id, await self._presence.others())
                 await self._store.requeue(build.id)
                 log.info("Build %s was interrupted and waits for its turn again.", build.id)
+        for gone in await self._presence.gone():
+            await self._end_what_began(gone.id)
+            await self._presence.forget(gone)
+
+    async def _end_what_began(self, service: str) -> None:
+        """End what SERVICE, which is gone, has left of builds that it no longer ran, as where another cancelled them."""
+        left = await builds_begun_by(service)
+        its_own = {build.id for build in await self._store.builds_in(RUNNING) if build.service == service} if left else set()
+        for build in left - its_own:
+            await self._attempts.clear(build, await self._presence.others())
 
     async def _stop_lost(self) -> None:
         """End what we run and is no longer ours: another service cancelled it, or took us for gone."""
@@ -172,7 +181,7 @@ class Queue:
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         for build in tasks:
             log.warning("Build %s was given up, as this service was not heard of for too long.", build)
-            await self._end_processes(build)
+            await self._attempts.end(build)
 
     def is_elsewhere(self, build: Build) -> bool:
         """Tell whether what becomes of BUILD may be known to another service first."""
@@ -202,7 +211,7 @@ class Queue:
             with contextlib.suppress(StoreUnavailable):
                 await self._look_for_hindrances()  # first: where the disk is full, the others fail
                 await self._stop_lost()
-                await self._requeue_interrupted()
+                await self._recover()
                 await self._cancel_unwanted()
                 await self.holdings.note_uses()
                 if not self.hindrance and not self._presence.is_lost:
@@ -220,28 +229,18 @@ class Queue:
             self.followers.announce_all()  # who waits has come nearer
 
     async def _look_for_hindrances(self) -> None:
-        """Begin nothing while the disk is too full or Guix's daemon gone; to be called again and again."""
-        hindrance = await self._disk_hindrance() or await self._daemon_hindrance()
-        changed = hindrance != self.hindrance
+        """Begin nothing while something keeps builds from it; to be called again and again."""
+        changed = await self._hindrances.look()
+        if self._hindrances.disk_is_short:
+            self._end_newest()
         if changed:
-            log.warning("%s.", hindrance or "Builds can begin again")
-            self.hindrance = hindrance
-        if hindrance or changed:
-            await self._store.hinder(hindrance)
             self.followers.announce_all()
 
-    async def _daemon_hindrance(self) -> str:
-        """Return why nothing can begin where a build found the daemon gone; it is looked for no more once it answers."""
-        self._without_daemon = self._without_daemon and not await self._pipeline.daemon_answers()
-        return "Waiting for Guix's daemon, which does not answer" if self._without_daemon else ""
-
-    async def _disk_hindrance(self) -> str:
-        """Return why nothing can begin where the disk is too full, and end what began last."""
-        short = await asyncio.to_thread(self._disk.is_short)
+    def _end_newest(self) -> None:
+        """End what began last, so that the others have room; what is being ended already may make enough."""
         running = [build for build in self._tasks if build not in self._stopped]
-        if short and running and len(running) == len(self._tasks):  # what is ended already may make room
+        if running and len(running) == len(self._tasks):
             self._stop_task(running[-1], LimitReached(_FULL, hint=_LATER))
-        return "Waiting for room on the hub's disk" if short else ""
 
     def _done(self, build: BuildId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -260,14 +259,16 @@ class Queue:
             subdirectory=build.subdirectory,
             commit=build.commit,
             force=build.force,
-            folder=self._folder / build.id,
+            folder=self._attempts.folder(build.id),
             log=await asyncio.to_thread(self._logs.open, build.id),
             person=build.requested_by,
             groups=frozenset(build.evaluated_for),
             environments=build.environments,
+            service=self._store.service,
         )
         try:
-            await self._make(build, job)
+            await self._maker.make(build, job)
+            self._losses.pop(build.id, None)
         except asyncio.CancelledError:
             # Either somebody cancelled this build, or the service ends and the row stays for its next start.
             if build.id in self._stopped:
@@ -291,74 +292,11 @@ class Queue:
         if self._losses[job.build] >= DAEMON_LOSSES:
             await self._finish(job, BuildState.FAILED, error)
             return
-        await self._end_processes(job.build)
+        await self._attempts.end(job.build)
         await job.log.say(f"{error.message} The build begins again when it does.")
-        self._without_daemon = True
+        self._hindrances.note_daemon_lost()
         with contextlib.suppress(Conflict):
             await self._store.requeue(job.build)
-
-    async def _make(self, build: Build, job: Job) -> None:
-        published: dict[EnvironmentId, Version] = {}
-        tried: set[EnvironmentId] = set()
-        try:
-            made = await self._made(build, job)
-            await self._publish_all(job, made, published, tried)
-        except BaseException:
-            for version in published.values():
-                await asyncio.to_thread(self._pipeline.withdraw, version)
-            raise
-        finally:
-            # Also after success: another build of the same environment may have failed meanwhile and put back the old one.
-            await asyncio.gather(*map(self.holdings.write_record, tried))
-        await self._pipeline.hold(made.profile)
-        # Versions whose profile was let go have it again.
-        await self._pipeline.note_let_go(await self._store.versions_having(made.profile.key))
-
-    async def _made(self, build: Build, job: Job) -> Made:
-        reporter = Reporter(self._store, self.followers, self.measures, build)
-        try:
-            made = await self._pipeline.make(job, reporter)
-        finally:
-            reporter.ended()
-        self.measures.profile(known=made.known)
-        return made
-
-    async def _publish_all(
-        self, job: Job, made: Made, published: dict[EnvironmentId, Version], tried: set[EnvironmentId]
-    ) -> None:
-        """Publish for every environment that waits, also for those that join while others are published."""
-        missing, said = (await self._store.build(job.build)).environments, False
-        places = asyncio.Semaphore(PUBLISHED_AT_ONCE)
-
-        async def publish(identifier: EnvironmentId) -> None:
-            async with places:
-                with contextlib.suppress(NotFound):  # deleted meanwhile
-                    environment = (await self._store.environment(identifier)).environment
-                    tried.add(identifier)
-                    published[identifier] = await self._pipeline.publish(job, made, environment)
-
-        while missing:
-            await _together(map(publish, missing))
-            if not said:
-                # Whoever follows reads no further once the build is finished, so it is the last word before that.
-                await job.log.say("Ready.")
-                said = True
-            missing = await self._complete(job.build, list(published.values()))
-        self._losses.pop(job.build, None)
-
-    async def _complete(self, build: BuildId, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
-        """Declare BUILD ready and return which environments joined meanwhile.
-
-        It is one transaction, which happens even when we are cancelled during it; a build that is ready then stays so.
-        """
-        completing = asyncio.ensure_future(self._store.complete(build, versions))
-        try:
-            return (await asyncio.shield(completing)).missing
-        except asyncio.CancelledError:
-            missing = (await completing).missing
-            if missing:
-                raise
-            return missing
 
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
         """Return the commit that REF, or else one OTHERWISE, of the repository at URL stands for now, as PERSON sees it.
@@ -368,7 +306,9 @@ class Queue:
         return await self._pipeline.resolve(url, ref, person, otherwise)
 
     async def _finish(self, job: Job, state: BuildState, error: GuixSpawnerError | None) -> None:
-        await self._end_processes(job.build)
+        await self._attempts.end(job.build)
+        if (await self._store.build(job.build)).service != self._store.service:
+            return  # what its processes' end looks like to us is nobody's concern: another service ended them
         await job.log.say(error.message if error else "Cancelled.")
         if error and error.hint:
             await job.log.say(error.hint)
@@ -376,29 +316,9 @@ class Queue:
         with contextlib.suppress(Conflict):
             await self._store.finish_own(job.build, state, error.as_json() if error else None)
 
-    async def _end_processes(self, build: BuildId) -> None:
-        """End every process that has BUILD's mark in its environment, whoever started it."""
-        # All at once: what copies the output of others ends when they do.
-        await asyncio.gather(*map(end, await asyncio.to_thread(marked_with, MARK, str(build))))
-
-
-async def _together(parts: Iterable[Coroutine[object, object, None]]) -> None:
-    """Await PARTS together.  Where one fails, the others are cancelled and have ended before its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(part)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-
 
 def _unforeseen(error: Exception) -> GuixSpawnerError:
     """Return what people are told of an ERROR that no step of a build knows."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return LimitReached("The disk of this hub is full.", hint=_LATER)
     return BuildFailure("The hub failed while it built this.", hint="Tell the administrator: the service's log says more.")
-
-
-def _remove_all(folder: Path) -> None:
-    for path in folder.glob("*"):
-        remove_folder(path)

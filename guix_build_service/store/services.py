@@ -1,19 +1,15 @@
-"""The processes that serve with one database: who is there, and who was not heard of for so long that they count as gone.
+"""The processes that serve with one database, and when each of them was heard of last.
 
 Only a database of a server's is shared.  One in a file has one service, beside which nobody is.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from guix_build_service.model.environments import now
 from guix_build_service.store.tables import services
-
-LEASE = timedelta(seconds=90)
-"""How long a service that is not heard of still counts as running its builds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +19,8 @@ class Serving:
     id: str
     process: Mapping[str, object]
     """As `guix_environment.processes.to_record` has it."""
-    heard_of: bool
-    """Whether that was within its lease."""
+    seen: datetime
+    """When it was last heard of, by the database's clock."""
 
 
 def is_shared(connection: Connection) -> bool:
@@ -47,18 +43,21 @@ def leave(connection: Connection, service: str) -> None:
     connection.execute(delete(services).where(services.c.id == service))
 
 
+def forget(connection: Connection, service: Serving) -> None:
+    """Note that SERVICE is gone, unless it was heard of since."""
+    unheard = services.c.id == service.id, services.c.seen == service.seen
+    connection.execute(delete(services).where(*unheard))
+
+
 def others(connection: Connection, service: str) -> list[Serving]:
     """Return all services but SERVICE."""
     if not is_shared(connection):
         return []
-    since = _moment(connection) - LEASE
     found = connection.execute(select(services).where(services.c.id != service)).mappings()
-    return [Serving(row["id"], row["process"], row["seen"] >= since) for row in found]
+    return [Serving(row["id"], row["process"], row["seen"]) for row in found]
 
 
 def _moment(connection: Connection) -> datetime:
     """Return the database's own time, as machines' clocks differ."""
-    if not is_shared(connection):
-        return now()
     told: datetime = connection.scalars(select(func.timezone("UTC", func.clock_timestamp()))).one()
     return told.replace(tzinfo=UTC)

@@ -318,9 +318,13 @@ class Store(Database):
         """Note that we are there."""
         await self.transaction(lambda c: services.beat(c, self.service, self.process))
 
-    async def leave(self, service: str = "") -> None:
-        """Note that SERVICE, or else we, are gone."""
-        await self.transaction(lambda c: services.leave(c, service or self.service))
+    async def leave(self) -> None:
+        """Note that we are gone."""
+        await self.transaction(lambda c: services.leave(c, self.service))
+
+    async def forget_service(self, service: Serving) -> None:
+        """Note that SERVICE is gone, unless it was heard of since."""
+        await self.transaction(lambda c: services.forget(c, service))
 
     async def other_services(self) -> list[Serving]:
         """Return who serves beside us."""

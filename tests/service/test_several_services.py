@@ -6,19 +6,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from guix_build_service.model.environments import BuildState, NewEnvironment, Progress
 from guix_build_service.model.turns import Limits
-from guix_build_service.pipeline.job import MARK, Job
+from guix_build_service.pipeline.job import MARK, RUN_BY, Job
+from guix_build_service.queue.presence import LEASE_SECONDS
 from guix_build_service.store import Store
-from guix_build_service.store.services import LEASE
-from guix_build_service.store.tables import services
-from guix_environment.errors import Conflict
+from guix_environment.errors import BuildFailure, Conflict
 from guix_environment.identifiers import BuildId
 from guix_environment.processes import marked_with
 from tests.postgresql import PostgreSQL
@@ -41,6 +38,23 @@ async def ask(service: Installation, name: str = "plots") -> BuildId:
     detail = await service.manager.add_environment(NewEnvironment(f"https://forge.example/ada/{name}"), ADA)
     assert detail.build is not None
     return detail.build.id
+
+
+async def silent(*_: object) -> None:
+    """Do nothing, in the place of what tells others that a service is there."""
+
+
+async def take_for_gone(service: Installation, by: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SERVICE say nothing any more, and start BY, which sees that for longer than a lease."""
+    # Who looks for work is heard of by that; what is under way is over before this store's next transaction.
+    monkeypatch.setattr(service.store, "claim", silent)
+    monkeypatch.setattr(service.store, "beat", silent)
+    await service.store.environments()
+    await by.queue.start()
+    presence = by.queue._presence
+    monkeypatch.setattr(presence, "_clock", lambda: time.monotonic() + LEASE_SECONDS)
+    monkeypatch.setattr(presence, "_told", presence._told + LEASE_SECONDS)
+    by.queue.notice()
 
 
 async def state_of(service: Installation, build: BuildId) -> BuildState:
@@ -128,9 +142,6 @@ async def test_a_build_is_cancelled_by_way_of_a_service_that_does_not_run_it(tmp
 async def test_who_was_not_heard_of_for_too_long_has_its_builds_taken_and_publishes_nothing(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silent(*_: object) -> None:
-        pass
-
     async with (
         scripted(tmp_path, database=database) as (one, slow),
         scripted(tmp_path, database=database, start=False) as (two, quick),
@@ -139,17 +150,75 @@ async def test_who_was_not_heard_of_for_too_long_has_its_builds_taken_and_publis
         build = await ask(one)
         await until(lambda: len(marked_with(MARK, str(build))) == 2)
         slow.steps.clear()
-        long_ago = (await one.store.build(build)).created - LEASE - timedelta(hours=1)
-        # Who looks for work is heard of by that; what is under way is over before this store's next transaction.
-        monkeypatch.setattr(one.store, "claim", silent)
-        monkeypatch.setattr(one.store, "beat", silent)
-        await one.store.transaction(lambda c: c.execute(update(services).values(seen=long_ago)))
-        await two.queue.start()
+        await take_for_gone(one, two, monkeypatch)
         finished = await two.finished(await two.store.build(build))
         assert finished.state is BuildState.READY
         await until(lambda: not one.queue._tasks and not marked_with(MARK, str(build)))
         assert (slow.made, quick.made) == (1, 1)
         assert len(await two.store.versions(finished.environments[0])) == 1
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["and notices", "and its build fails"])
+async def test_who_was_taken_for_gone_ends_nothing_of_whoever_took_its_build(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, *, notices: bool
+) -> None:
+    released = asyncio.Event()
+
+    async def busy_in_its_folder(job: Job) -> None:
+        job.folder.mkdir()
+        await busy(job)
+
+    async def fail_late(job: Job) -> None:
+        await busy_in_its_folder(job)  # until the other service ends its processes
+        await released.wait()
+        raise BuildFailure("It could not be made.")
+
+    async with (
+        scripted(tmp_path, database=database) as (one, slow),
+        scripted(tmp_path, database=database, start=False) as (two, quick),
+    ):
+        slow.steps[BuildState.BUILDING] = fail_late
+        quick.steps[BuildState.BUILDING] = busy_in_its_folder
+        build = await ask(one)
+        await until(lambda: len(marked_with(RUN_BY, one.store.service)) == 2)
+        await take_for_gone(one, two, monkeypatch)
+        await until(lambda: len(marked_with(RUN_BY, two.store.service)) == 2)
+        running = set(marked_with(RUN_BY, two.store.service))
+        assert marked_with(RUN_BY, one.store.service) == []
+        if notices:
+            monkeypatch.setattr(one.queue._presence, "_told", time.monotonic() - LEASE_SECONDS)
+        else:
+            released.set()
+        await until(lambda: not one.queue._tasks)
+        assert set(marked_with(MARK, str(build))) == running
+        assert [path.suffix for path in (tmp_path / "builds").iterdir()] == [f".{two.store.service}"]
+        found = await two.store.build(build)
+        assert (found.state, found.service) == (BuildState.BUILDING, two.store.service)
+        assert "could not be made" not in (tmp_path / "logs" / f"{build}.log").read_text()
+        assert (await two.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+        assert marked_with(MARK, str(build)) == []
+
+
+async def test_what_was_cancelled_elsewhere_ends_also_where_its_service_was_killed_before_it_knew(
+    tmp_path: Path, database: str
+) -> None:
+    async with scripted(tmp_path, database=database, start=False) as (service, _):
+        build = await ask(service)
+    victim = subprocess.Popen([sys.executable, "-m", "tests.service.scripted", str(tmp_path), database])
+    try:
+        await until(lambda: len(marked_with(MARK, str(build))) == 2)
+        victim.send_signal(signal.SIGSTOP)
+        async with scripted(tmp_path, database=database, start=False) as (service, _):
+            assert (await service.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+            assert len(marked_with(MARK, str(build))) == 2
+            victim.kill()
+            victim.wait()
+            await service.queue.start()
+            assert marked_with(MARK, str(build)) == []
+            assert await service.store.other_services() == []
+    finally:
+        victim.kill()
+        victim.wait()
 
 
 async def test_what_another_service_runs_cannot_be_changed_or_ended_as_one_s_own(tmp_path: Path, database: str) -> None:
@@ -178,7 +247,7 @@ async def test_a_service_without_its_database_gives_its_builds_up_and_goes_on_wh
         pipeline.steps[BuildState.BUILDING] = busy
         build = await ask(service)
         await until(lambda: len(marked_with(MARK, str(build))) == 2)
-        monkeypatch.setattr(service.queue._presence, "_told", service.queue._presence._told - LEASE.total_seconds())
+        monkeypatch.setattr(service.queue._presence, "_told", service.queue._presence._told - LEASE_SECONDS)
         await until(lambda: not service.queue._tasks and not marked_with(MARK, str(build)))
         pipeline.steps.clear()
         assert await state_of(service, build) is not BuildState.FAILED

@@ -1,0 +1,70 @@
+"""Attempts at builds: what the services of one machine began, told apart by the build and by the service.
+
+Of one build there can be two at a time, where a service was taken for gone that is there after all. Each service ends what
+it began itself, and whoever takes a build over ends what those began who are gone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from guix_build_service.pipeline.job import MARK, RUN_BY
+from guix_build_service.pipeline.kernels import remove_folder
+from guix_environment.errors import InvalidInput
+from guix_environment.identifiers import BuildId
+from guix_environment.processes import ProcessIdentity, end, marked
+
+
+class Attempts:
+    """The processes and folders of all attempts on this machine."""
+
+    def __init__(self, service: str, folder: Path) -> None:
+        """Begin as SERVICE, the name of this process in the database, with folders in FOLDER, which services share."""
+        self._service = service
+        self._folder = folder
+
+    def folder(self, build: BuildId) -> Path:
+        """Return where our attempt at BUILD has its files."""
+        return self._folder / f"{build}.{self._service}"
+
+    async def end(self, build: BuildId) -> None:
+        """End every process of our own attempt at BUILD, whichever of them started it, and return once they are gone."""
+        await _end(process for process, run_by in await _processes_of(build) if run_by == self._service)
+
+    async def clear(self, build: BuildId, there: Collection[str]) -> None:
+        """End the processes and remove the folders of every attempt at BUILD but those of the services THERE."""
+        # Those of an earlier release do not say who began them.
+        await _end(process for process, run_by in await _processes_of(build) if run_by not in there)
+        await asyncio.to_thread(self._remove_folders, build, there)
+
+    def _remove_folders(self, build: BuildId, there: Collection[str]) -> None:
+        for path in self._folder.glob(f"{build}.*"):
+            if path.suffix.removeprefix(".") not in there:
+                remove_folder(path)
+
+    def remove_all_folders(self) -> None:
+        """Remove the folders of all attempts, which nobody may be at.  Blocks."""
+        for path in self._folder.glob("*"):
+            remove_folder(path)
+
+
+async def builds_begun_by(service: str) -> frozenset[BuildId]:
+    """Return the builds of which processes run that SERVICE began."""
+    builds: set[BuildId] = set()
+    for variables in (await asyncio.to_thread(marked, RUN_BY)).values():
+        if variables[RUN_BY] == service:
+            with contextlib.suppress(InvalidInput):  # whatever runs in a build can set its own variables
+                builds.add(BuildId(variables.get(MARK, "")))
+    return frozenset(builds)
+
+
+async def _processes_of(build: BuildId) -> list[tuple[ProcessIdentity, str | None]]:
+    """Return the processes of all attempts at BUILD, each with the service that began it."""
+    found = await asyncio.to_thread(marked, MARK)
+    return [(process, variables.get(RUN_BY)) for process, variables in found.items() if variables[MARK] == build]
+
+
+async def _end(processes: Iterable[ProcessIdentity]) -> None:
+    """End PROCESSES all at once: what copies the output of others ends when they do."""
+    await asyncio.gather(*map(end, processes))
