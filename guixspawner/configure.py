@@ -55,6 +55,8 @@ def configure(
     base_url: str = "/",
     private_hosts: Sequence[str] = (),
     file_repositories: Sequence[Path] = (),
+    allowed_repositories: Sequence[str] = (),
+    banned_repositories: Sequence[str] = (),
     certificate_authorities: Path | None = None,
     allowed_channels: Sequence[Mapping[str, object]] = (),
     initial_environments: Sequence[Mapping[str, str]] = (),
@@ -63,6 +65,8 @@ def configure(
     database_url: str = "",
     isolation: str = "",
     guix_is_mended: bool = False,
+    running_builds_per_host: int = 0,
+    service_configuration: Path | None = None,
     run_manifests_of: Sequence[str] = (),
     run_manifests_for: Sequence[str] = (),
     run_manifests_as: str = "",
@@ -77,6 +81,9 @@ def configure(
     STATE_FOLDER holds everything that is kept; every account must be able to enter it where the hub runs as root.
     People reach the hub at ADDRESS and PORT below BASE_URL.  PRIVATE_HOSTS are Git hosts on private addresses, as
     ``host:port``, and FILE_REPOSITORIES folders of repositories on this machine, that environments may be made from.
+    Of all repositories that can be reached, ALLOWED_REPOSITORIES may be used, all of them unless given, and none of
+    BANNED_REPOSITORIES: names of hosts or addresses (``BuildService.allowed_repositories``).  At the same time at most
+    RUNNING_BUILDS_PER_HOST builds of one host's repositories run; 0 for any number.
     CERTIFICATE_AUTHORITIES is a file, in PEM, of all authorities that Git hosts' certificates are checked against; unless
     given, those that the machine knows count.
     ALLOWED_CHANNELS are channels beside Guix's own that repositories may pin (``BuildService.allowed_channels``).
@@ -85,6 +92,8 @@ def configure(
     runs as root should name one, which must exist and be able to read this program; it is given the folders that it needs.
     The service keeps its rows in the database at DATABASE_URL, without a password, as command lines are seen by everybody;
     unless given, in a file of its own.
+    Whatever else the service can be told, such as quotas, it reads from the file SERVICE_CONFIGURATION, which holds lines
+    such as ``c.BuildService.running_builds = 4`` and which its account must be able to read; what is said here comes before.
     The service does not start where the machine cannot keep people apart by the level ISOLATION, such as ``people``; with
     GUIX_IS_MENDED the administrator says that Guix's published holes are closed.
     Manifests that are more than lists of packages are run where they are of RUN_MANIFESTS_OF, hosts or addresses, or where a
@@ -111,9 +120,13 @@ def configure(
         *(f"--BuildService.certificate_authorities={file}" for file in authorities),
         *(f"--BuildService.private_hosts={host}" for host in private_hosts),
         *(f"--BuildService.file_repositories={folder}" for folder in file_repositories),
+        *(f"--BuildService.allowed_repositories={one}" for one in allowed_repositories),
+        *(f"--BuildService.banned_repositories={one}" for one in banned_repositories),
+        *([f"--BuildService.running_builds_per_host={running_builds_per_host}"] if running_builds_per_host else []),
         *(f"--BuildService.allowed_channels={json.dumps(dict(one))}" for one in allowed_channels),
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
         *([f"--BuildService.database_url={database_url}"] if database_url else []),
+        *([f"--BuildService.config_file={service_configuration.absolute()}"] if service_configuration else []),
         *([f"--Isolation.level={isolation}"] if isolation else []),
         *(["--Isolation.guix_is_mended=True"] if guix_is_mended else []),
         *(f"--ManifestEvaluation.repositories={one}" for one in run_manifests_of),

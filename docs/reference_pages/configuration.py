@@ -59,7 +59,8 @@ after the call of `configure`, one more is given by
 c.JupyterHub.services[-1]["command"].append("--BuildService.running_builds=4")
 ```
 
-A configuration file of its own is read when `--BuildService.config_file=FILE` is among the words."""
+What is more than a few words stands in a configuration file of its own, which `configure` is told of:
+`service_configuration=Path("/etc/guixspawner/service_config.py")`, with lines such as `c.BuildService.running_builds = 4`."""
 
 _REQUESTS = """\
 Likewise in the service's process: `--RequestLimits.changes_a_minute=60`."""

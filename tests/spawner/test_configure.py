@@ -182,6 +182,37 @@ def test_the_service_understands_what_it_is_told_of_walls(
     assert evaluation.account == "guix-manifests"
 
 
+def test_the_service_understands_which_repositories_may_be_used_and_reads_a_file_for_the_rest(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("service_config.py").write_text(
+        "c = get_config()\nc.BuildService.running_builds = 7\nc.BuildService.running_builds_per_host = 5\n"
+    )
+    c = configured(
+        state,
+        allowed_repositories=["*.example.edu", "https://codeberg.org/ours/*"],
+        banned_repositories=["https://git.example.edu/big/*", "old.example.edu"],
+        running_builds_per_host=1,
+        service_configuration=Path("service_config.py"),
+    )
+    told = service(c)["command"]
+    assert isinstance(told, list)
+    program = BuildService()
+    program.initialize(told[3:])
+    assert program.allowed_repositories == ["*.example.edu", "https://codeberg.org/ours/*"]
+    assert program.banned_repositories == ["https://git.example.edu/big/*", "old.example.edu"]
+    assert program.running_builds == 7
+    assert program.running_builds_per_host == 1, "what `configure` is told comes before the file"
+
+
+def test_every_repository_may_be_used_unless_somebody_says_otherwise(state: Path) -> None:
+    told = service(configured(state))["command"]
+    assert isinstance(told, list)
+    kinds = ("allowed_repositories", "banned_repositories", "running_builds_per_host", "config_file")
+    assert not [word for word in told for kind in kinds if word.startswith(f"--BuildService.{kind}")]
+
+
 def test_no_manifest_is_run_and_nothing_promised_unless_somebody_says_so(state: Path) -> None:
     told = service(configured(state))["command"]
     assert isinstance(told, list)
