@@ -36,14 +36,19 @@ def withdrawn(repository: str, owner: str, person: str) -> RepositoryWithdrawn:
     )
 
 
+AHEAD = timedelta(minutes=10)
+"""How far in the future may lie what was written down: clocks are put right, and those of two machines differ."""
+
+
 def check(access: RepositoryAccess, repository: str, owner: str, person: str, longest: timedelta, moment: datetime) -> None:
     """Return if a session may start by what ACCESS tells at MOMENT, else raise `RepositoryWithdrawn`.
 
     Other arguments are as `withdrawn` has them; what was true counts for LONGEST.
+    What was true at a time that has not come was written down by a clock that was wrong, and counts for nothing.
     """
     if access.refused:
         raise withdrawn(repository, owner, person)
-    if access.read is None or moment - access.read > longest:
+    if access.read is None or not -AHEAD <= moment - access.read <= longest:
         raise RepositoryWithdrawn(
             f"Nobody has asked lately whether {'you' if person == owner else owner} may still read {repository}, which is "
             "private.",

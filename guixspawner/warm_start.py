@@ -163,7 +163,8 @@ class WarmLauncher:
     def _silence(self) -> float:
         """Return the seconds since the process last gave a sign of life, or was started."""
         try:
-            return time.time() - Path(self.settings.folder, self._socket_name).stat().st_mtime
+            # A sign of life of a time that has not come was given before the clock was put back.
+            return abs(time.time() - Path(self.settings.folder, self._socket_name).stat().st_mtime)
         except OSError:
             return math.inf
 

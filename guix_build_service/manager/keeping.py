@@ -28,6 +28,12 @@ class Keeping(Lookups):
             raise NotFound("Profiles are not let go here.")
         return self._retainer
 
+    async def health(self) -> Mapping[str, object]:
+        """Return what `Lookups.health` does, and why nothing is let go for its age where that is so."""
+        found = await super().health()
+        doubt = self._retainer.doubt if self._retainer is not None else ""
+        return {**found, "retention": doubt} if doubt else found
+
     async def disk_used(self, owner: str) -> int:
         """Return the bytes that OWNER's environments hold: all they need, each item of the store once.
 

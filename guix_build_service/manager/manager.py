@@ -130,7 +130,7 @@ class Manager(Sharing, Keeping):
         most = self._policy.builds_an_hour
         if most is not None and not person.admin:
             moment = now()
-            check_builds(most, await self._store.builds_asked_for(person.name, moment - HOUR), HOUR, moment)
+            check_builds(most, await self._store.builds_asked_for(person.name, moment - HOUR, moment), HOUR, moment)
 
     async def add_initial(self, request: NewEnvironment, owner: str) -> None:
         """Add an environment of the configuration's and queue its build; nothing happens when its owner has it already.

@@ -105,7 +105,7 @@ class Plan:
     kept: Mapping[Kept, int] = field(default_factory=dict)
     """How many profiles stay, by why."""
     hindrance: str = ""
-    """Why nothing can be decided, in a sentence; empty where it can."""
+    """Why nothing, or nothing by its age, can be decided, in a sentence; empty where it can."""
 
     @property
     def frees(self) -> int:

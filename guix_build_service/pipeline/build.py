@@ -9,7 +9,7 @@ from guix_build_service.manifest.pinned_channels import channels_identity, chann
 from guix_build_service.model.environments import RECIPE_VERSION
 from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.channel_guix import forget_use, note_use
-from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason
+from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason, timed_out
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
 from guix_build_service.pipeline.running import run_followed
 from guix_build_service.pipeline.variables import read_variables
@@ -82,12 +82,19 @@ def forget_profile(workshop: Workshop, key: str) -> None:
 
 async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> None:
     for attempt in range(1, ATTEMPTS + 1):
+        begun = workshop.clocks.begin()
         said = await _failed_attempt(workshop, job, lowered, reporter)
         if said is None:
             return
-        if attempt == ATTEMPTS or not client_broke_down(said):
+        if client_broke_down(said):
+            remark = "[Guix's display of its progress broke down; the build goes on.]"
+        elif timed_out(said) and workshop.clocks.has_leapt(begun):
+            remark = "[The machine's clock was set, which Guix's daemon took for time that the build took; it goes on.]"
+        else:
+            remark = ""
+        if attempt == ATTEMPTS or not remark:
             raise reason(said, [entry.name for entry in packages.entries])
-        await job.log.say("[Guix's display of its progress broke down; the build goes on.]")
+        await job.log.say(remark)
 
 
 async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> str | None:

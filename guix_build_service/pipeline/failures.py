@@ -51,6 +51,14 @@ def client_broke_down(log: str) -> bool:
     return "Backtrace:" in log and "In guix/status.scm" in log and "(compute-status" in log
 
 
+def timed_out(log: str) -> bool:
+    """Tell whether Guix's daemon says that it ended a build which took, or said nothing for, too long.
+
+    The daemon measures that with the clock that can leap (``nix/libstore/build.cc``, `Worker::waitForInput`).
+    """
+    return bool(_LONG.search(log))
+
+
 def without_daemon(log: str) -> bool:
     """Tell whether Guix's client says that the daemon does not answer, or answers no more."""
     return bool(_NO_DAEMON.search(log))

@@ -1,7 +1,8 @@
 """What a build's steps are given and what they pass on."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from guix_build_service.logs.build_logs import Log
 from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.pinned_channels import PinnedChannel
+from guix_build_service.model.clocks import Clocks
 from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VariableName
@@ -60,6 +62,8 @@ class Workshop:
     """What must be in no log of a person's build of a repository, in all the forms that are looked for."""
     leases: Roots | None = None
     """Where sessions hold what they use; None where that is not known."""
+    clocks: Clocks = field(default_factory=Clocks)
+    """By which is seen whether the machine's clock leaps."""
     channel_guix: ChannelGuix | None = None
     """What ``guix`` is of, where it is not the machine's own."""
 
@@ -91,6 +95,13 @@ class Job:
     """For whom it is, when it began."""
     service: str = ""
     """Which process of the service does it."""
+    begun: float = field(default_factory=time.monotonic)
+    """When it began, by the clock that does not leap."""
+
+    @property
+    def took(self) -> float:
+        """The seconds since it began."""
+        return time.monotonic() - self.begun
 
     @property
     def marks(self) -> Mapping[str, str]:

@@ -143,6 +143,7 @@ async def begin(service: BuildService, manager: Manager, queue: Queue) -> None:
     """Take up what an earlier run left, and add what the configuration wants to be there."""
     await manager.vault.begin()
     await manager.hooks.begin()
+    await manager.retainer.look_back()
     await queue.start()
     await manager.retainer.start()
     file = service.folder / "initial-environments.json"

@@ -12,7 +12,7 @@ from guix_build_service.queue.holdings import Holdings
 from guix_build_service.queue.reports import Followers, Reporter
 from guix_build_service.store import Store
 from guix_environment.errors import NotFound
-from guix_environment.identifiers import BuildId, EnvironmentId
+from guix_environment.identifiers import EnvironmentId
 
 PUBLISHED_AT_ONCE = 8
 """For how many of the environments that wait for one build a version is written at a time."""
@@ -77,14 +77,14 @@ class Maker:
                 # Whoever follows reads no further once the build is finished, so it is the last word before that.
                 await job.log.say("Ready.")
                 said = True
-            missing = await self._complete(job.build, list(published.values()))
+            missing = await self._complete(job, list(published.values()))
 
-    async def _complete(self, build: BuildId, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
-        """Declare BUILD ready and return which environments joined meanwhile.
+    async def _complete(self, job: Job, versions: Sequence[Version]) -> tuple[EnvironmentId, ...]:
+        """Declare JOB's build ready and return which environments joined meanwhile.
 
         It is one transaction, which happens even when we are cancelled during it; a build that is ready then stays so.
         """
-        completing = asyncio.ensure_future(self._store.complete(build, versions))
+        completing = asyncio.ensure_future(self._store.complete(job.build, versions, job.took))
         try:
             return (await asyncio.shield(completing)).missing
         except asyncio.CancelledError:

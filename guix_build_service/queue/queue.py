@@ -314,7 +314,7 @@ class Queue:
             await job.log.say(error.hint)
         self._losses.pop(job.build, None)
         with contextlib.suppress(Conflict):
-            await self._store.finish_own(job.build, state, error.as_json() if error else None)
+            await self._store.finish_own(job.build, state, error.as_json() if error else None, job.took)
 
 
 def _unforeseen(error: Exception) -> GuixSpawnerError:

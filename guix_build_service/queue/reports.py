@@ -66,7 +66,7 @@ class Reporter:
         self._build = build
         self._since = time.monotonic()
         if build.started is not None:
-            measures.spent(BuildState.QUEUED, (build.started - build.created).total_seconds())
+            measures.spent(BuildState.QUEUED, max(0.0, (build.started - build.created).total_seconds()))
 
     async def entered(self, state: BuildState) -> None:
         """Write down that the build is in STATE now."""

@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guix_build_service.logs import audit
-from guix_build_service.model.environments import Version, now
+from guix_build_service.model.clocks import Belief, Clocks
+from guix_build_service.model.environments import Version
 from guix_build_service.model.retention import Decision, Facts, Holding, Plan, Rules, plan
 from guix_build_service.pipeline import storage
 from guix_build_service.pipeline.pipeline import Pipeline
@@ -52,12 +53,14 @@ class Retainer:
         pipeline: Pipeline,
         schedule: Schedule | None = None,
         free: Callable[[], int] = storage.free_bytes,
+        clocks: Clocks | None = None,
     ) -> None:
         self._store = store
         self._rows = RetentionRows(store)
         self._pipeline = pipeline
         self.schedule = schedule or Schedule()
         self._free = free
+        self._belief = Belief(clocks)
         self._deciding = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -65,6 +68,15 @@ class Retainer:
     def rows(self) -> RetentionRows:
         """What the database knows of it."""
         return self._rows
+
+    @property
+    def doubt(self) -> str:
+        """Why nothing is let go for its age, in a sentence; empty where the clock was believed at the last look."""
+        return self._belief.doubt
+
+    async def look_back(self) -> None:
+        """Compare the clock with the last that an earlier run wrote down; to be called before this one writes anything."""
+        self._belief.look_back(await self._rows.last_written())
 
     async def start(self) -> None:
         """Finish what an earlier end of the service left half done, and begin to look from time to time."""
@@ -106,16 +118,21 @@ class Retainer:
         if held is None:
             return Plan(hindrance="Nobody can tell which profiles running sessions use (BuildService.leases_folder).")
         holdings = await self._rows.holdings()
+        before = self._belief.doubt
+        if doubt := self._belief.look():
+            rules = replace(rules, unused=None, unused_current=None)
+        if doubt != before:
+            log.warning("%s", doubt or "The clock of this machine is believed again.")
         async with self._pipeline.measuring:
-            return await asyncio.to_thread(self._decide, holdings, rules, held)
+            return replace(await asyncio.to_thread(self._decide, holdings, rules, held), hindrance=doubt)
 
     def _decide(self, holdings: Sequence[Holding], rules: Rules, held: frozenset[StorePath]) -> Plan:
         shares = storage.Shares(self._pipeline.workshop, [holding.key for holding in holdings], held)
-        return plan(holdings, rules, Facts(now(), held, self._free(), shares.frees))
+        return plan(holdings, rules, Facts(self._belief.clocks.wall(), held, self._free(), shares.frees))
 
     async def _let_go(self, decision: Decision, who: str) -> bool:
         """Do what was decided, unless something has changed meanwhile; return whether it was done."""
-        holding, letting_go = decision.holding, LetGo(now(), decision.why)
+        holding, letting_go = decision.holding, LetGo(self._belief.clocks.wall(), decision.why)
         deeds = [audit.let_go(who, holder, decision.why) for holder in holding.holders]
         if not await self._rows.let_go(holding, letting_go, deeds):
             return False

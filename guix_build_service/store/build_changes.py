@@ -4,9 +4,10 @@ A state transition names the state that it starts from and fails when the build 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from guix_build_service.model.environments import FINAL, Build, BuildState, Version, now
 from guix_build_service.model.turns import Limits
@@ -51,7 +52,8 @@ def request(connection: Connection, build: Build, request_key: str | None) -> Jo
     present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
     for environment in build.environments:
         if environment not in present:
-            values = {"build": joined, "environment": str(environment), "joined": now()}
+            moment = _after_all(connection, waiting.c.joined, waiting.c.environment == environment, now())
+            values = {"build": joined, "environment": str(environment), "joined": moment}
             connection.execute(insert(waiting).values(**values))
     return Joined(details.build(connection, BuildId(joined)), created=found is None)
 
@@ -75,11 +77,17 @@ def change(connection: Connection, build: BuildId, service: str | None, values: 
     return details.build(connection, build)
 
 
-def finish(connection: Connection, build: BuildId, state: BuildState, error: Mapping[str, object] | None) -> Build:
-    """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
-    before = details.build(connection, build).state
-    values = {"finished": now(), "error": dict(error) if error is not None else None, "phase": ""}
-    return move(connection, build, before, state, values)
+def finish(
+    connection: Connection,
+    build: BuildId,
+    state: BuildState,
+    error: Mapping[str, object] | None,
+    took: float | None = None,
+) -> Build:
+    """End BUILD as failed or cancelled, after it TOOK seconds.  Raises `Conflict` when it has ended already."""
+    before = details.build(connection, build)
+    values = {"finished": _end(before, took), "error": dict(error) if error is not None else None, "phase": ""}
+    return move(connection, build, before.state, state, values)
 
 
 def requeue(connection: Connection, build: BuildId) -> Build:
@@ -95,20 +103,25 @@ def check_runs(connection: Connection, build: BuildId, service: str | None) -> N
         raise Conflict("Another service runs this build.")
 
 
-def complete(connection: Connection, build: BuildId, made: Sequence[Version]) -> Finished:
-    """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
-    waiting_now = details.build(connection, build).environments
+def complete(connection: Connection, build: BuildId, made: Sequence[Version], took: float | None = None) -> Finished:
+    """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet.
+
+    TOOK is how many seconds it was run.
+    """
+    before = details.build(connection, build)
+    waiting_now = before.environments
     missing = tuple(set(waiting_now) - {version.environment for version in made})
     if missing:
         return Finished(details.build(connection, build), missing)
     for version in made:
         if version.environment not in waiting_now:
             continue  # deleted meanwhile
-        connection.execute(insert(versions).values(**rows.version_values(version)))
+        moment = _after_all(connection, versions.c.created, versions.c.environment == version.environment, version.created)
+        connection.execute(insert(versions).values(**rows.version_values(replace(version, created=moment))))
         retention.keep_again(connection, version.key, version.profile)
         changed = {"current": str(version.id), "updated": now()}
         connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
-    values = {"finished": now(), "error": None, "phase": ""}
+    values = {"finished": _end(before, took), "error": None, "phase": ""}
     return Finished(move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
 
 
@@ -122,3 +135,19 @@ def move(
     if connection.execute(query).rowcount != 1:
         raise Conflict(f"This build is no longer {before.value}.")
     return details.build(connection, build)
+
+
+def _end(build: Build, took: float | None) -> datetime:
+    """Return when BUILD ended, if it TOOK these seconds by a clock that does not leap; the present moment without."""
+    return now() if took is None or build.started is None else build.started + timedelta(seconds=took)
+
+
+def _after_all(
+    connection: Connection, column: ColumnElement[datetime], of: ColumnElement[bool], moment: datetime
+) -> datetime:
+    """Return MOMENT, or what comes right after the newest in COLUMN of the rows OF where the clock was put back since.
+
+    What came last is to be the last, whatever the clock says.
+    """
+    newest: datetime | None = connection.scalars(select(func.max(column)).where(of)).one()
+    return moment if newest is None else max(moment, newest + timedelta(microseconds=1))

@@ -16,7 +16,8 @@ SAMPLE = 20
 
 def turns_of(connection: Connection, limits: Limits) -> tuple[list[BuildId], list[BuildId]]:
     """Return the builds that wait, as `turns.turns` does."""
-    last = select(builds.c.requested_by, func.max(builds.c.started).label("last")).where(builds.c.started.is_not(None))
+    # Who was served while the clock was ahead would otherwise come last until it is there again.
+    last = select(builds.c.requested_by, func.max(builds.c.started).label("last")).where(builds.c.started <= now())
     served = {
         row["requested_by"]: row["last"] for row in connection.execute(last.group_by(builds.c.requested_by)).mappings()
     }

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select, update
 
 from guix_build_service.logs.audit import Deed
 from guix_build_service.model.environments import Version
 from guix_build_service.model.retention import Holder, Holding
 from guix_build_service.store import audit, rows, uses
 from guix_build_service.store.database import Database
-from guix_build_service.store.tables import environments, versions
+from guix_build_service.store.tables import audit as audit_log
+from guix_build_service.store.tables import builds, environments, versions
 from guix_build_service.store.tables import uses as used_then
 from guix_environment.errors import Conflict, NotFound
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
@@ -27,6 +29,13 @@ class RetentionRows:
     async def holdings(self) -> list[Holding]:
         """Return every profile that is kept, with the versions that have it."""
         return await self.database.look(_holdings)
+
+    async def last_written(self) -> datetime | None:
+        """Return the newest moment that anybody has written down; None in a database where nothing has happened."""
+        moments = [builds.c.created, builds.c.finished, audit_log.c.created, used_then.c.used]
+        newest = [select(func.max(each)) for each in moments]
+        found = await self.database.look(lambda c: [c.scalars(query).one() for query in newest])
+        return max((moment for moment in found if moment is not None), default=None)
 
     async def let_go(self, holding: Holding, letting_go: LetGo, deeds: Sequence[Deed]) -> bool:
         """Note that HOLDING is no longer kept, and return True; False where it is not as it was any more."""

@@ -218,10 +218,11 @@ class Store(Database):
 
         return await self.look(lambda c: details.some_builds(c, query))
 
-    async def builds_asked_for(self, person: str, since: datetime) -> list[datetime]:
-        """Return when PERSON asked for builds since the moment SINCE, earliest first."""
-        query = select(builds.c.created).where(builds.c.requested_by == person, builds.c.created > since)
-        return await self.look(lambda c: list(c.scalars(query.order_by(builds.c.created))))
+    async def builds_asked_for(self, person: str, since: datetime, until: datetime) -> list[datetime]:
+        """Return when PERSON asked for builds after the moment SINCE and up to UNTIL, earliest first."""
+        asked = builds.c.requested_by == person, builds.c.created > since, builds.c.created <= until
+        query = select(builds.c.created).where(*asked).order_by(builds.c.created)
+        return await self.look(lambda c: list(c.scalars(query)))
 
     async def builds_page(self, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
         """Return a page of the WANTED builds that PERSON may see, newest first."""
@@ -289,12 +290,14 @@ class Store(Database):
         """End BUILD as failed or cancelled.  Raises `Conflict` when it has ended already."""
         return await self.transaction(lambda c: build_changes.finish(c, build, state, error))
 
-    async def finish_own(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:
-        """End BUILD, as `finish` does, if it is still we who run it.  Raises `Conflict`."""
+    async def finish_own(
+        self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None, took: float | None = None
+    ) -> Build:
+        """End BUILD, as `finish` does, if it is still we who run it, which TOOK us seconds.  Raises `Conflict`."""
 
         def work(connection: Connection) -> Build:
             build_changes.check_runs(connection, build, self.service)
-            return build_changes.finish(connection, build, state, error)
+            return build_changes.finish(connection, build, state, error, took)
 
         return await self.transaction(work)
 
@@ -315,12 +318,15 @@ class Store(Database):
 
         return await self.transaction(work)
 
-    async def complete(self, build: BuildId, made: Sequence[Version]) -> Finished:
-        """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet."""
+    async def complete(self, build: BuildId, made: Sequence[Version], took: float | None = None) -> Finished:
+        """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet.
+
+        TOOK is how many seconds we were at it.
+        """
 
         def work(connection: Connection) -> Finished:
             build_changes.check_runs(connection, build, self.service)
-            return build_changes.complete(connection, build, made)
+            return build_changes.complete(connection, build, made, took)
 
         return await self.transaction(work)
 

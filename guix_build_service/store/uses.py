@@ -19,7 +19,7 @@ def note(connection: Connection, profiles: Collection[StorePath], moment: dateti
     for profile in sorted(known):
         if profile not in before:
             connection.execute(insert(uses).values(profile=profile, used=moment))
-        elif before[profile] <= moment - EXACT:
+        elif abs(moment - before[profile]) >= EXACT:  # also where a clock was ahead when it was used before
             connection.execute(update(uses).where(uses.c.profile == profile).values(used=moment))
 
 

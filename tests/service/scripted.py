@@ -14,6 +14,7 @@ from guix_build_service.git.hosts import Hosts
 from guix_build_service.logs.build_logs import Logs
 from guix_build_service.manager.manager import Manager, Policy
 from guix_build_service.manifest.canonical import Entry, PackageList
+from guix_build_service.model.clocks import Clocks
 from guix_build_service.model.environments import BuildState, Environment, Resolved, Version, now
 from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.disk import Disk
@@ -112,6 +113,7 @@ async def scripted(
     database: str = "",
     schedule: Schedule | None = None,
     free: int = 0,
+    clocks: Clocks | None = None,
     start: bool = True,
 ) -> AsyncIterator[tuple[Installation, ScriptedPipeline]]:
     """Run a service in FOLDER with a scripted pipeline, and with the database at the address DATABASE, if one is given."""
@@ -129,7 +131,7 @@ async def scripted(
     store = await Store.open(database or f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     pipeline, logs = ScriptedPipeline(workshop), Logs(folder / "logs")
     queue = Queue(store, pipeline, logs, folder / "builds", disk)
-    retainer = Retainer(store, pipeline, schedule, lambda: free)
+    retainer = Retainer(store, pipeline, schedule, lambda: free, clocks)
     manager = Manager(store, queue, logs, policy or Policy(), retainer=retainer)
     try:
         if start:

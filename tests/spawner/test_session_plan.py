@@ -257,6 +257,7 @@ HOUR = timedelta(hours=1)
     [
         (RepositoryAccess(), "Nobody has asked lately whether you may"),
         (RepositoryAccess(datetime.now(UTC) - 2 * HOUR), "Nobody has asked lately whether you may"),
+        (RepositoryAccess(datetime.now(UTC) + 24 * HOUR), "Nobody has asked lately whether you may"),
         (RepositoryAccess(datetime.now(UTC), refused=True), "You can no longer read https://git.example/somebody/analysis."),
         (RepositoryAccess(refused=True), "You can no longer read"),
     ],

@@ -91,7 +91,7 @@ class RetentionAnswer(Outgoing):
     profiles: tuple[DecisionAnswer, ...]
     frees: int = Field(description="Bytes that are free once all of it is collected, as far as that is known.")
     kept: dict[Kept, int] = Field(description="How many profiles stay, by why.")
-    hindrance: str = Field(description="Why nothing can be decided; empty where it can.")
+    hindrance: str = Field(description="Why nothing, or nothing by its age, can be decided; empty where it can.")
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
