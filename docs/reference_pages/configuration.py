@@ -60,7 +60,8 @@ c.JupyterHub.services[-1]["command"].append("--BuildService.running_builds=4")
 ```
 
 What is more than a few words stands in a configuration file of its own, which `configure` is told of:
-`service_configuration=Path("/etc/guixspawner/service_config.py")`, with lines such as `c.BuildService.running_builds = 4`."""
+`service_configuration=Path("/etc/guixspawner/service_config.py")`. It has lines such as
+`c.BuildService.running_builds = 4`."""
 
 _REQUESTS = """\
 Likewise in the service's process: `--RequestLimits.changes_a_minute=60`."""

@@ -39,6 +39,13 @@ class Operation:
     """What may stand behind the question mark."""
     tagged: bool
     """Whether it can be asked for only if nothing was changed since (``If-Match``)."""
+    refuses: tuple[HTTPStatus, ...]
+    """What it refuses with beside what everything of its kind does."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether what it gives is the whole answer, and not events of a stream or a text."""
+        return self.media_type == "application/json"
 
 
 def operation(
@@ -50,11 +57,12 @@ def operation(
     media_type: str = "application/json",
     query: type[BaseModel] | None = None,
     tagged: bool = False,
+    refuses: tuple[HTTPStatus, ...] = (),
 ) -> Callable[[_Method], _Method]:
     """Describe a handler's method; every method of the API has such a description."""
 
     def describe(method: _Method) -> _Method:
-        method.__dict__["operation"] = Operation(summary, takes, gives, statuses, media_type, query, tagged)
+        method.__dict__["operation"] = Operation(summary, takes, gives, statuses, media_type, query, tagged, refuses)
         return method
 
     return describe

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from guix_build_service.logs.audit import Action, Deed, DeedFilter
 from guix_build_service.web.api import ApiHandler, following, operation, requested
-from guix_build_service.web.schemas.fields import Line, Outgoing, PageQuery, PartAnswer
+from guix_build_service.web.schemas.fields import EnvironmentName, Line, Outgoing, PageQuery, PartAnswer
 from guix_environment.identifiers import EnvironmentId
 
 
@@ -16,7 +16,7 @@ class AuditQuery(PageQuery):
 
     who: Annotated[Line, Field(max_length=600, description="A user, or service/NAME.")] | None = None
     action: Action | None = None
-    environment: Annotated[Line, Field(max_length=12, description="Its id, also when it was deleted since.")] | None = None
+    environment: EnvironmentName | None = Field(default=None, description="Its id, also when it was deleted since.")
     owner: Annotated[Line, Field(max_length=600, description="Whose environment it was then.")] | None = None
     since: AwareDatetime | None = Field(default=None, description="No entry from before that moment.")
     until: AwareDatetime | None = Field(default=None, description="No entry of that moment or later.")

@@ -39,7 +39,7 @@ class Cancel(ApiHandler):
 
     route = "builds/{build}/cancel"
 
-    @operation("Stop a build; one that is finished stays as it is", gives=BuildAnswer)
+    @operation("Stop a build; one that is finished stays as it is", gives=BuildAnswer, refuses=(HTTPStatus.CONFLICT,))
     async def post(self, build: str) -> None:
         """Stop."""
         self.give(BuildAnswer.of(await self.manager.cancel(identified(BuildId, build), self.person), self.person))

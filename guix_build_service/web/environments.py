@@ -135,7 +135,11 @@ class OneVersion(ApiHandler):
         pinned = self.body(VersionChanges).pinned
         self.give(VersionAnswer.of(await self.manager.pin_version(*identifiers, self.person, pinned=pinned)))
 
-    @operation("Forget a version that is not the current one", statuses=(HTTPStatus.NO_CONTENT,))
+    @operation(
+        "Forget a version that is not the current one",
+        statuses=(HTTPStatus.NO_CONTENT,),
+        refuses=(HTTPStatus.CONFLICT,),
+    )
     async def delete(self, environment: str, version: str) -> None:
         """Delete."""
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
@@ -187,7 +191,12 @@ class Rollback(ApiHandler):
 
     route = "environments/{environment}/rollback"
 
-    @operation("Make an earlier version the current one", takes=RollbackRequest, gives=EnvironmentAnswer)
+    @operation(
+        "Make an earlier version the current one",
+        takes=RollbackRequest,
+        gives=EnvironmentAnswer,
+        refuses=(HTTPStatus.CONFLICT,),
+    )
     async def post(self, environment: str) -> None:
         """Go back."""
         wanted = self.body(RollbackRequest).version

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from guix_build_service.web.answers import AnsweringHandler
 from guix_build_service.web.api import ApiHandler, Operation, operations
 from guix_build_service.web.schemas.fields import ErrorAnswer
+from guix_build_service.web.texts import TextAnswers
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
 API_VERSION = "1.0"
@@ -20,7 +21,11 @@ _IDENTIFIERS: Mapping[str, Mapping[str, object]] = {
     for name, kind in {"environment": EnvironmentId, "version": VersionId, "build": BuildId}.items()
 }
 
+_VARIABLE = re.compile(r"{(\w+)}")
+"""What stands for a part of an address."""
+
 _REFERENCE = "#/components/schemas/{model}"
+_REFUSED: Mapping[str, object] = {"$ref": "#/components/responses/Refused"}
 
 
 def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[str, object]:
@@ -48,6 +53,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
         "paths": {f"/{handler.route}": _methods(handler, methods) for handler, methods in described},
         "components": {
             "schemas": schemas["$defs"],
+            "responses": {"Refused": {"description": "Not done, and why", "content": _json(ErrorAnswer)}},
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "Authorization"}},
         },
     }
@@ -56,7 +62,7 @@ def describe(handlers: Iterable[type[AnsweringHandler]], prefix: str) -> dict[st
 def _methods(handler: type[AnsweringHandler], methods: Mapping[str, Operation]) -> dict[str, object]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", **_IDENTIFIERS.get(name, {})}}
-        for name in re.findall(r"{(\w+)}", handler.route)
+        for name in _VARIABLE.findall(handler.route)
     ]
     found: dict[str, object] = {"parameters": parameters} if parameters else {}
     for name, each in methods.items():
@@ -70,16 +76,52 @@ def _operation(handler: type[AnsweringHandler], method: str, operation: Operatio
         "summary": operation.summary,
         "responses": {
             **{str(int(status)): _answer(status, operation) for status in operation.statuses},
-            "default": {"description": "A refusal", "content": _json(ErrorAnswer)},
+            **_unchanged(handler, method, operation),
+            **{str(int(status)): _REFUSED for status in sorted(_refusals(handler, operation))},
+            "5XX": _REFUSED,
         },
     }
-    if parameters := [*_query(operation), *_headers(operation)]:
+    if parameters := [*_query(operation), *_headers(handler, method, operation)]:
         described["parameters"] = parameters
     if operation.takes is not None:
         described["requestBody"] = {"content": _json(operation.takes)}
     if not issubclass(handler, ApiHandler):
         described["security"] = []
     return described
+
+
+def _refusals(handler: type[AnsweringHandler], operation: Operation) -> Iterable[HTTPStatus]:
+    """Return what OPERATION of HANDLER refuses with, by what it asks of its caller and of what is sent."""
+    refused = {HTTPStatus.BAD_REQUEST, *operation.refuses}
+    if issubclass(handler, ApiHandler):
+        refused |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
+    if _VARIABLE.search(handler.route):
+        refused.add(HTTPStatus.NOT_FOUND)
+    if operation.query is not None:
+        refused.add(HTTPStatus.UNPROCESSABLE_ENTITY)
+    if operation.takes is not None:
+        refused |= {
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        }
+    if operation.tagged:
+        refused.add(HTTPStatus.PRECONDITION_FAILED)
+    if issubclass(handler, TextAnswers):
+        refused.add(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+    return refused
+
+
+def _unchanged(handler: type[AnsweringHandler], method: str, operation: Operation) -> dict[str, object]:
+    """Return the answer to a GET whose caller has just that already."""
+    if not _has_tag(handler, method, operation):
+        return {}
+    return {str(int(HTTPStatus.NOT_MODIFIED)): {"description": "Nothing is different"}}
+
+
+def _has_tag(handler: type[AnsweringHandler], method: str, operation: Operation) -> bool:
+    """Tell whether OPERATION answers with an entity tag that a caller can send back."""
+    return method == "get" and issubclass(handler, ApiHandler) and operation.gives is not None and operation.is_json
 
 
 def _query(operation: Operation) -> Iterable[dict[str, object]]:
@@ -91,20 +133,28 @@ def _query(operation: Operation) -> Iterable[dict[str, object]]:
         shown = {**about, **(kinds[0] if kinds else {})}
         if each.get("default") is not None:
             shown["default"] = each["default"]
-        yield {"name": name, "in": "query", "description": each.get("description", ""), "schema": shown}
+        about_it = each.get("description") or shown.pop("description", "")
+        yield {"name": name, "in": "query", "description": about_it, "schema": shown}
 
 
-def _headers(operation: Operation) -> Iterable[dict[str, object]]:
+def _headers(handler: type[AnsweringHandler], method: str, operation: Operation) -> Iterable[dict[str, object]]:
     if operation.tagged:
-        about = "The entity tag (`ETag`) that it was last seen with; 412 when it was changed since."
-        yield {"name": "If-Match", "in": "header", "description": about, "schema": {"type": "string"}}
+        yield _header("If-Match", "The entity tag (`ETag`) that it was last seen with; 412 when it was changed since.")
+    if _has_tag(handler, method, operation):
+        yield _header("If-None-Match", "The entity tag (`ETag`) of the answer that is known; 304 when it is still the same.")
+    if issubclass(handler, TextAnswers):
+        yield _header("Range", "Which bytes of it are wanted, such as `bytes=-1000` for the last ones.")
+
+
+def _header(name: str, about: str) -> dict[str, object]:
+    return {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
 
 
 def _answer(status: HTTPStatus, operation: Operation) -> dict[str, object]:
     answer: dict[str, object] = {"description": status.phrase}
     if status is HTTPStatus.NO_CONTENT:
         return answer
-    if operation.gives is not None and operation.media_type == "application/json":
+    if operation.gives is not None and operation.is_json:
         return {**answer, "content": _json(operation.gives)}
     return {**answer, "content": {operation.media_type: {}}}
 

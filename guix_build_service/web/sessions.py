@@ -102,6 +102,7 @@ class Sessions(_SessionsApi):
         takes=SessionRequest,
         gives=SessionAnswer,
         statuses=(HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
+        refuses=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     )
     async def post(self) -> None:
         """Start."""
@@ -126,7 +127,11 @@ class OneSession(_SessionsApi):
         """Show."""
         self.give(self.answer(await self.session(identified(SessionName, name))))
 
-    @operation("Stop one of your sessions; its files stay", statuses=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED))
+    @operation(
+        "Stop one of your sessions; its files stay",
+        statuses=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED),
+        refuses=(HTTPStatus.CONFLICT,),
+    )
     async def delete(self, name: str) -> None:
         """Stop."""
         gone = await self.stop_session(identified(SessionName, name))

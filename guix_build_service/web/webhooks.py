@@ -89,6 +89,7 @@ class Deliveries(AnsweringHandler):
         "Tell that a branch or a tag was pushed (for forges: the body and its signature are theirs)",
         gives=DeliveryAnswer,
         statuses=(HTTPStatus.OK, HTTPStatus.ACCEPTED),
+        refuses=(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.TOO_MANY_REQUESTS),
     )
     async def post(self, provider: str, environment: str) -> None:
         """Build ahead."""

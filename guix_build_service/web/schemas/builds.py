@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from guix_build_service.model.environments import Build, BuildFilter, BuildState, Person
-from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer
+from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer, VersionName
 from guix_environment.identifiers import VersionId
 from guix_environment.repository_url import RepositoryUrl
 
@@ -28,7 +28,7 @@ class BuildRequest(Incoming):
     """A build of what the environment's ref stands for now."""
 
     force: bool = Field(default=False, description="Build although this commit was built before.")
-    version: Annotated[Line, Field(max_length=12)] | None = Field(
+    version: VersionName | None = Field(
         default=None,
         description="Build the commit of this version instead, from what is kept of it, as when its profile went.",
     )

@@ -34,6 +34,15 @@ from guix_build_service.web.schemas.versions import VersionAnswer
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
 
+RepositoryAddress = Annotated[
+    Line,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="Address of a Git repository, or of a page of one at its forge.",
+        examples=["https://codeberg.org/somebody/analysis"],
+    ),
+]
 Name = Annotated[Line, Field(max_length=80, description="What people call the environment.")]
 Description = Annotated[Paragraph, Field(max_length=2000)]
 Groups = Annotated[tuple[Annotated[Line, Field(min_length=1, max_length=255)], ...], Field(max_length=50)]
@@ -57,7 +66,7 @@ class EnvironmentsQuery(PageQuery):
 class EnvironmentRequest(Incoming):
     """An environment to add: a repository, and what is not chosen by itself."""
 
-    repo: Annotated[Line, Field(min_length=1, max_length=512, description="Address of a Git repository.")]
+    repo: RepositoryAddress
     ref: Ref = ""
     subdir: Annotated[Line, Field(max_length=200, description="The folder that holds the manifest.")] = ""
     name: Name = ""
@@ -108,7 +117,7 @@ class EnvironmentChanges(Incoming):
 class ResolveRequest(Incoming):
     """A repository to look at."""
 
-    repo: Annotated[Line, Field(min_length=1, max_length=512)]
+    repo: RepositoryAddress
     ref: Ref = ""
     subdir: Annotated[Line, Field(max_length=200, description="The folder that holds the manifest.")] = ""
 

@@ -1,11 +1,11 @@
 """What the API's JSON is made of: texts that a person could have meant, and the two kinds of bodies."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guix_build_service.model.environments import LARGEST_PAGE
+from guix_environment.identifiers import EnvironmentId, VersionId
 
 
 def _printable(text: str) -> str:
@@ -21,10 +21,17 @@ def _on_one_line(text: str) -> str:
     return _printable(text)
 
 
-Line = Annotated[str, AfterValidator(_on_one_line)]
+def formed(pattern: str) -> dict[str, str]:
+    """Return what the description of a text says, all of which has the form of PATTERN; it is refused in our own words."""
+    return {"pattern": f"^({pattern})$"}
+
+
+Line = Annotated[str, AfterValidator(_on_one_line), Field(json_schema_extra=formed(r"[^\x00-\x1f\x7f-\x9f]*"))]
 Paragraph = Annotated[str, AfterValidator(_printable)]
 
 Ref = Annotated[Line, Field(max_length=200, description="Branch, tag or commit; empty for the repository's default branch.")]
+EnvironmentName = Annotated[str, Field(json_schema_extra=formed(EnvironmentId.form.pattern))]
+VersionName = Annotated[str, Field(json_schema_extra=formed(VersionId.form.pattern))]
 Memory = Annotated[int, Field(ge=1 << 26, le=1 << 44, description="Bytes that a session may use.")]
 Cpu = Annotated[float, Field(gt=0, le=4096, description="Cores that a session may use.")]
 
@@ -54,7 +61,17 @@ class PartAnswer(Outgoing):
     next: str | None = Field(description="The `cursor` of the next part; null when this is the last one.")
 
 
-class ErrorAnswer(Outgoing):
-    """A refusal: ``code`` is stable, ``message`` and ``hint`` are for people; further fields are details."""
+class Refusal(Outgoing):
+    """Why something was not done; further fields are details for programs."""
 
-    error: Annotated[Mapping[str, object], Field(examples=[{"code": "not-found", "message": "There is nothing here."}])]
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    code: str = Field(description="Stable from one release to the next.", examples=["not-found"])
+    message: str = Field(description="What happened, for people.", examples=["There is nothing here."])
+    hint: str | None = Field(default=None, description="What to do about it, for people.")
+
+
+class ErrorAnswer(Outgoing):
+    """A refusal."""
+
+    error: Refusal

@@ -5,19 +5,31 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from guix_build_service.model.environments import EnvironmentDetail, Version
-from guix_build_service.web.hub_client import Session
-from guix_build_service.web.schemas.fields import Cpu, Incoming, Line, Memory, Outgoing, PartAnswer
+from guix_build_service.web.hub_client import Session, SessionName
+from guix_build_service.web.schemas.fields import (
+    Cpu,
+    EnvironmentName,
+    Incoming,
+    Line,
+    Memory,
+    Outgoing,
+    PartAnswer,
+    VersionName,
+    formed,
+)
 
 
 class SessionRequest(Incoming):
     """A session to start."""
 
-    environment: str = Field(description="The environment's id.")
-    version: str | None = Field(default=None, description="One of its versions; the current one when left out.")
+    environment: EnvironmentName = Field(description="The environment's id.")
+    version: VersionName | None = Field(default=None, description="One of its versions; the current one when left out.")
     memory: Memory | None = None
     cpu: Cpu | None = None
     path: Annotated[Line, Field(max_length=500, description="The file to open first.")] | None = None
-    name: str | None = Field(default=None, description="The session's name; made from the repository's when left out.")
+    name: Annotated[str, Field(json_schema_extra=formed(SessionName.form.pattern))] | None = Field(
+        default=None, description="The session's name; made from the repository's when left out."
+    )
 
     def options(self) -> dict[str, object]:
         """Return the spawner's ``user_options``."""

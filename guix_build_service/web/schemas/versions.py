@@ -7,13 +7,13 @@ from typing import Self
 from pydantic import Field
 
 from guix_build_service.model.environments import Export, Version
-from guix_build_service.web.schemas.fields import Incoming, Outgoing, PartAnswer
+from guix_build_service.web.schemas.fields import Incoming, Outgoing, PartAnswer, VersionName
 
 
 class RollbackRequest(Incoming):
     """The version to go back to; without one, the version before the current one."""
 
-    version: str | None = None
+    version: VersionName | None = None
 
 
 class VersionChanges(Incoming):
