@@ -16,7 +16,7 @@ On the service's machine:
   guix-build-service doctor [--json] [--BuildService.…]         see whether the service could do its work here
   guix-build-service read FILE [--json] [--no-guix] [--root …]  say what a manifest or a channels file says
 
-Anywhere, with a token of the hub; COMMAND --help tells more:
+Anywhere with a token of the hub, or there with --folder FOLDER and none; COMMAND --help tells more:
 
   guix-build-service list | show | add | build | log | cancel | rollback | share | unshare | give | delete
   guix-build-service resolve | import | sessions | storage | webhook | credentials | gc | pin | unpin | export | tokens

@@ -152,6 +152,12 @@ class ChangedMeanwhile(Conflict):
     code, status = "changed-meanwhile", 412
 
 
+class FolderInUse(Conflict):
+    """Another process works with the service's folder."""
+
+    code = "folder-in-use"
+
+
 class ProfileLetGo(Conflict):
     """The profile of this version is no longer kept; it can be built again from the version's record."""
 

@@ -338,3 +338,64 @@ async def start(
         group=account.gid if account else None,
         extra_groups=account.groups if account else None,
     )
+
+
+class Companion:
+    """A process that runs beside us, as `beside` started it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def line(self) -> bytes:
+        """Wait for the next line of its output and return it; an empty one where it says nothing more."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def status(self) -> int | None:
+        """Return how it ended, as `Completed.status`, or None while it runs."""
+        return self._process.poll()
+
+    def end(self, grace: float) -> int:
+        """End its input, after GRACE seconds it itself, and return how it ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            return self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@contextlib.contextmanager
+def beside(
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    environment: Mapping[str, str],
+    errors: int,
+    directory: Path | None = None,
+    account: Account | None = None,
+    grace: float = 3 * GRACE,
+) -> Iterator[Companion]:
+    """Run COMMAND in a session of its own while the context lasts, for a caller without an event loop, and give it.
+
+    Its standard input is a pipe that ends with the context, or with us in whatever way, upon which it is to end; after GRACE
+    seconds it is ended. Its errors go to the open file ERRORS.  Raises `OSError` when it cannot be started at all.
+    """
+    account = _unless_own(account)
+    with subprocess.Popen(  # noqa: S603 - as everywhere here, a list of words
+        [os.fspath(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=dict(environment),
+        cwd=directory,
+        start_new_session=True,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=account.groups if account else None,
+    ) as process:
+        companion = Companion(process)
+        try:
+            yield companion
+        finally:
+            companion.end(grace)

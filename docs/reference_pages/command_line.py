@@ -25,12 +25,15 @@ The commands on the service's machine take the service's own [configuration](con
   by everybody on a machine.
 - Where that is not set, the token is in the file that `GUIX_BUILD_SERVICE_TOKEN_FILE` names, or else in
   `~/.config/guix-build-service/token`. Nobody else may be able to read that file (`chmod 600`).
+- On the service's own machine, root and the service's account need neither: `--folder FOLDER` or `GUIX_BUILD_SERVICE_FOLDER`
+  names the hub's state folder, and `--local` stands for `/srv/guixspawner`. See [Script
+  it](../howto/scripts.md#on-the-service-s-own-machine).
 - `HTTPS_PROXY` and `NO_PROXY` are heeded, and `SSL_CERT_FILE` names certificates to trust in place of the machine's.
 
-Every command also takes `--help`, `--service`, `--plain-http` and `--json`. Results are printed to standard output,
-everything else to standard error. With `--json` the result is one JSON value as the API has it, and so is a refusal:
-`{"error": {"code": …, "message": …, "hint": …}}`, with [a code](errors.md) that stays the same. Characters that steer a
-terminal are printed as their codes, whoever put them where."""
+Every command also takes `--help`, `--service`, `--local`, `--folder`, `--plain-http` and `--json`. Results are printed to
+standard output, everything else to standard error. With `--json` the result is one JSON value as the API has it, and so is a
+refusal: `{"error": {"code": …, "message": …, "hint": …}}`, with [a code](errors.md) that stays the same. Characters that
+steer a terminal are printed as their codes, whoever put them where."""
 
 _GALLERIES = """\
 ## Galleries
@@ -62,7 +65,7 @@ added. Else what the entry says is changed, what it does not say stays, and the 
 listed stays too.
 """
 
-_EVERYWHERE = frozenset({"json", "service", "plain_http"})
+_EVERYWHERE = frozenset({"json", "service", "plain_http", "local", "folder"})
 """What every command takes, and is told of once."""
 
 

@@ -1,9 +1,13 @@
 """Where the service is and who asks: its address and a token of the hub, neither of them ever a secret in an argument.
 
+Or a folder of this machine, where the account itself says who asks: ``--folder`` or ``GUIX_BUILD_SERVICE_FOLDER`` has it, or
+else it is `STATE_FOLDER`.
+
 ``GUIX_BUILD_SERVICE_URL`` or ``--service`` has the address. The token is in ``GUIX_BUILD_SERVICE_TOKEN``, or else in the
 file that ``GUIX_BUILD_SERVICE_TOKEN_FILE`` names, or else in ``~/.config/guix-build-service/token``.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -13,9 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import CommandMisused, TokenMissing
 
 ADDRESS, TOKEN, TOKEN_FILE = "GUIX_BUILD_SERVICE_URL", "GUIX_BUILD_SERVICE_TOKEN", "GUIX_BUILD_SERVICE_TOKEN_FILE"
+
+FOLDER = "GUIX_BUILD_SERVICE_FOLDER"
+
+STATE_FOLDER = Path("/srv/guixspawner")
+"""The hub's state folder where nobody names another, as the documentation has it."""
 
 _HOW_TO_GET_ONE = (
     f"Make a token on the hub's page Token, and put it into {TOKEN}, or into a file that only you can read: "
@@ -33,11 +43,19 @@ class Access:
     address: str
     """Ends with a slash."""
     token: str = field(repr=False)
+    """Empty where none is needed."""
+    local: LocalService | None = None
+    """What is asked in place of the address, where that is on this machine."""
+
+    @classmethod
+    def here(cls, local: LocalService) -> "Access":
+        """Return the access to LOCAL, a service of this machine."""
+        return cls("http://localhost/", "", local)
 
     @property
     def host(self) -> str:
-        """The host, and its port where it is given."""
-        return urlsplit(self.address).netloc
+        """The host, and its port where it is given; words for what is here."""
+        return urlsplit(self.address).netloc if self.local is None else "the service of this machine"
 
     @property
     def is_on_this_machine(self) -> bool:
@@ -54,6 +72,30 @@ def access_from(variables: Mapping[str, str], address: str = "", *, plain_http: 
     return Access(service_address(address or variables.get(ADDRESS, ""), plain_http=plain_http), _token(variables))
 
 
+def local_folder(variables: Mapping[str, str], *, wanted: bool, named: str, address: str) -> Path | None:
+    """Return the folder of the service of this machine that is meant, or None where one is meant by its address.
+
+    WANTED, or the folder that is NAMED, says so; else it is meant where neither an ADDRESS nor anything in VARIABLES names
+    another, and the folder is there for us. The hub's state folder stands for the service's in it. Looks at files.
+    """
+    named_there = named or variables.get(FOLDER, "")
+    elsewhere = address or not {ADDRESS, TOKEN, TOKEN_FILE}.isdisjoint(variables)
+    if not (wanted or named) and elsewhere:
+        return None
+    folder = Path(named_there).expanduser().absolute() if named_there else STATE_FOLDER
+    inner = folder / "service"
+    with contextlib.suppress(OSError):
+        folder = inner if inner.is_dir() else folder
+    return folder if wanted or named_there or _is_ours(folder) else None
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return os.geteuid() in {0, folder.stat().st_uid}
+    except OSError:
+        return False
+
+
 def service_address(text: str, *, plain_http: bool = False) -> str:
     """Return the address of the service that TEXT names, which may be the address of its hub.
 
@@ -61,7 +103,10 @@ def service_address(text: str, *, plain_http: bool = False) -> str:
     'https://hub.example.org/services/guix/'
     """
     if not text:
-        raise CommandMisused("Nothing says where the service is.", hint=f"Set {ADDRESS} or give --service. {_EXAMPLE}")
+        raise CommandMisused(
+            "Nothing says where the service is.",
+            hint=f"Set {ADDRESS} or give --service. {_EXAMPLE} On the service's own machine give --folder in its place.",
+        )
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises where it is none

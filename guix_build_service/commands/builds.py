@@ -8,6 +8,7 @@ from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import json_text, shown
 from guix_build_service.commands.waiting import say_why
 from guix_build_service.commands.words import command
+from guix_build_service.local.started import Work
 from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.builds import BuildAnswer, LogEvent
 
@@ -22,6 +23,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         print_log,
         "print a build's log",
         "What was lost with a connection is asked for again. With -f and --json each line is one event.",
+        work=Work.LOOK,
     )
     log.add_argument("build", help=_BUILD)
     log.add_argument("-f", "--follow", action="store_true", help="print what comes until the build has ended")

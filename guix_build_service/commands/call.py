@@ -21,6 +21,8 @@ class Call:
     output: Output
     ask: Callable[[str], bool]
     """Asks the person a question, and returns whether they said yes; raises `CommandMisused` where nobody can answer."""
+    builds_end_with_us: Callable[[], bool]
+    """Tells whether what answers serves this command alone, so that a build has to be waited for."""
     read_secret: Callable[[str], str]
     """Asks for a secret without showing it, or takes the first line of the input where nobody is there to be asked."""
 

@@ -7,6 +7,7 @@ from guix_build_service.commands.call import Call
 from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
 from guix_build_service.commands.terminal import short, table
 from guix_build_service.commands.words import command
+from guix_build_service.local.started import Work
 from guix_build_service.web.schemas.credentials import CredentialAnswer
 
 _HOST = "the host of the repositories, such as codeberg.org or git.example:3000"
@@ -17,7 +18,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     about = "keep tokens or passwords for private repositories"
     group = commands.add_parser("credentials", help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
     own = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    command(own, "list", list_credentials, "list the hosts that you keep something for")
+    command(own, "list", list_credentials, "list the hosts that you keep something for", work=Work.LOOK)
     add = command(
         own,
         "add",

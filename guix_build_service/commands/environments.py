@@ -11,6 +11,7 @@ from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
 from guix_build_service.commands.terminal import facts, short, size, table
 from guix_build_service.commands.waiting import tell, waited
 from guix_build_service.commands.words import ENVIRONMENT, add_sharing, add_wait, command
+from guix_build_service.local.started import Work
 from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, EnvironmentRequest
 from guix_build_service.web.schemas.versions import ProfileState, VersionAnswer
@@ -20,7 +21,7 @@ from guix_environment.records import Visibility
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parsers of these commands."""
     _add_list(commands)
-    show = command(commands, "show", show_environment, "show an environment with its versions")
+    show = command(commands, "show", show_environment, "show an environment with its versions", work=Work.LOOK)
     show.add_argument("environment", help=ENVIRONMENT)
 
     add = command(
@@ -29,6 +30,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         add_environment,
         "add an environment and build it",
         "Where you have one of the same repository, ref and folder already, that one is brought up to date.",
+        work=Work.BUILD,
     )
     add.add_argument("address", help="the repository's address, or a folder of the service's machine")
     add.add_argument("--ref", default="", help="branch, tag or commit; else the repository's default branch")
@@ -42,6 +44,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         build_environment,
         "build what an environment's ref stands for now",
         "An address that you have no environment of is added.",
+        work=Work.BUILD,
     )
     build.add_argument(
         "environment", metavar="environment|address", help=f"{ENVIRONMENT}, or a folder of the service's machine"
@@ -62,13 +65,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "version", nargs="?", help="the version's id, as `show` prints it; else the one before the current"
     )
 
-    resolve = command(commands, "resolve", resolve_address, "see which commit would be built, and build nothing")
+    resolve = command(
+        commands, "resolve", resolve_address, "see which commit would be built, and build nothing", work=Work.LOOK
+    )
     resolve.add_argument("address", help="the repository's address, or a folder of the service's machine")
     resolve.add_argument("--ref", default="", help="branch, tag or commit; else the repository's default branch")
 
 
 def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = command(commands, "list", list_environments, "list the environments that you may see, by name")
+    parser = command(commands, "list", list_environments, "list the environments that you may see, by name", work=Work.LOOK)
     parser.add_argument("--owner", help="only those of this person")
     parser.add_argument(
         "--state", choices=[each.value for each in BuildState], help="only those whose latest build is there"
@@ -187,7 +192,8 @@ def build_environment(call: Call) -> ExitStatus:
 
 
 def _outcome(call: Call, environment: EnvironmentAnswer) -> ExitStatus:
-    return tell(call.output, waited(call.client, call.output, environment) if call.options.wait else environment)
+    wait = call.options.wait or call.builds_end_with_us()
+    return tell(call.output, waited(call.client, call.output, environment) if wait else environment)
 
 
 def delete_environment(call: Call) -> ExitStatus:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guix_build_service.commands.access import Access
-from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService
+from guix_build_service.commands.outcomes import AnswerNotUnderstood, CommandMisused, RefusedByService
 from guix_build_service.commands.transport import LARGEST_ANSWER, Transport
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -103,6 +103,10 @@ class Hub:
                 ) from error
 
     def _transport(self) -> Transport:
+        if self.access.local is not None:
+            raise CommandMisused(
+                "Tokens are the hub's, which does not know who asks here.", hint="Give --service, and a token of your own."
+            )
         base = self.access.address.partition("/services/")[0]
         return Transport(self.access, f"{base}/hub/api/", _refusal)
 

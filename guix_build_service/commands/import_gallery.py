@@ -13,6 +13,7 @@ from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, Ref
 from guix_build_service.commands.terminal import short
 from guix_build_service.commands.waiting import say_why, waited
 from guix_build_service.commands.words import add_wait, command
+from guix_build_service.local.started import Work
 from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer
 from guix_environment.errors import GuixSpawnerError
@@ -67,6 +68,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         import_gallery,
         "add, change and build what a gallery lists",
         "Done again, it changes only what is different; what is no longer listed stays.",
+        work=Work.BUILD,
     )
     parser.add_argument("file", type=Path, help="a YAML file, see “Galleries”")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -85,7 +87,7 @@ def import_gallery(call: Call) -> ExitStatus:
         if not call.output.as_json:
             call.output.line(result.text(would=dry))
     statuses = [exit_status_of(result.error) for result in results if result.error]
-    if call.options.wait and not dry:
+    if (call.options.wait or call.builds_end_with_us()) and not dry:
         results, failed = _waited(call, results)
         statuses += failed
     if call.output.as_json:

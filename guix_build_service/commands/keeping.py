@@ -8,6 +8,7 @@ from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, NothingSuch
 from guix_build_service.commands.terminal import short, size, table
 from guix_build_service.commands.words import ENVIRONMENT, command
+from guix_build_service.local.started import Work
 from guix_build_service.web.schemas.environments import EnvironmentAnswer
 from guix_build_service.web.schemas.retention import DecisionAnswer, RetentionAnswer
 
@@ -47,6 +48,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         export_version,
         "write the files that make a version again on another machine",
         "With --json they are printed, and none is written unless --into is given.",
+        work=Work.LOOK,
     )
     export.add_argument("environment", help=ENVIRONMENT)
     export.add_argument("version", nargs="?", help=VERSION)

@@ -19,7 +19,7 @@ class ExitStatus(IntEnum):
     UNREACHABLE = 3
     """The service does not answer, or not as this service does."""
     NOT_ALLOWED = 4
-    """There is no token, or it does not allow this."""
+    """There is no token, or it does not allow this; or the service's folder is another account's."""
     NOT_FOUND = 5
     """There is no such thing, or not for this person."""
     TOO_MUCH = 6
@@ -51,6 +51,13 @@ class TokenMissing(CommandFailure):
     """No token to show to the service, or one that is not kept from others."""
 
     code = "token-missing"
+    exit_status = ExitStatus.NOT_ALLOWED
+
+
+class NotOurs(CommandFailure):
+    """A service's folder on this machine that belongs to another account."""
+
+    code = "not-ours"
     exit_status = ExitStatus.NOT_ALLOWED
 
 

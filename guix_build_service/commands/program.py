@@ -1,6 +1,7 @@
 """The commands of ``guix-build-service`` that speak to a running service."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,19 @@ from guix_build_service.commands import (
     tokens,
     webhooks,
 )
-from guix_build_service.commands.access import access_from
+from guix_build_service.commands.access import Access, access_from, local_folder
 from guix_build_service.commands.call import Call, Command
 from guix_build_service.commands.client import Client, Patience
 from guix_build_service.commands.hub import Hub
+from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import CommandMisused, ExitStatus, exit_status_of
 from guix_build_service.commands.terminal import Output, shown
 from guix_build_service.commands.transport import Transport
+from guix_build_service.local.started import Work
 from guix_environment.errors import GuixSpawnerError
+
+STOPPED = "Stopped. What the service was asked for goes on."
+STOPPED_ALONE = "Stopped. What was asked for is kept, and goes on when the service runs again."
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="guix-build-service",
         description="Ask a hub's build service for what its pages and its API do.",
-        epilog="Its administrator's commands are serve, server-layer, downgrade, doctor and read.",
+        epilog="Its administrator's further commands are serve, server-layer, downgrade, doctor and read.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -53,21 +59,48 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
     except SystemExit as ended:
         return int(ended.code or 0)
     output = Output(sys.stdout, sys.stderr, options.json)
+    with contextlib.ExitStack() as until_done:
+        local: LocalService | None = None
+        try:
+            known = os.environ if variables is None else variables
+            folder = local_folder(known, wanted=options.local, named=options.folder, address=options.service)
+            if folder is not None:
+                local = until_done.enter_context(LocalService(folder, _work(options)))
+            return _done(options, known, local, output, patience)
+        except GuixSpawnerError as error:
+            output.refuse(error)
+            return exit_status_of(error)
+        except KeyboardInterrupt:
+            output.note(STOPPED_ALONE if local is not None and local.ends_with_us else STOPPED)
+            return ExitStatus.INTERRUPTED
+        except BrokenPipeError:
+            # Python would write what is left when it ends, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitStatus.READER_LEFT
+
+
+def _work(options: argparse.Namespace) -> Work:
+    """Return what a command with these OPTIONS is about: who follows a build to its end needs somebody to do it."""
+    work: Work = options.work
+    return Work.BUILD if getattr(options, "follow", False) else work
+
+
+def _done(
+    options: argparse.Namespace,
+    variables: Mapping[str, str],
+    local: LocalService | None,
+    output: Output,
+    patience: Patience | None,
+) -> int:
+    """Do what OPTIONS say, by the LOCAL service or else the one that VARIABLES name, and return the exit status."""
+    if local is not None:
+        access = Access.here(local)
+    else:
+        access = access_from(variables, options.service, plain_http=options.plain_http)
+    client = Client(Transport(access), patience or Patience(tell=output.note))
+    alone = (lambda: local.ends_with_us) if local is not None else (lambda: False)
     run: Command = options.run
-    try:
-        access = access_from(os.environ if variables is None else variables, options.service, plain_http=options.plain_http)
-        client = Client(Transport(access), patience or Patience(tell=output.note))
-        return run(Call(options, client, Hub(access), output, Question(sys.stdin, sys.stderr), read_secret))
-    except GuixSpawnerError as error:
-        output.refuse(error)
-        return exit_status_of(error)
-    except KeyboardInterrupt:
-        output.note("Stopped. What the service was asked for goes on.")
-        return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # Python would write what is left when it ends, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.READER_LEFT
+    return run(Call(options, client, Hub(access), output, Question(sys.stdin, sys.stderr), alone, read_secret))
 
 
 def read_secret(prompt: str) -> str:

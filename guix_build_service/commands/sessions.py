@@ -7,6 +7,7 @@ from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import facts, short, table
 from guix_build_service.commands.words import ENVIRONMENT, add_limits, command
+from guix_build_service.local.started import Work
 from guix_build_service.web.schemas.sessions import SessionRequest
 
 _NAME = "the session's name, as `list` prints it; - for the one without a name"
@@ -17,7 +18,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     about = "list, start and stop your sessions"
     group = commands.add_parser("sessions", help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
     own = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    command(own, "list", list_sessions, "list your sessions")
+    command(own, "list", list_sessions, "list your sessions", work=Work.LOOK)
     start = command(own, "start", start_session, "start a session in an environment")
     start.add_argument("environment", help=ENVIRONMENT)
     start.add_argument("--version", help="one of its versions; else the current one")
@@ -26,7 +27,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_limits(start)
     stop = command(own, "stop", stop_session, "stop a session", "Its files stay.")
     stop.add_argument("name", help="the session's name, as `list` prints it")
-    log = command(own, "log", print_log, "print what a session printed since it was started last")
+    log = command(own, "log", print_log, "print what a session printed since it was started last", work=Work.LOOK)
     log.add_argument("name", help=_NAME)
 
 

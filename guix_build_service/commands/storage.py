@@ -8,6 +8,7 @@ from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import size, table
 from guix_build_service.commands.words import ENVIRONMENT, command
+from guix_build_service.local.started import Work
 from guix_build_service.web.schemas.storage import ShareAnswer, StorageAnswer, VersionStorageAnswer
 
 HEAD = ("VERSION", "SIZE", "ALONE", "SHARED", "FREES", "IN A SESSION", "USED (UTC)")
@@ -24,6 +25,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         show_storage,
         "show what an environment of yours holds of the disk, and what deleting it would free",
         "What others need too is not freed, nor what running sessions hold.",
+        work=Work.LOOK,
     )
     parser.add_argument("environment", help=ENVIRONMENT)
 

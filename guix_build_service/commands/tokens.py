@@ -7,6 +7,7 @@ from guix_build_service.commands.call import Call
 from guix_build_service.commands.outcomes import ExitStatus, NothingSuch
 from guix_build_service.commands.terminal import short, table
 from guix_build_service.commands.words import command
+from guix_build_service.local.started import Work
 
 HEAD = ("ID", "NOTE", "CREATED (UTC)", "USED (UTC)", "ENDS (UTC)", "SCOPES")
 LONGEST_DAYS = 3650
@@ -23,6 +24,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         list_tokens,
         "list your tokens that let in at the service",
         "What a token itself is, is not shown.",
+        work=Work.LOOK,
     )
     create = command(
         own,

@@ -10,14 +10,16 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from importlib.metadata import version
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.request import BaseHandler, HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPHandler, HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from guix_build_service.commands.access import Access
+from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService, ServiceUnreachable
 
 ANSWER_SECONDS = 120.0
@@ -73,6 +75,30 @@ class _StayHere(HTTPRedirectHandler):
         return None
 
 
+class _LocalConnection(HTTPConnection):
+    """A connection to a service of this machine by its socket."""
+
+    def __init__(self, host: str, local: LocalService, timeout: float = ANSWER_SECONDS) -> None:
+        super().__init__(host, timeout=timeout)
+        self._local = local
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = self._local.connect(ANSWER_SECONDS)
+
+
+class _Locally(HTTPHandler):
+    """Asks LOCAL whatever is asked for."""
+
+    def __init__(self, local: LocalService) -> None:
+        super().__init__()
+        self._local = local
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        """Ask."""
+        return self.do_open(partial(_LocalConnection, local=self._local), req)
+
+
 class Transport:
     """Sends requests to the one service that ACCESS is for.
 
@@ -90,8 +116,10 @@ class Transport:
         self._base = base or f"{access.address}api/v1/"
         self._refusal = refusal or refusal_in
         # What stays on this machine needs no proxy; else those of the environment's variables are used.
-        proxies: tuple[BaseHandler, ...] = (ProxyHandler({}),) if access.is_on_this_machine else ()
-        self._opener: OpenerDirector = build_opener(_StayHere, *proxies)
+        handlers: tuple[BaseHandler, ...] = (ProxyHandler({}),) if access.is_on_this_machine else ()
+        if access.local is not None:
+            handlers += (_Locally(access.local),)
+        self._opener: OpenerDirector = build_opener(_StayHere, *handlers)
 
     @contextmanager
     def ask(
@@ -110,7 +138,7 @@ class Transport:
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={
-                "Authorization": f"token {self._access.token}",
+                **({"Authorization": f"token {self._access.token}"} if self._access.token else {}),
                 "User-Agent": f"guix-build-service/{version('guixspawner')}",
                 **({} if body is None else {"Content-Type": "application/json"}),
                 **(headers or {}),

@@ -33,4 +33,6 @@ def make_webhook(call: Call) -> ExitStatus:
     made = call.client.make_webhook(found.id)
     rows = [(f"address for {forge}", address) for forge, address in made.addresses.items()]
     call.output.give(made.model_dump(mode="json"), facts([("secret", made.secret), *rows]))
+    if any(address.startswith("/") for address in made.addresses.values()):
+        call.output.note("The hub's own address, such as https://hub.example.org, goes before each of these.")
     return ExitStatus.DONE

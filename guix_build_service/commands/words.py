@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from guix_build_service.commands.call import Command
 from guix_build_service.commands.terminal import amount
+from guix_build_service.local.started import Work
 from guix_environment.records import Visibility
 
 Parsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -13,17 +14,33 @@ ENVIRONMENT = "the environment's id or name, or its repository's address"
 
 
 def command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command, about: str, more: str = ""
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Command,
+    about: str,
+    more: str = "",
+    work: Work = Work.CHANGE,
 ) -> argparse.ArgumentParser:
-    """Add the command NAME, which RUN does; ABOUT says so in a line, and MORE what else is to be known."""
+    """Add the command NAME, which RUN does; ABOUT says so in a line, and MORE what else is to be known.
+
+    WORK is what it may do to what the service has.
+    """
     parser = commands.add_parser(
         name, help=about, description=f"{about[0].upper()}{about[1:]}. {more}".strip(), allow_abbrev=False
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, work=work)
     parser.add_argument("--json", action="store_true", help="print JSON as the API has it; errors too")
     reached = parser.add_argument_group("the service")
-    reached.add_argument(
+    which = reached.add_mutually_exclusive_group()
+    which.add_argument(
         "--service", metavar="URL", default="", help="the service's address; else GUIX_BUILD_SERVICE_URL has it"
+    )
+    which.add_argument("--local", action="store_true", help="ask the service of this machine, without a token")
+    which.add_argument(
+        "--folder",
+        metavar="FOLDER",
+        default="",
+        help="likewise, with the hub's state folder or the service's own; else GUIX_BUILD_SERVICE_FOLDER has it",
     )
     reached.add_argument(
         "--plain-http", action="store_true", help="send the token unencrypted where the address is that of another machine"

@@ -62,7 +62,7 @@ class Deed:
     """One entry of the audit log."""
 
     who: str
-    """A user of the hub, or ``service/NAME``."""
+    """A user of the hub, ``service/NAME``, or ``local/ACCOUNT`` of the machine."""
     action: Action
     environment: EnvironmentId | None = None
     owner: str = ""

@@ -267,10 +267,14 @@ class BuildService(Application):
             self.log.warning("Guix's garbage collector does not look into %s: what is built may be collected.", folder)
         return folder
 
+    words: tuple[str, ...] = ()
+    """The settings in the command line."""
+
     @catch_config_error
     def initialize(self, argv: list[str] | None = None) -> None:
         """Take in the command line ARGV and the configuration file that it names."""
         super().initialize(argv)
+        self.words = tuple(argv or ())
         if has_password(self.database_url):
             # What is on a command line was seen already; the next start is to be without.
             raise TraitError("BuildService.database_url has a password, which belongs into config_file or ~/.pgpass.")
@@ -292,6 +296,11 @@ class BuildService(Application):
     def roots(self) -> Path:
         """The folder of all links that keep something from the collector."""
         return Path(self.roots_folder or f"/var/guix/profiles/per-user/{account_name()}/guix-build-service")
+
+    @property
+    def is_alone_with_database(self) -> bool:
+        """Whether no other service can use the database meanwhile, as several can that share a PostgreSQL."""
+        return self.database_address.startswith("sqlite")
 
     def session_logs(self) -> SessionLogs:
         """Return the logs of sessions, as far as there is a folder of them."""

@@ -4,11 +4,13 @@ Each takes the service's own settings, such as ``--BuildService.service_folder=F
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from guix_build_service.local.turn import held
 from guix_build_service.program import serving
 from guix_build_service.program.application import BuildService
 from guix_build_service.program.doctor import JSON, doctor
@@ -48,7 +50,8 @@ def downgrade(service: BuildService) -> int:
     if len(service.extra_args) != 1 or not service.extra_args[0].isalnum():
         print("guix-build-service: name the schema to go back to, such as: downgrade 0005", file=sys.stderr)
         return 2
-    asyncio.run(Store.downgrade(service.database_address, service.extra_args[0]))
+    with held(service.folder) if service.is_alone_with_database else contextlib.nullcontext():
+        asyncio.run(Store.downgrade(service.database_address, service.extra_args[0]))
     print(f"The database has schema {service.extra_args[0]} now.", file=sys.stderr)
     return 0
 

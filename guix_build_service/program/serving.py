@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,9 @@ from urllib.parse import unquote, urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
 
+from guix_build_service.local.door import socket_in
+from guix_build_service.local.started import Started
+from guix_build_service.local.turn import service_turn
 from guix_build_service.logs.build_logs import Logs
 from guix_build_service.logs.log_lines import FORMAT, OneLine
 from guix_build_service.manager.manager import Manager, MayAdd, Policy
@@ -39,11 +42,13 @@ from guix_build_service.settings.retention import Retention
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.vault.hooks import Hooks
+from guix_build_service.vault.seals import KeySource
 from guix_build_service.vault.vault import Vault
-from guix_build_service.web.application import make_application, make_server
+from guix_build_service.web.application import make_application, make_local_application, make_server
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import WebSettings, shared_folder
 from guix_environment import own_memory
+from guix_environment.errors import FolderInUse
 
 log = logging.getLogger("guix_build_service")
 
@@ -70,7 +75,8 @@ async def serve(service: BuildService) -> None:
     await check_git(service.workshop().git)
     await check_walls(service)
     await check_isolation(service)
-    async with parts(service) as (manager, queue), listening(service, manager):
+    async with turn(service), parts(service, key_source(service)) as (manager, queue), listening(service, manager):
+        await asyncio.to_thread(Started.now(service.words).write, service.folder)
         # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
         beginning = asyncio.create_task(begin(service, manager, queue), name="begin")
         ending = asyncio.create_task(ended.wait(), name="ended")
@@ -84,8 +90,27 @@ async def serve(service: BuildService) -> None:
 
 
 @contextlib.asynccontextmanager
-async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
-    """Put the service together; when the context ends no process of a build runs any more."""
+async def turn(service: BuildService) -> AsyncIterator[None]:
+    """Have the folder of SERVICE to ourselves, where nobody else may work with it.
+
+    Raises `SystemExit` with one sentence where another does.
+    """
+    if not service.is_alone_with_database:
+        yield
+        return
+    async with contextlib.AsyncExitStack() as until_ended:
+        try:
+            await until_ended.enter_async_context(service_turn(service.folder))
+        except FolderInUse as error:
+            sys.exit(f"guix-build-service: {error.message} {error.hint}")
+        except OSError as error:
+            sys.exit(f"guix-build-service: cannot write into {service.folder}: {error.strerror}")
+        yield
+
+
+@contextlib.asynccontextmanager
+async def parts(service: BuildService, keys: KeySource) -> AsyncIterator[tuple[Manager, Queue]]:
+    """Put the service together, with KEYS for secrets; when the context ends no process of a build runs any more."""
     limits = Limits(
         service.running_builds,
         service.running_builds_per_person or None,
@@ -94,7 +119,6 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
     )
     store = await open_store(service, limits)
     logs = Logs(service.folder / "logs")
-    keys = key_source(service)
     vault = Vault(CredentialRows(store), keys, service.folder / "loans")
     workshop = service.workshop()
     pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend), secrets=vault.to_keep_out))
@@ -121,22 +145,44 @@ async def parts(service: BuildService) -> AsyncIterator[tuple[Manager, Queue]]:
 @contextlib.asynccontextmanager
 async def listening(service: BuildService, manager: Manager) -> AsyncIterator[None]:
     """Answer requests while the context lasts."""
+    settings = web_settings(service, os.environ)
+    server = make_server(make_application(manager, settings))
+    listen(server, service.address or os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:10101"))
+    try:
+        async with listening_locally(service, manager, settings):
+            yield
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+@contextlib.asynccontextmanager
+async def listening_locally(service: BuildService, manager: Manager, settings: WebSettings) -> AsyncIterator[None]:
+    """Answer the requests of this machine's accounts while the context lasts, at the socket in the folder of SERVICE.
+
+    A socket that an earlier service left there, at which nobody listens, goes.
+    """
+    server = make_server(make_local_application(manager, settings))
+    with socket_in(service.folder) as path:
+        server.add_socket(bind_unix_socket(path, mode=0o600))
+    try:
+        yield
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+def web_settings(service: BuildService, variables: Mapping[str, str]) -> WebSettings:
+    """Return what the web of SERVICE needs to know, with what the hub says in VARIABLES."""
     workshop, isolation = service.workshop(), Isolation(config=service.config)
-    settings = WebSettings.from_environment(
-        os.environ,
+    return WebSettings.from_environment(
+        variables,
         cookie_secret=cookie_secret(service.folder / "cookie-secret"),
         templates=shared_folder("templates") / "service",
         static=shared_folder("static"),
         isolation=partial(isolation.report, workshop.guix, service.folder, workshop.evaluation),
         limits=RequestLimits(parent=service),
     )
-    server = make_server(make_application(manager, settings))
-    listen(server, service.address or os.environ.get("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:10101"))
-    try:
-        yield
-    finally:
-        server.stop()
-        await server.close_all_connections()
 
 
 async def begin(service: BuildService, manager: Manager, queue: Queue) -> None:

@@ -80,8 +80,8 @@ class Queue:
         """Why no build begins, in a sentence; empty where they do."""
         return self._hindrances.text
 
-    async def start(self) -> None:
-        """Put in order what an earlier end of the service left, and begin to work.
+    async def start(self, *, builds: bool = True) -> None:
+        """Put in order what an earlier end of the service left, and begin to work; without BUILDS, none is begun.
 
         Of builds that ran, the processes are ended, and they wait for their turn again.  Deletions are finished, and the
         records say what the store says. What other services of the same database do is left alone.
@@ -97,8 +97,9 @@ class Queue:
             # What a killed service had published and not yet counted as ready; nothing runs that would publish meanwhile.
             await self._pipeline.tidy(kept)
             await asyncio.to_thread(self._attempts.remove_all_folders)
-        self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
-        self._news.set()
+        if builds:
+            self._dispatcher = asyncio.create_task(self._dispatch(), name="queue")
+            self._news.set()
 
     async def stop(self) -> None:
         """End all running builds and their processes; their rows stay as they are, for the next start."""

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
@@ -176,25 +177,39 @@ class ServiceApplication(Application):
 
 def make_application(manager: Manager, settings: WebSettings) -> Application:
     """Return the web application over MANAGER."""
-    limits = settings.limits
-    shared = {
-        "shared": Shared(
-            manager,
-            settings,
-            make_hub_auth(settings),
-            HubClient(settings.api_url),
-            reading=Pace(limits.reads_a_minute),
-            changing=Pace(limits.changes_a_minute),
-            delivering=Pace(limits.deliveries_a_minute),
-        )
-    }
     prefix = settings.prefix
+    places: list[tuple[str, type[RequestHandler]]] = [
+        *((f"{prefix}api/v1/{handler.route}", handler) for handler in API),
+        *((f"{prefix}{handler.route}", handler) for handler in (*PAGES, *BESIDE)),
+        (prefix.rstrip("/"), pages.Front),
+    ]
+    return _application(places, _shared(manager, settings), settings)
+
+
+def make_local_application(manager: Manager, settings: WebSettings) -> Application:
+    """Return the API over MANAGER as the accounts of this machine reach it, right below ``/api/v1/``."""
+    places = [(f"/api/v1/{handler.route}", handler) for handler in API]
+    return _application(places, replace(_shared(manager, settings), local=True), settings)
+
+
+def _shared(manager: Manager, settings: WebSettings) -> Shared:
+    limits = settings.limits
+    return Shared(
+        manager,
+        settings,
+        make_hub_auth(settings),
+        HubClient(settings.api_url),
+        reading=Pace(limits.reads_a_minute),
+        changing=Pace(limits.changes_a_minute),
+        delivering=Pace(limits.deliveries_a_minute),
+    )
+
+
+def _application(places: Iterable[tuple[str, type[RequestHandler]]], given: Shared, settings: WebSettings) -> Application:
+    """Return what answers at PLACES by their handlers, each of which is GIVEN the same."""
+    shared, prefix = {"shared": given}, settings.prefix
     return ServiceApplication(
-        [
-            *((pattern(f"{prefix}api/v1/{handler.route}"), handler, shared) for handler in API),
-            *((pattern(f"{prefix}{handler.route}"), handler, shared) for handler in (*PAGES, *BESIDE)),
-            (pattern(prefix.rstrip("/")), pages.Front, shared),
-        ],
+        [(pattern(place), handler, shared) for place, handler in places],
         default_handler_class=Nowhere,
         default_handler_args=shared,
         cookie_secret=settings.cookie_secret,

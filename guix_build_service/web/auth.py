@@ -1,4 +1,4 @@
-"""Who is asking: the hub's users, by their browser's login or by a token, and nobody else.
+"""Who is asking: the hub's users, by their browser's login or by a token; at the local socket, the machine's accounts.
 
 A request is let through in this order: the hub says whose token or cookie it carries; with a cookie it must also carry the
 XSRF token of our own pages, and what changes something must come from this very origin; and the hub's scopes must give
@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError
 
+from guix_build_service.local.door import Visitor
 from guix_build_service.manager.manager import Manager
 from guix_build_service.model.environments import Person
 from guix_build_service.web.answers import AnsweringHandler
@@ -80,6 +82,8 @@ class Shared:
     """How fast each person may change something."""
     delivering: Pace
     """How fast each address may send what forges send."""
+    local: bool = False
+    """Whether it is the service's own account that asks, or root, at the socket in the service's folder."""
     streaming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
     """Lets a few watchers at a time have their next event made: were it five hundred, all others would wait for them."""
 
@@ -103,6 +107,9 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
         """
         await super().prepare()
         self.current_user = None
+        if self.shared.local:
+            self._admit_account()
+            return
         model = await self._identify()
         if model is None:
             self.refuse_stranger()
@@ -110,8 +117,20 @@ class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] 
         self._admit(model)
         self._check_pace()
 
+    def _admit_account(self) -> None:
+        """Let in whoever came to the local socket and may; its administrators need no pace."""
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        visitor = Visitor.of(connection.stream.socket)
+        if not visitor.may_enter:
+            raise NoAccess("Only root and the service's own account enter here.", hint="Ask at the hub, with a token.")
+        self.current_user = {"name": f"local/{visitor.name}"}
+        self.person = Person(f"local/{visitor.name}", admin=True)
+
     async def identify_again(self) -> None:
         """Make sure, long after the request came in, that its login and access still hold; raises as `prepare` does."""
+        if self.shared.local:
+            return  # as long as the connection is there, it is the same account's
         model = await self._identify()
         if model is None:
             raise NotLoggedIn("The login has ended.", hint="Log in to the hub again.")

@@ -66,9 +66,9 @@ class SessionStarter(Authenticated):
         return f"{self.shared.settings.hub}spawn-pending/{path}"
 
     def user(self) -> str:
-        """Return the caller's name at the hub.  Raises `Refused` for a service, which has no sessions."""
+        """Return the caller's name at the hub.  Raises `Refused` for services and local accounts, which have no sessions."""
         if "/" in self.person.name:
-            raise Refused("A service has no sessions.", hint="Use the token of a user.")
+            raise Refused("Only users of the hub have sessions.", hint="Use the token of a user.")
         return self.person.name
 
 

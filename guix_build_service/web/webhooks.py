@@ -20,12 +20,13 @@ LARGEST_DELIVERY = 1024 * 1024
 """Bytes; GitHub's grow with the commits that were pushed at once, and are far smaller as a rule."""
 
 
-def addresses(request: HTTPServerRequest, prefix: str, environment: EnvironmentId) -> Mapping[Forge, str]:
+def addresses(request: HTTPServerRequest | None, prefix: str, environment: EnvironmentId) -> Mapping[Forge, str]:
     """Return where each forge sends what was pushed to the repository of ENVIRONMENT.
 
-    The service, below PREFIX, is where REQUEST found it.
+    The service, below PREFIX, is where REQUEST found it; without one, only paths are known.
     """
-    return {forge: f"{request.protocol}://{request.host}{prefix}api/v1/hooks/{forge}/{environment}" for forge in Forge}
+    host = f"{request.protocol}://{request.host}" if request is not None else ""
+    return {forge: f"{host}{prefix}api/v1/hooks/{forge}/{environment}" for forge in Forge}
 
 
 class Webhook(ApiHandler):
@@ -62,7 +63,8 @@ class Webhook(ApiHandler):
         self.set_status(HTTPStatus.NO_CONTENT)
 
     def _addresses(self, environment: EnvironmentId) -> Mapping[Forge, str]:
-        return addresses(self.request, self.shared.settings.prefix, environment)
+        # The local socket is at none of the hub's addresses.
+        return addresses(None if self.shared.local else self.request, self.shared.settings.prefix, environment)
 
 
 class Deliveries(AnsweringHandler):

@@ -201,7 +201,11 @@ def test_no_control_character_is_printed(words: list[str], as_json: bool, tmp_pa
     words = [places.get(word, word) for word in words]
     options: Namespace = make_parser().parse_args([*words, *(["--json"] if as_json else [])])
     run: Command = options.run
-    run(Call(options, EvilClient(), HUB, Output(results, notes, as_json), lambda _: True, lambda _: "a secret"))
+    run(
+        Call(
+            options, EvilClient(), HUB, Output(results, notes, as_json), lambda _: True, lambda: False, lambda _: "a secret"
+        )
+    )
     printed = results.getvalue() + notes.getvalue()
     assert "name" in printed
     assert {each for each in printed if unicodedata.category(each)[0] == "C"} <= {"\n", "\t"}

@@ -47,6 +47,7 @@ class Site:
     pipeline: ScriptedPipeline
     sessions: Path
     """The folder of sessions' logs."""
+    settings: WebSettings
     prefix: str = PREFIX
 
     async def ask(
@@ -213,6 +214,7 @@ async def served_site(
     server = make_server(make_application(manager, settings))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
-    yield Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, folder / "sessions")
+    address = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    yield Site(address, hub, manager, pipeline, folder / "sessions", settings)
     server.stop()
     await server.close_all_connections()

@@ -191,7 +191,7 @@ async def test_a_base_address_with_a_space_works(hub: FakeHub, tmp_path: Path) -
         server = make_server(make_application(manager, settings))
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
-        site = Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, tmp_path, prefix)
+        site = Site(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", hub, manager, pipeline, tmp_path, settings, prefix)
         try:
             detail = await site.ready("good", "ada")
             listed = await site.ask("GET", "api/v1/environments", token=TOKEN)
