@@ -86,7 +86,8 @@ class Lookups:
             raise NotFound("There is no such environment.")
         return replace(detail, build=await self._expected(detail.build)) if detail.build is not None else detail
 
-    async def _changeable(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
+    async def changeable(self, environment: EnvironmentId, person: Person) -> EnvironmentDetail:
+        """Return an environment to PERSON, who may change it.  Raises `NotFound`, `Refused`."""
         detail = await self.environment(environment, person)
         check_may_change(detail.environment, person)
         return detail
@@ -98,7 +99,7 @@ class Lookups:
 
     async def members(self, environment: EnvironmentId, person: Person) -> tuple[Member, ...]:
         """Return with whom an environment is shared by name, for those who may change it.  Raises `NotFound`, `Refused`."""
-        return (await self._changeable(environment, person)).environment.members
+        return (await self.changeable(environment, person)).environment.members
 
     async def versions(self, environment: EnvironmentId, person: Person) -> list[Version]:
         """Return an environment's versions, newest first."""

@@ -168,7 +168,7 @@ class Manager(Sharing, Keeping):
 
         Raises `NotFound`, `Refused`, and `ProfileLetGo` for a version that must be built again first.
         """
-        detail = await self._changeable(environment, person)
+        detail = await self.changeable(environment, person)
         if version is None:
             version = _before(await self._store.versions(environment), detail.environment.current)
         check_kept(detail.environment, await self._store.version(environment, version))
@@ -186,7 +186,7 @@ class Manager(Sharing, Keeping):
 
         With VERSION, build that one's commit, from what is kept of it and without asking its repository's host.
         """
-        known = (await self._changeable(environment, person)).environment
+        known = (await self.changeable(environment, person)).environment
         if version is not None:
             found = await self._store.version(environment, version)
             resolved = Resolved(known.repository, found.ref, found.commit)

@@ -23,7 +23,7 @@ class Sharing(Lookups):
         With SEEN, when the state that PERSON looked at was of, only if it is that still. Raises `NotFound`, `Refused`,
         `InvalidInput`, `ChangedMeanwhile`.
         """
-        detail = await self._changeable(environment, person)
+        detail = await self.changeable(environment, person)
         if changes.of_its_owner:
             check_owns(detail.environment, person)
         if changes.owner not in {None, detail.environment.owner}:

@@ -31,6 +31,13 @@ OF_GROUP = "group:"
 """What the audience begins with where it is a group's."""
 
 
+def shared_with(audience: str) -> dict[str, object]:
+    """Return the fields of a request that say what a form's AUDIENCE means."""
+    if audience.startswith(OF_GROUP):
+        return {"visibility": Visibility.GROUPS.value, "groups": [audience.removeprefix(OF_GROUP)]}
+    return {"visibility": audience or Visibility.PRIVATE.value}
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """An environment as the pages show it."""
@@ -90,6 +97,11 @@ class EnvironmentPages(PageHandler):
         shown = {"versions": versions, "uses": uses, "webhook": webhook}
         self.render_page("environment.html", card=card, **shown, refusal=refusal, given=given)
 
+    def audiences(self, alone: str = "Only me") -> dict[str, str]:
+        """Return with whom the visitor can share, as forms' values and in words; ALONE are those for sharing with nobody."""
+        groups = {f"{OF_GROUP}{group}": f"Members of {group}" for group in sorted(self.person.groups)}
+        return {"private": alone, **groups, "everyone": "Everyone who can log in"}
+
     def go_to_build(self, detail: EnvironmentDetail) -> None:
         """Send the visitor on to what is happening to the environment in DETAIL."""
         if detail.build is not None and not detail.build.state.is_final:
@@ -108,7 +120,7 @@ class EnvironmentsPage(EnvironmentPages):
     async def post(self) -> None:
         """Add the environment that the form describes, or show the form again with what is wrong."""
         try:
-            request = self.form(EnvironmentRequest, *FIELDS[:-1], **_shared_with(self.get_body_argument("audience", "")))
+            request = self.form(EnvironmentRequest, *FIELDS[:-1], **shared_with(self.get_body_argument("audience", "")))
             detail = await self.manager.add_environment(request.as_request(), self.person)
             # Its ref is known by now, so that nobody is asked again.
             place = await self.manager.locate(
@@ -132,16 +144,11 @@ class EnvironmentsPage(EnvironmentPages):
             cards=cards,
             may_add=await self.manager.may_add(self.person),
             values={name: values.get(name, "") for name in FIELDS},
-            audiences=self._audiences(),
+            audiences=self.audiences(),
             refusal=refusal,
             private_host=host_in(values["repo"]) if isinstance(refusal, RepositoryUnavailable) else "",
             examples=self.web.examples,
         )
-
-    def _audiences(self) -> dict[str, str]:
-        """Return with whom the visitor can share, as the form's values and in words."""
-        groups = {f"{OF_GROUP}{group}": f"Members of {group}" for group in sorted(self.person.groups)}
-        return {"private": "Only me", **groups, "everyone": "Everyone who can log in"}
 
 
 class EnvironmentPage(EnvironmentPages):
@@ -272,13 +279,6 @@ class DeleteForm(EnvironmentPages):
             )
         await self.manager.delete_environment(card.detail.environment.id, self.person)
         self.go("")
-
-
-def _shared_with(audience: str) -> dict[str, object]:
-    """Return the fields of a request that say what the form's AUDIENCE means."""
-    if audience.startswith(OF_GROUP):
-        return {"visibility": Visibility.GROUPS.value, "groups": [audience.removeprefix(OF_GROUP)]}
-    return {"visibility": audience or Visibility.PRIVATE.value}
 
 
 def _rank(card: Card) -> tuple[int, float]:

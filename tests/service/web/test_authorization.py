@@ -129,6 +129,10 @@ RULES = {
     "POST environments/{environment}/versions/{version}/pin": Rule(Needs.OWNING, LED_ON),
     "GET environments/{environment}/versions/{version}/delete": Rule(Needs.SEEING),
     "POST environments/{environment}/versions/{version}/delete": Rule(Needs.OWNING, THE_CURRENT_ONE),
+    "GET environments/{environment}/versions/{version}/export": Rule(Needs.SEEING),
+    "GET environments/{environment}/versions/{version}/export/{file}": Rule(Needs.SEEING),
+    "GET environments/{environment}/change": Rule(Needs.CHANGING),
+    "POST environments/{environment}/change": Rule(Needs.CHANGING, LED_ON, {"name": "Changed"}),
     "GET environments/{environment}/delete": Rule(Needs.SEEING),
     "POST environments/{environment}/delete": Rule(Needs.OWNING, LED_ON),
     "POST environments/{environment}/members": Rule(
@@ -273,7 +277,7 @@ async def ask(site: Site, route: str, detail: EnvironmentDetail, caller: Caller)
     assert detail.build is not None
     version = detail.version.id if detail.version is not None else "none"
     names = {"environment": detail.environment.id, "version": version, "build": detail.build.id}
-    path = path.format(**names, **LINK, name="none", host="git.example", kind="user", member="none")
+    path = path.format(**names, **LINK, name="none", host="git.example", kind="user", member="none", file="manifest.scm")
     content = {name: detail.environment.id if value == "ENVIRONMENT" else value for name, value in rule.body.items()}
     headers = {"Sec-Fetch-Mode": "cors"}
     body: str | None = None
