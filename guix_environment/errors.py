@@ -21,6 +21,8 @@
     │   ├── RepositoryUnavailable       no repository answers there
     │   │   └── RepositoryUnanswered    nobody answers at all, or too slowly
     │   ├── CredentialUnusable          what opens a private one cannot be read
+    │   ├── HostKeyUnknown              over SSH, nobody said by which key its host is known
+    │   ├── HostKeyChanged              over SSH, its host shows another key than the one it is known by
     │   ├── RefNotFound                 it has no such branch, tag or commit
     │   ├── ManifestMissing             no manifest.scm
     │   └── RepositoryTooLarge          it goes beyond a limit
@@ -186,6 +188,18 @@ class CredentialUnusable(RepositoryFailure):
     """What a person keeps to open a private repository cannot be read, or cannot be kept now."""
 
     code, status = "credential-unusable", 503
+
+
+class HostKeyUnknown(RepositoryFailure):
+    """Over SSH, the repository's host shows a key, and nobody said that it is the host's."""
+
+    code = "host-key-unknown"
+
+
+class HostKeyChanged(RepositoryFailure):
+    """Over SSH, the repository's host shows another key than the one by which it is known."""
+
+    code = "host-key-changed"
 
 
 class RefNotFound(RepositoryFailure):

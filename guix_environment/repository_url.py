@@ -17,8 +17,12 @@ from guix_environment.errors import InvalidAddress, InvalidRef
 LONGEST_ADDRESS = 512
 """Characters."""
 
-_ADDRESS = re.compile(r"(?P<scheme>https?|file)://(?P<authority>[^/]*)(?P<path>(?:/[^/]*)*)", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?P<scheme>https?|file|ssh)://(?P<authority>[^/]*)(?P<path>(?:/[^/]*)*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+_SHORT = re.compile(r"(?P<user>[^@:/]+)@(?P<host>[^@:/\[\]]+|\[[^@/\[\]]+\]):(?P<path>[^:].*)")
+"""How forges show an address for SSH, ``USER@HOST:PATH`` (git-clone(1), "scp-like syntax"); it has no room for a port."""
+
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_~.+@][A-Za-z0-9_~.+@-]{0,199}")
@@ -29,7 +33,7 @@ _REF = re.compile(
     r"(?![-+/])(?!.*\.\.)(?!.*//)(?!.*@\{)(?!.*/\.)(?!.*\.lock/)(?!\.)(?!@\Z)(?!0{40}(?:0{24})?\Z)"
     r"(?!refs/(?!heads/|tags/))[A-Za-z0-9._/@+#=,-]{1,200}(?<!\.lock)(?<!/)(?<!\.)"
 )
-_PORTS = {"https": 443, "http": 80}
+_PORTS = {"https": 443, "http": 80, "ssh": 22}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class RepositoryUrl:
     """A repository's address in its one canonical spelling."""
 
     scheme: str
-    """``https``, ``http`` (private hosts only) or ``file`` (folders that the administrator lists)."""
+    """``https``, ``http`` (private hosts only), ``ssh`` or ``file`` (folders that the administrator lists)."""
 
     host: str
     """Lower-case host name or address; empty for ``file``."""
@@ -48,10 +52,14 @@ class RepositoryUrl:
     path: str
     """Starts with a slash, ends without one."""
 
+    user: str = ""
+    """Whom SSH logs in as, which is ``git`` at forges; empty for all else."""
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the address in TEXT, with its scheme and host in lower case and without a trailing slash.
 
+        ``git@HOST:PATH`` is ``ssh://git@HOST/PATH``, as it is for every forge.
         Raises `InvalidAddress`, whose message and hint tell a person what to write instead.
         """
         text = text.strip(" ")
@@ -59,16 +67,19 @@ class RepositoryUrl:
             raise InvalidAddress(f"The address is longer than {LONGEST_ADDRESS} characters.", hint=_EXAMPLE)
         if not text or any(not "!" <= character <= "~" or character == "\\" for character in text):
             raise InvalidAddress("The address has characters that no repository's address has.", hint=_EXAMPLE)
+        if "://" not in text and (short := _SHORT.fullmatch(text)):
+            text = f"ssh://{short['user']}@{short['host']}/{short['path'].lstrip('/')}"
         match = _ADDRESS.fullmatch(text)
         if not match:
             raise InvalidAddress("This is not the address of a Git repository.", hint=_EXAMPLE)
         scheme = match["scheme"].lower()
-        host, port = _authority(scheme, match["authority"])
-        return cls(scheme, host, port, _path(match["path"]))
+        user, authority = _login(match["authority"]) if scheme == "ssh" else ("", match["authority"])
+        host, port = _authority(scheme, authority)
+        return cls(scheme, host, port, _path(match["path"]), user)
 
     def __str__(self) -> str:
         """Return the address as Git gets it."""
-        return f"{self.scheme}://{self.authority}{self.path}"
+        return f"{self.scheme}://{self.user}{'@' if self.user else ''}{self.authority}{self.path}"
 
     @property
     def authority(self) -> str:
@@ -95,6 +106,26 @@ class RepositoryUrl:
 
 
 _EXAMPLE = "Paste it as the forge shows it for cloning over HTTPS, such as https://codeberg.org/somebody/analysis"
+
+
+def _login(authority: str) -> tuple[str, str]:
+    """Return whom SSH logs in as, and the rest of AUTHORITY.
+
+    Both become words of SSH's command line: neither can begin like an option.
+    """
+    user, at, rest = authority.partition("@")
+    if not at:
+        raise InvalidAddress(
+            "The address names nobody to log in as.", hint=f"Write it as ssh://git@{authority}/…, as the forge shows it."
+        )
+    if ":" in user:
+        raise InvalidAddress(
+            "The address holds a password.",
+            hint="Leave that part out: what is written into an address ends up in logs and histories.",
+        )
+    if not _USER.fullmatch(user) or "@" in rest:
+        raise InvalidAddress("The address names nobody to log in as.", hint="At forges that is git: ssh://git@HOST/PATH")
+    return user, rest
 
 
 def _authority(scheme: str, text: str) -> tuple[str, int | None]:

@@ -13,6 +13,7 @@ from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_build_service.settings.isolation import Isolation
 from guix_build_service.settings.retention import Retention
+from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.web.limits import RequestLimits
 from guixspawner import configure
 from guixspawner.accounts import SessionAccounts
@@ -81,6 +82,10 @@ goes and what stays."""
 _CREDENTIALS = """\
 Likewise; [Private repositories](../howto/private-repositories.md) tells what for."""
 
+_SSH = """\
+Likewise: `--SshHosts.known_hosts=/etc/guix-known-hosts`. [Private
+repositories](../howto/private-repositories.md#repositories-over-ssh) tells how."""
+
 _SECTIONS = ("GuixSpawner", "SessionLife", "SessionLimits", "SessionNetwork")
 """Of what `configure` sets, that which is in the reference."""
 
@@ -107,6 +112,7 @@ def configuration_page() -> str:
         traits_section(Retention, given, _RETENTION),
         traits_section(RequestLimits, given, _REQUESTS),
         traits_section(CredentialKeys, given, _CREDENTIALS),
+        traits_section(SshHosts, given, _SSH),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -20,6 +20,7 @@ _UNSET = {
     ("BuildService", "certificate_authorities"): "those that the machine knows",
     ("BuildService", "config_file"): "none",
     ("CredentialKeys", "key_file"): "`credential-keys` in `service_folder`, where there is no JUPYTERHUB_CRYPT_KEY",
+    ("SshHosts", "known_hosts"): "none",
     ("BuildService", "sessions_folder"): "none",
     ("BuildService", "leases_folder"): "none",
     ("ManifestEvaluation", "account"): "the service's own",

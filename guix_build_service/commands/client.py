@@ -199,9 +199,14 @@ class Client:
         body = {"password": password, **({"user": user} if user is not None else {})}
         return self._ask("PUT", f"credentials/{_word(host)}", CredentialAnswer, body)
 
-    def forget_credential(self, host: str) -> None:
-        """Forget what is kept for HOST."""
-        with self._transport.ask("DELETE", f"credentials/{_word(host)}"):
+    def keep_ssh_key(self, host: str, key: str) -> CredentialAnswer:
+        """Keep the private KEY for HOST."""
+        return self._ask("PUT", f"credentials/{_word(host)}", CredentialAnswer, {"ssh_key": key})
+
+    def forget_credential(self, host: str, kind: str | None) -> None:
+        """Forget what is kept for HOST, of KIND or of all."""
+        only = f"?kind={_word(kind)}" if kind is not None else ""
+        with self._transport.ask("DELETE", f"credentials/{_word(host)}{only}"):
             pass
 
     # --- builds ------------------------------------------------------------

@@ -9,7 +9,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -41,6 +42,25 @@ class Secret:
             if not text or len(text) > LONGEST or not text.isprintable():
                 raise InvalidInput("A user name and a password or token are one line each, and not empty.")
 
+    @classmethod
+    def from_plain(cls, plain: bytes) -> Self:
+        """Return the secret of which PLAIN was what `plain` returned."""
+        user, password = json.loads(plain)
+        return cls(user, password)
+
+    def plain(self) -> bytes:
+        """Return the secret as it is sealed."""
+        return json.dumps([self.user, self.password]).encode()
+
+
+class Kind(StrEnum):
+    """What opens repositories: each of a person's hosts may have one of each."""
+
+    PASSWORD = "password"  # noqa: S105  # nosec B105 - the name of a kind
+    """A token or password, for addresses of HTTPS."""
+    SSH_KEY = "ssh-key"
+    """A private key, for addresses of SSH."""
+
 
 class Bound(Protocol):
     """Where a secret belongs, of whatever kind that is."""
@@ -60,6 +80,7 @@ class Place:
     identifier: str
     owner: str
     host: str
+    kind: Kind = Kind.PASSWORD
 
     @property
     def name(self) -> str:
@@ -68,7 +89,8 @@ class Place:
 
     def associated(self) -> bytes:
         """Return the bytes that a secret sealed for this place is bound to, the same for no other place."""
-        return json.dumps(["guix-build-service/credential/1", self.identifier, self.owner, self.host]).encode()
+        purpose = "credential" if self.kind is Kind.PASSWORD else self.kind.value
+        return json.dumps([f"guix-build-service/{purpose}/1", self.identifier, self.owner, self.host]).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +114,22 @@ class Kept:
     """When Git was given it last."""
     refused: datetime | None = None
     """When its host last did not accept it; None since it was accepted again."""
+    fingerprint: str = ""
+    """Of a key, by which its owner and the host know it; it tells nothing of the key."""
 
 
-def seal(secret: Secret, place: Bound, keys: Sequence[Key]) -> Sealed:
-    """Return SECRET sealed for PLACE by the first of KEYS."""
+def seal(plain: bytes, place: Bound, keys: Sequence[Key]) -> Sealed:
+    """Return what is secret in PLAIN sealed for PLACE by the first of KEYS."""
     key, nonce = keys[0], os.urandom(_NONCE)
-    plain = json.dumps([secret.user, secret.password]).encode()
     return Sealed(key.identifier, nonce, AESGCM(key.material).encrypt(nonce, plain, place.associated()))
 
 
-def unseal(sealed: Sealed, place: Bound, keys: Sequence[Key]) -> Secret:
-    """Return the secret that was SEALED for PLACE.  Raises `SealBroken`."""
+def unseal(sealed: Sealed, place: Bound, keys: Sequence[Key]) -> bytes:
+    """Return the bytes that were SEALED for PLACE.  Raises `SealBroken`."""
     for key in keys:
         if key.identifier == sealed.key:
             try:
-                plain = AESGCM(key.material).decrypt(sealed.nonce, sealed.content, place.associated())
+                return AESGCM(key.material).decrypt(sealed.nonce, sealed.content, place.associated())
             except InvalidTag:
                 raise SealBroken("It is not what was sealed for this place.") from None
-            user, password = json.loads(plain)
-            return Secret(user, password)
     raise SealBroken("None of the keys sealed it.")

@@ -4,7 +4,7 @@ It listens on loopback for as long as the command runs, takes connections only w
 told, looks up no name, and connects to exactly the addresses that the policy (`guix_build_service.git.hosts`) found fine.
 So neither a name that leads elsewhere the second time, nor a redirect, nor a library that reads an address otherwise than we
 do can bring Git to another machine.  HTTPS passes as a tunnel (``CONNECT``); plain HTTP, for hosts that the administrator
-lists, is handed on.
+lists, is handed on; SSH is led straight on from a Unix socket, which only the service's account can use.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 from guix_build_service.git.hosts import Reached
 from guix_environment.errors import (
@@ -24,6 +25,7 @@ from guix_environment.errors import (
     RepositoryTooLarge,
     RepositoryUnanswered,
 )
+from guix_environment.own_sockets import answering
 from guix_environment.proxy_requests import Request, parse
 from guix_environment.streams import BLOCK, Connection, joined
 
@@ -73,6 +75,21 @@ class Passage:
             await asyncio.gather(*self._connections, return_exceptions=True)
             await server.wait_closed()
 
+    @contextlib.asynccontextmanager
+    async def listening_for_ssh(self, folder: Path) -> AsyncIterator[None]:
+        """Lead whoever comes to a socket below FOLDER to the host's own port while the context lasts."""
+        async with answering(self._lead_ssh, folder, limit=BLOCK) as path:
+            self.reached = replace(self._target, proxy=str(path))
+            yield
+
+    async def _lead_ssh(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            outside = await self._dialled(self._target.url.reached_port)
+        except GuixSpawnerError as error:
+            self.refusal = self.refusal or error
+            return
+        await self._join((reader, writer), outside)
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MOST_CONNECTIONS:
             writer.close()
@@ -107,6 +124,9 @@ class Passage:
             outside[1].write(request.forwarded)
         else:
             git[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await self._join(git, outside)
+
+    async def _join(self, git: Connection, outside: Connection) -> None:
         try:
             await joined(git, outside, self._count)
         except* RepositoryTooLarge as group:
@@ -126,10 +146,15 @@ class Passage:
                 f"The repository led to another host than {url.host}, which is not followed.",
                 hint="Give the address that it leads to.",
             )
+        return await self._dialled(request.port)
+
+    async def _dialled(self, port: int) -> Connection:
+        """Return a connection to PORT of the first of the checked addresses that answers.  Raises `RepositoryUnanswered`."""
+        url = self._target.url
         for address in self._target.addresses[:MOST_ADDRESSES]:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await asyncio.open_connection(address, request.port, limit=BLOCK)
+                    return await asyncio.open_connection(address, port, limit=BLOCK)
             except (OSError, TimeoutError):
                 continue
         raise RepositoryUnanswered(
@@ -146,16 +171,16 @@ class Passage:
 
 
 @contextlib.asynccontextmanager
-async def opened(reached: Reached, most: int) -> AsyncIterator[Passage]:
+async def opened(reached: Reached, most: int, folder: Path) -> AsyncIterator[Passage]:
     """Open the way to what is REACHED for as long as the context lasts; MOST bytes go over it, both ways together.
 
-    A repository in a folder needs none.
+    A socket, where one is needed, is below FOLDER. A repository in a folder needs no way.
     """
     passage = Passage(reached, most)
     if reached.url.scheme == "file":
         yield passage
         return
-    async with passage.listening():
+    async with passage.listening_for_ssh(folder) if reached.url.scheme == "ssh" else passage.listening():
         yield passage
 
 

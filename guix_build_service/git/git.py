@@ -10,12 +10,13 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from guix_build_service.git.hosts import Reached
-from guix_environment.errors import GuixSpawnerError
+from guix_build_service.git.secure_shell import SecureShell
+from guix_environment.errors import GuixSpawnerError, RepositoryUnavailable
 from guix_environment.identifiers import Commit
 from guix_environment.processes import Completed, run
 from guix_environment.repository_url import RepositoryUrl
@@ -35,6 +36,9 @@ LARGEST_MEMORY = 2 * 1024 * 1024 * 1024
 """Bytes of address space of one Git process."""
 
 PROCESSOR_SECONDS = 120
+
+PASSAGES = "passages"
+"""The folder below the home in which there is a socket while SSH needs one."""
 
 OLDEST = (2, 31)
 """The first Git that takes settings from its environment; an older one would follow none of those below."""
@@ -85,7 +89,11 @@ class Lent(Protocol):
 
     @property
     def helper(self) -> str:
-        """A value of ``credential.helper``."""
+        """A value of ``credential.helper``; empty for a key."""
+
+    @property
+    def agent(self) -> str:
+        """The socket of an agent of SSH; empty for a password."""
 
     @property
     def asked(self) -> bool:
@@ -131,26 +139,33 @@ class Git:
     """Whose credentials are lent; nobody's when empty."""
     door: Door | None = None
     """Who wants to know whether one was needed."""
+    secure_shell: SecureShell = field(default_factory=SecureShell)
+    """How hosts are reached over SSH."""
 
     def command(
-        self, *words: str, folder: Path | None = None, reached: Reached | None = None, helper: str = ""
+        self, *words: str, folder: Path | None = None, reached: Reached | None = None, helper: str = "", agent: str = ""
     ) -> GitCommand:
         """Return the command ``git WORDS`` on the bare repository FOLDER, able to talk to REACHED alone.
 
-        HELPER is the program that is asked for a password when a host wants one; nobody is without it.
+        HELPER is the program that is asked for a password when a host wants one, and AGENT the socket of what signs with a
+        key; nobody is without them.
         """
         size = (f"--fsize={LARGEST_PACK}", f"--as={LARGEST_MEMORY}")
         limits = ("prlimit", *size, f"--cpu={PROCESSOR_SECONDS}", "--")
         place = (f"--git-dir={folder}",) if folder else ()
-        return GitCommand((*limits, self.program, *place, *words), self.environment(reached, helper))
+        return GitCommand((*limits, self.program, *place, *words), self.environment(reached, helper, agent))
 
-    def environment(self, reached: Reached | None, helper: str = "") -> dict[str, str]:
+    def environment(self, reached: Reached | None, helper: str = "", agent: str = "") -> dict[str, str]:
         """Return all the variables that a Git command sees."""
         scheme = reached.url.scheme if reached and (reached.proxy or reached.url.scheme == "file") else ""
         settings = dict(_CONFIGURATION)
         if scheme:
             settings[f"protocol.{scheme}.allow"] = "always"
-        if reached is not None and reached.proxy:
+        by_ssh = {}
+        if reached is not None and scheme == "ssh":
+            # So that Git knows SSH's options without trying some.
+            by_ssh = {"GIT_SSH_COMMAND": self.secure_shell.command(agent, reached.proxy), "GIT_SSH_VARIANT": "ssh"}
+        elif reached is not None and reached.proxy:
             settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
         if self.certificates:
             settings["http.sslCAInfo"] = str(self.certificates)
@@ -174,6 +189,7 @@ class Git:
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_CONFIG_COUNT": str(len(pairs)),
+            **by_ssh,
             **(self.marks or {}),
         }
         for number, (key, value) in enumerate(pairs):
@@ -190,9 +206,18 @@ class Git:
         limit: int = 1024 * 1024,
         given: bytes = b"",
     ) -> Completed:
-        """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`."""
+        """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`.
+
+        Raises `RepositoryUnavailable` where only a key opens what is REACHED, and there is none.
+        """
         async with self._lent(reached) as lent:
-            command = self.command(*words, folder=folder, reached=reached, helper=lent.helper if lent else "")
+            if reached is not None and reached.url.scheme == "ssh" and not (lent and lent.agent):
+                raise RepositoryUnavailable(
+                    f"Over SSH, {reached.url.authority} opens with a key, and you keep none for it.",
+                    hint="Keep one on the page of credentials, or give the address that starts with https://",
+                )
+            opening = (lent.helper, lent.agent) if lent else ("", "")
+            command = self.command(*words, folder=folder, reached=reached, helper=opening[0], agent=opening[1])
             done = await run(command.words, environment=command.environment, timeout=timeout, limit=limit, given=given)
             if self.door is not None and lent is not None and lent.asked and done.succeeded:
                 self.door.closed = True

@@ -21,9 +21,10 @@ from guix_environment.resolution import Resolver, is_this_machine, resolved, sys
 
 RESOLUTION_SECONDS = 10.0
 
-_PORT = 443
+_PORTS = {"https": {443}, "ssh": {22, 443}}
 _LEAST_PORT = 1024
-"""Below it only 443, which is HTTPS's own, is used: the others belong to other services (RFC 6335)."""
+"""Below it only HTTPS's and SSH's own are used: the others belong to other services (RFC 6335). Forges take SSH at HTTPS's
+too, for networks that let nothing else out."""
 
 _OTHERS_PORTS = frozenset(
     {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080}
@@ -39,7 +40,8 @@ class Reached:
     addresses: tuple[str, ...] = ()
     """The checked addresses of the host; empty for a file."""
     proxy: str = field(default="", repr=False)
-    """The address of the proxy that leads there, with the password that it takes; without one Git reaches no host."""
+    """The address of the proxy that leads there, with the password that it takes, or for SSH the path of a socket; without
+    one Git reaches no host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,22 @@ class Choice:
         Forges know an address by its spelling without ``.git`` too, and most in whatever case: a ban counts for them all.
         """
         plain = replace(url, path=url.path.removesuffix(".git"))
-        any_case = replace(url, path=url.path.lower().removesuffix(".git"))
-        if is_named(any_case, [pattern.lower().removesuffix(".git") for pattern in self.banned]):
+        any_case = replace(url, path=url.path.lower().removesuffix(".git"), user=url.user.lower())
+        banned = [pattern.lower().removesuffix(".git") for pattern in self.banned]
+        if any(is_named(spelling, banned) for spelling in (any_case, *_otherwise(any_case))):
             raise HostRefused("This repository is not used on this hub.", hint="Ask its administrator why.")
         if self.allowed and not (is_named(url, self.allowed) or is_named(plain, self.allowed)):
             raise HostRefused(
                 f"Repositories of {url.authority or 'this machine'} at this address are not used on this hub.",
                 hint="Its administrator lists those that are.",
             )
+
+
+def _otherwise(url: RepositoryUrl) -> tuple[RepositoryUrl, ...]:
+    """Return what forges have the repository at URL under too: over SSH what is there over HTTPS, and the reverse."""
+    if url.scheme == "ssh":
+        return (replace(url, scheme="https", port=None, user=""),)
+    return (RepositoryUrl("ssh", url.host, None, url.path, "git"),) if url.host else ()
 
 
 class Hosts:
@@ -104,17 +114,26 @@ class Hosts:
         file_repositories: Sequence[Path] = (),
         resolver: Resolver = system_resolver,
         choice: Choice | None = None,
+        *,
+        over_ssh: bool = False,
     ) -> None:
         self._private = frozenset(private_hosts)
         self._folders = tuple(folder.resolve() for folder in file_repositories)
         self._resolver = resolver
         self._choice = choice or Choice()
+        self._over_ssh = over_ssh
 
     async def check(self, url: RepositoryUrl) -> Reached:
         """Return how to reach URL.  Raises `HostRefused`, or `RepositoryUnanswered` for a host that has no address."""
         self._choice.check(url)
         if url.scheme == "file":
             return self._file(url)
+        if url.scheme == "ssh" and not self._over_ssh:
+            raise HostRefused(
+                "Repositories are fetched over HTTPS here, not over SSH.",
+                hint=f"Try https://{url.host}{url.path}. "
+                f"If it is private, keep a token for {url.host} on the page of credentials.",
+            )
         port = url.reached_port
         listed = PrivateHost(url.host, port) in self._private
         if not listed:
@@ -154,7 +173,7 @@ def _check_unlisted(url: RepositoryUrl) -> None:
             "Repositories are fetched over HTTPS here, not over plain HTTP.",
             hint=f"Try https://{url.authority}{url.path}, or ask the administrator to allow {url.host}:{port}.",
         )
-    if port != _PORT and (port < _LEAST_PORT or port in _OTHERS_PORTS):
+    if port not in _PORTS[url.scheme] and (port < _LEAST_PORT or port in _OTHERS_PORTS):
         raise HostRefused(
             f"Repositories are not fetched from port {port}, which belongs to another service.",
             hint=f"Leave the port out, or ask the administrator to allow {url.host}:{port}.",

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from guix_build_service.credentials.envelope import Secret
 from guix_build_service.credentials.hooks import Hook
 from guix_build_service.logs import audit
 from guix_build_service.logs.audit import Action, Deed
@@ -42,7 +41,7 @@ from guix_build_service.queue.queue import Queue
 from guix_build_service.queue.retaining import Retainer
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault.hooks import Hooks
-from guix_build_service.vault.vault import Vault
+from guix_build_service.vault.vault import Opener, Vault
 from guix_build_service.webhooks.deliveries import Delivery
 from guix_build_service.webhooks.pushes import push_of
 from guix_environment.errors import Conflict, NotFound, Refused
@@ -82,18 +81,18 @@ class Manager(Sharing, Keeping):
     # --- environments ------------------------------------------------------------
 
     async def add_environment(
-        self, request: NewEnvironment, person: Person, secret: Secret | None = None
+        self, request: NewEnvironment, person: Person, opener: Opener | None = None
     ) -> EnvironmentDetail:
         """Add an environment, or find the one that PERSON has of this repository, ref and folder, and start what it lacks.
 
         The repository may be given by whatever address a forge shows for a place in it.  The ref is resolved before
-        anything is written, with SECRET, which PERSON then keeps for the repository's host, where one is given.  When the
+        anything is written, with OPENER, which PERSON then keeps for the repository's host, where one is given.  When the
         version at that commit is ready already, the detail's ``state`` is ready (the API's 200), else its build is in
         flight (202).  Raises `InvalidInput`, `Refused`, `RepositoryUnavailable`, `RefNotFound`.
         """
         self._policy.check_may_add(person)
         place = read(request.repository)
-        async with self._trying(person, place, secret) as borrower:
+        async with self._trying(person, place, opener) as borrower:
             found = await self._located(place, request.ref, request.subdirectory, borrower)
             wanted = new_environment(found.asked_for(request), person)
             resolved = found.resolved or await self._resolving.resolve(wanted.repository, wanted.ref, borrower)
@@ -356,9 +355,9 @@ class Manager(Sharing, Keeping):
 
         return await located(place, ref, subdirectory, resolve)
 
-    def _trying(self, person: Person, place: Place, secret: Secret | None) -> AbstractAsyncContextManager[str]:
-        """Return in whose name PLACE is read: that of PERSON, or of who tries their SECRET before it is kept."""
-        return nullcontext(person.name) if secret is None else self.vault.trying(person.name, place.repository, secret)
+    def _trying(self, person: Person, place: Place, opener: Opener | None) -> AbstractAsyncContextManager[str]:
+        """Return in whose name PLACE is read: that of PERSON, or of who tries their OPENER before it is kept."""
+        return nullcontext(person.name) if opener is None else self.vault.trying(person.name, place.repository, opener)
 
 
 def _request_key(build: Build) -> str:

@@ -35,7 +35,7 @@ class Request:
     @property
     def host(self) -> str:
         """Where the repository is, with the port; empty for a folder of this machine."""
-        return urlsplit(self.repository).netloc
+        return urlsplit(self.repository).netloc.rpartition("@")[2]
 
 
 def turns(

@@ -6,9 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from guix_build_service.egress import opened
-from guix_build_service.git.git import Git
+from guix_build_service.git.git import PASSAGES, Git
 from guix_build_service.git.hosts import Hosts
-from guix_environment.errors import LimitReached, RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
+from guix_environment.errors import (
+    GuixSpawnerError,
+    HostKeyChanged,
+    HostKeyUnknown,
+    LimitReached,
+    RepositoryTooLarge,
+    RepositoryUnanswered,
+    RepositoryUnavailable,
+)
 from guix_environment.processes import Completed
 from guix_environment.repository_url import RepositoryUrl
 
@@ -31,6 +39,10 @@ _TOO_LARGE = re.compile(
     r"|\A(?:fatal: )?fetch-pack: invalid index-pack output"
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_KEY_CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|REVOKED HOST KEY")
+_KEY_UNKNOWN = re.compile(r"host key is known for|Host key verification failed")
+_KEY_REFUSED = re.compile(r"Permission denied \(|Too many authentication failures")
+_BROKEN_OFF = re.compile(r"kex_exchange_identification|Connection (?:reset|closed) by|no matching .{1,40} found")
 _TOO_LARGE_SIGNALS = frozenset({24, 25})
 """SIGXCPU and SIGXFSZ."""
 
@@ -68,19 +80,21 @@ async def _run(
     folder: Path | None,
 ) -> Completed:
     reached = await hosts.check(url)
-    async with opened(reached, most) as passage:
+    async with opened(reached, most, git.home / PASSAGES) as passage:
         done = await git.run(*words(str(url)), reached=passage.reached, timeout=seconds, folder=folder)
     if passage.refusal is not None and not done.succeeded:
         raise passage.refusal
     return done
 
 
-def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | RepositoryTooLarge | LimitReached:
-    """Return what the failed command DONE means.
+def failure(done: Completed, url: RepositoryUrl) -> GuixSpawnerError:
+    """Return what the failed command DONE means: a `RepositoryFailure` or `LimitReached`.
 
     Few kinds, and no word of the server's: an answer that told more would let people explore networks with it.
     """
     said = _said(done)
+    if url.scheme == "ssh" and (told := _of_ssh(said, url)):
+        return told
     if _FULL.search(said):
         return LimitReached("The disk of this hub is full.", hint="Try again later, or tell the administrator.")
     if _TOO_LARGE.search(said) or {-done.status, done.status - 128} & _TOO_LARGE_SIGNALS:
@@ -111,6 +125,30 @@ def failure(done: Completed, url: RepositoryUrl) -> RepositoryUnavailable | Repo
         f"There is no Git repository at {url}, or it is private.",
         hint="Open the address in a browser, and paste what the forge shows for cloning over HTTPS.",
     )
+
+
+def _of_ssh(said: str, url: RepositoryUrl) -> GuixSpawnerError | None:
+    """Return what SSH means that SAID this; None where it is not SSH who said it."""
+    if _KEY_CHANGED.search(said):
+        return HostKeyChanged(
+            f"{url.authority} shows another key than the one by which this hub knows it, so that it may be somebody else.",
+            hint="Tell the administrator of this hub, who can compare it with what the host publishes.",
+        )
+    if _KEY_UNKNOWN.search(said):
+        return HostKeyUnknown(
+            f"This hub does not know by which key {url.authority} proves who it is.",
+            hint="Ask its administrator to list the host's key (SshHosts.known_hosts), or give the address over HTTPS.",
+        )
+    if _KEY_REFUSED.search(said):
+        return RepositoryUnavailable(
+            f"{url.authority} does not accept the SSH key that you keep for it.",
+            hint="Add its public key at the forge, or keep another one on the page of credentials.",
+        )
+    if _BROKEN_OFF.search(said):
+        return RepositoryUnanswered(
+            f"{url.authority} does not answer over SSH, or broke off.", hint="Try again later, or check the address."
+        )
+    return None
 
 
 def _said(done: Completed) -> str:

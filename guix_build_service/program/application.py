@@ -24,6 +24,7 @@ from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_build_service.settings.isolation import Isolation
 from guix_build_service.settings.retention import Retention
+from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.errors import InvalidInput
 from guix_environment.guix_command import GuixCommand
@@ -71,7 +72,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits, Retention]  # noqa: RUF012 - traitlets' own way
+    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits, Retention, SshHosts]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",
@@ -313,14 +314,16 @@ class BuildService(Application):
         installation = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
         authorities = Path(self.certificate_authorities).absolute() if self.certificate_authorities else None
+        secure_shell = SshHosts(parent=self).secure_shell(self.folder)
         guix = GuixCommand(self.guix, home, account_name(), path, variables)
         return Workshop(
-            git=Git(find_git(path), home, path, certificates=authorities),
+            git=Git(find_git(path), home, path, certificates=authorities, secure_shell=secure_shell),
             guix=guix,
             hosts=Hosts(
                 [PrivateHost.parse(text) for text in self.private_hosts],
                 [Path(folder) for folder in self.file_repositories],
                 choice=Choice(tuple(self.allowed_repositories), tuple(self.banned_repositories)),
+                over_ssh=secure_shell.is_used,
             ),
             records=Records(Path(self.records_folder).absolute()),
             roots=Roots(self.roots / "environments" / installation),

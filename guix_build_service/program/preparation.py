@@ -1,15 +1,17 @@
 """What must be so before the service serves: what is lacking ends the program with one sentence that says what to do."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from guix_build_service.credentials.keys import KeysUnusable
-from guix_build_service.git.git import Git, check
+from guix_build_service.git.git import PASSAGES, Git, check
 from guix_build_service.model.turns import Limits
 from guix_build_service.program.application import BuildService
 from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.store import Store
 from guix_build_service.vault.seals import KeySource
 from guix_build_service.web.secret_file import SecretFileUnsafe, read_or_make_secret
@@ -24,6 +26,7 @@ def prepare_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "home").mkdir(exist_ok=True, mode=0o700)
+        shutil.rmtree(folder / "home" / PASSAGES, ignore_errors=True)  # of a run that was killed
         (folder / "builds").mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         sys.exit(f"guix-build-service: cannot write into {folder}: {error.strerror}")
@@ -35,6 +38,14 @@ async def check_git(git: Git) -> None:
         await check(git)
     except GuixSpawnerError as error:
         sys.exit(f"guix-build-service: {error.message} {error.hint}")
+
+
+def check_ssh(service: BuildService) -> None:
+    """Return if hosts can be used over SSH as configured.  Raises `SystemExit` with what is lacking."""
+    try:
+        SshHosts(parent=service).check(service.workshop().git.search_path)
+    except ValueError as error:
+        sys.exit(f"guix-build-service: {error}")
 
 
 async def check_walls(service: BuildService) -> None:

@@ -29,6 +29,7 @@ from guix_build_service.program.initial_environments import add_initial_environm
 from guix_build_service.program.preparation import (
     check_git,
     check_isolation,
+    check_ssh,
     check_walls,
     cookie_secret,
     key_source,
@@ -73,6 +74,7 @@ async def serve(service: BuildService) -> None:
         loop.add_signal_handler(number, ended.set)
     prepare_folder(service.folder)
     await check_git(service.workshop().git)
+    check_ssh(service)
     await check_walls(service)
     await check_isolation(service)
     async with turn(service), parts(service, key_source(service)) as (manager, queue), listening(service, manager):

@@ -149,7 +149,9 @@ credentials = Table(
     Column("created", Moment, nullable=False),
     Column("used", Moment),
     Column("refused", Moment),
-    UniqueConstraint("owner", "host", name="credentials_of_owner"),
+    Column("kind", String(10), nullable=False),
+    Column("fingerprint", String(100), nullable=False),
+    UniqueConstraint("owner", "host", "kind", name="credentials_of_owner"),
 )
 
 webhooks = Table(

@@ -40,7 +40,7 @@ class Hooks:
         """
         secret = checked_secret(given) if given else new_secret()
         place = HookPlace(environment.id)
-        hook = Hook(place, await self._seals.seal(Secret(_USER, secret), place), now())
+        hook = Hook(place, await self._seals.seal(Secret(_USER, secret).plain(), place), now())
         await self._rows.put(hook, deed(who, Action.SET_WEBHOOK, environment))
         log.info("%r set a webhook of %s.", who, environment.id)
         return hook, secret
@@ -57,7 +57,8 @@ class Hooks:
         Where there is no secret, no environment or no such forge, it takes the same steps to say no.
         """
         hook, keys = await self._rows.of(environment), await self._seals.keys()
-        kept = opened(hook, keys) if hook is not None else None
+        plain = opened(hook, keys) if hook is not None else None
+        kept = Secret.from_plain(plain) if plain is not None else None
         proved = delivery.is_proved_by(kept.password if kept is not None else new_secret())
         return proved and kept is not None
 

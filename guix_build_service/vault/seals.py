@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from guix_build_service.credentials.envelope import Bound, SealBroken, Sealed, Secret, seal, unseal
+from guix_build_service.credentials.envelope import Bound, SealBroken, Sealed, seal, unseal
 from guix_build_service.credentials.keys import Key, KeysUnusable
 from guix_environment.errors import CredentialUnusable
 
@@ -53,9 +53,9 @@ class Seals:
         self._newest = ""
         self._sealing = asyncio.Lock()
 
-    async def seal(self, secret: Secret, place: Bound) -> Sealed:
-        """Return SECRET sealed for PLACE.  Raises `CredentialUnusable` where there is no key."""
-        return seal(secret, place, await self.keys())
+    async def seal(self, plain: bytes, place: Bound) -> Sealed:
+        """Return what is secret in PLAIN sealed for PLACE.  Raises `CredentialUnusable` where there is no key."""
+        return seal(plain, place, await self.keys())
 
     async def keys(self) -> Sequence[Key]:
         """Return the keys, and seal everything anew when another one is the newest.  Raises `CredentialUnusable`."""
@@ -84,19 +84,19 @@ class Seals:
         others = await self._rows.sealed_otherwise(keys[0].identifier)
         for kept in others:
             try:
-                secret = unseal(kept.sealed, kept.place, keys)
+                plain = unseal(kept.sealed, kept.place, keys)
             except SealBroken:
                 lost += 1
                 continue
-            await self._rows.seal_again(kept, seal(secret, kept.place, keys))
+            await self._rows.seal_again(kept, seal(plain, kept.place, keys))
         if others:
             log.info("%d credentials are sealed with the newest key now.", len(others) - lost)
         if lost:
             log.warning("%d credentials are sealed with a key that is no longer there.", lost)
 
 
-def opened(kept: Kept, keys: Sequence[Key]) -> Secret | None:
-    """Return the secret in KEPT, or None, which is logged, where none of KEYS opens it there."""
+def opened(kept: Kept, keys: Sequence[Key]) -> bytes | None:
+    """Return what was sealed in KEPT, or None, which is logged, where none of KEYS opens it there."""
     try:
         return unseal(kept.sealed, kept.place, keys)
     except SealBroken as error:

@@ -8,12 +8,14 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.credentials.envelope import Kept, Place, Secret
+from guix_build_service.credentials.agent import offered
+from guix_build_service.credentials.envelope import Kept, Kind, Place, Secret
 from guix_build_service.credentials.loans import Loan, lent
+from guix_build_service.credentials.ssh_keys import SshKey
 from guix_build_service.logs.audit import Action, deed
 from guix_build_service.logs.redaction import forms
 from guix_build_service.model.environments import now
@@ -26,7 +28,10 @@ from guix_environment.repository_url import RepositoryUrl
 log = logging.getLogger("guix_build_service.vault")
 
 MOST_CREDENTIALS = 100
-"""Hosts that one person may keep a credential for."""
+"""Tokens, passwords and keys that one person may keep."""
+
+Opener = Secret | SshKey
+"""What opens repositories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class _Offer:
     """What somebody says opens the repositories of a host, and what nobody tried yet."""
 
     host: str
-    secret: Secret
+    opener: Opener
 
 
 class Vault:
@@ -50,50 +55,56 @@ class Vault:
         """Return what OWNER keeps, by host; nothing that is secret can be read from it."""
         return await self._rows.of(owner)
 
-    async def put(self, owner: str, host: str, secret: Secret) -> Kept:
-        """Keep SECRET for OWNER and HOST, in the place of an earlier one.
+    async def put(self, owner: str, host: str, opener: Opener) -> Kept:
+        """Keep OPENER for OWNER and HOST, in the place of an earlier one of its kind.
 
         Raises `InvalidInput` for what is no host, or one too many, and `CredentialUnusable` where there is no key.
         """
-        host = checked_host(host)
+        kind = _kind(opener)
+        host = checked_host(host, kind)
         known = await self._rows.of(owner)
-        if len(known) >= MOST_CREDENTIALS and host not in {each.place.host for each in known}:
-            raise InvalidInput(f"You keep credentials for {MOST_CREDENTIALS} hosts already.", hint="Remove one first.")
-        place = Place(Token.new(), owner, host)
-        kept = Kept(place, await self._seals.seal(secret, place), now())
-        await self._rows.put(kept, deed(owner, Action.SET_CREDENTIAL, about={"host": host}))
+        if len(known) >= MOST_CREDENTIALS and (host, kind) not in {(each.place.host, each.place.kind) for each in known}:
+            raise InvalidInput(f"You keep {MOST_CREDENTIALS} credentials already.", hint="Remove one first.")
+        place = Place(Token.new(), owner, host, kind)
+        fingerprint = opener.fingerprint if isinstance(opener, SshKey) else ""
+        kept = Kept(place, await self._seals.seal(opener.plain(), place), now(), fingerprint=fingerprint)
+        await self._rows.put(kept, deed(owner, Action.SET_CREDENTIAL, about=_about(host, kind)))
         log.info("%r set a credential for %s.", owner, host)
         return kept
 
     @asynccontextmanager
-    async def trying(self, owner: str, url: RepositoryUrl, secret: Secret) -> AsyncIterator[str]:
-        """Yield a borrower to whom SECRET is lent for the host of URL, before it is kept, and keep it for OWNER after.
+    async def trying(self, owner: str, url: RepositoryUrl, opener: Opener) -> AsyncIterator[str]:
+        """Yield a borrower to whom OPENER is lent for the host of URL, before it is kept, and keep it for OWNER after.
 
-        Where the context raises, such as because the host does not accept it, SECRET is forgotten, and what OWNER kept
-        before stays. Raises as `put` does, and `InvalidInput` for a URL without a host.
+        Where the context raises, such as because the host does not accept it, OPENER is forgotten, and what OWNER kept
+        before stays. Raises as `put` does, and `InvalidInput` for a URL without a host, and one that it does not open.
         """
         if not url.host:
             raise InvalidInput("A repository in a folder needs no credentials.", hint="Leave them out.")
+        if _kind(opener) is not _kind_for(url):
+            raise InvalidInput(
+                "An SSH key opens addresses such as git@codeberg.org:somebody/analysis, and a token those of HTTPS.",
+                hint="Give the address that goes with what opens it.",
+            )
         borrower = f"{owner}/{Token.new()}"
-        self._offers[borrower] = _Offer(url.authority, secret)
+        self._offers[borrower] = _Offer(url.authority, opener)
         try:
             yield borrower
         finally:
             del self._offers[borrower]
-        await self.put(owner, url.authority, secret)
+        await self.put(owner, url.authority, opener)
 
-    async def remove(self, owner: str, host: str) -> None:
-        """Forget what OWNER keeps for HOST.  Raises `NotFound`."""
-        host = _as_host(host)
-        if not await self._rows.remove(owner, host, deed(owner, Action.REMOVED_CREDENTIAL, about={"host": host})):
+    async def remove(self, owner: str, host: str, kind: Kind | None = None) -> None:
+        """Forget what OWNER keeps for HOST, of KIND or of all.  Raises `NotFound`."""
+        host = _as_host(host, kind or Kind.PASSWORD)
+        about = _about(host, kind)
+        if not await self._rows.remove(owner, host, kind, deed(owner, Action.REMOVED_CREDENTIAL, about=about)):
             raise NotFound("You keep no credential for this host.")
         log.info("%r removed a credential for %s.", owner, host)
 
     async def has(self, owner: str, url: RepositoryUrl) -> bool:
-        """Tell whether OWNER, a person or a borrower, has a credential for the host of URL."""
-        if owner in self._offers:
-            return True
-        return bool(owner and url.host) and await self._rows.of_host(owner, url.authority) is not None
+        """Tell whether OWNER, a person or a borrower, has what may open URL."""
+        return owner in self._offers or await self._kept(owner, url) is not None
 
     @asynccontextmanager
     async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[Loan | None]:
@@ -102,14 +113,14 @@ class Vault:
         OWNER is a person, or a borrower of `trying`. Raises `CredentialUnusable` when there is one and it cannot be opened.
         """
         if (offer := self._offers.get(owner)) is not None and offer.host == url.authority:
-            async with lent(offer.secret, url, self._folder) as loan:
+            async with self._loan(offer.opener, url) as loan:
                 yield loan
             return
-        kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
+        kept = await self._kept(owner, url)
         if kept is None:
             yield None
             return
-        async with lent(await self._opened(kept), url, self._folder) as loan:
+        async with self._loan(await self._opened(kept), url) as loan:
             try:
                 yield loan
             finally:
@@ -120,10 +131,11 @@ class Vault:
     async def to_keep_out(self, owner: str, url: RepositoryUrl) -> tuple[str, ...]:
         """Return what must be in no log of what OWNER has done with URL: their password for its host, however it is written.
 
-        Raises `CredentialUnusable` as `lend` does.
+        A key is given to nobody who could write it down. Raises `CredentialUnusable` as `lend` does.
         """
-        kept = await self._rows.of_host(owner, url.authority) if owner and url.host else None
-        return forms((await self._opened(kept)).password) if kept is not None else ()
+        kept = await self._kept(owner, url)
+        opener = await self._opened(kept) if kept is not None else None
+        return forms(opener.password) if isinstance(opener, Secret) else ()
 
     async def begin(self) -> None:
         """Remove what a run that was killed left, and seal with the newest key whatever another one sealed.
@@ -133,34 +145,61 @@ class Vault:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         await self._seals.begin()
 
-    async def _opened(self, kept: Kept) -> Secret:
+    async def _kept(self, owner: str, url: RepositoryUrl) -> Kept | None:
+        """Return what OWNER keeps that is for addresses such as URL."""
+        return await self._rows.of_host(owner, url.authority, _kind_for(url)) if owner and url.host else None
+
+    def _loan(self, opener: Opener, url: RepositoryUrl) -> AbstractAsyncContextManager[Loan]:
+        if isinstance(opener, SshKey):
+            return offered(opener, url, self._folder)
+        return lent(opener, url, self._folder)
+
+    async def _opened(self, kept: Kept) -> Opener:
         keys = await self._seals.keys()
-        again = await self._rows.of_host(kept.place.owner, kept.place.host) or kept
-        if secret := opened(again, keys):
-            return secret
+        place = kept.place
+        again = await self._rows.of_host(place.owner, place.host, place.kind) or kept
+        if plain := opened(again, keys):
+            return (
+                await asyncio.to_thread(SshKey.from_plain, plain) if place.kind is Kind.SSH_KEY else Secret.from_plain(plain)
+            )
         raise CredentialUnusable(
             f"What you keep for {kept.place.host} cannot be read any more.",
-            hint="Set it again: enter the token or password for this host once more.",
+            hint="Set it again: enter the token, password or key for this host once more.",
         )
 
 
-def checked_host(text: str) -> str:
-    """Return the host in TEXT, with its port where that is not the usual one, as addresses of repositories have it.
+def _kind(opener: Opener) -> Kind:
+    return Kind.SSH_KEY if isinstance(opener, SshKey) else Kind.PASSWORD
+
+
+def _kind_for(url: RepositoryUrl) -> Kind:
+    """Return what opens URL, as far as anything does."""
+    return Kind.SSH_KEY if url.scheme == "ssh" else Kind.PASSWORD
+
+
+def _about(host: str, kind: Kind | None) -> dict[str, object]:
+    """Return what the audit log says; of the most usual kind, and of all, the host alone."""
+    return {"host": host, "kind": kind.value} if kind is Kind.SSH_KEY else {"host": host}
+
+
+def checked_host(text: str, kind: Kind = Kind.PASSWORD) -> str:
+    """Return the host in TEXT, with its port where that is not the usual one, as addresses opened by KIND have it.
 
     Raises `InvalidInput`.
     """
     refused = InvalidInput("This is not the name of a host.", hint="Write it as codeberg.org, or git.example:3000")
     if "/" in text or text != text.strip():
         raise refused
+    begin = "ssh://git@" if kind is Kind.SSH_KEY else "https://"
     try:
-        return RepositoryUrl.parse(f"https://{text}/repository").authority
+        return RepositoryUrl.parse(f"{begin}{text}/repository").authority
     except InvalidInput:
         raise refused from None
 
 
-def _as_host(text: str) -> str:
+def _as_host(text: str, kind: Kind) -> str:
     """Return the host in TEXT.  Raises `NotFound`: of what is no host nobody keeps anything."""
     try:
-        return checked_host(text)
+        return checked_host(text, kind)
     except InvalidInput:
         raise NotFound("You keep no credential for this host.") from None

@@ -1,10 +1,14 @@
 """The page on which people keep what opens their private repositories, see how it went, and have it forgotten."""
 
+import asyncio
+import contextlib
+
 from guix_build_service.credentials.envelope import Kept
 from guix_build_service.providers.place import Pasted
 from guix_build_service.web.pages import PageHandler
 from guix_build_service.web.schemas.credentials import CredentialRequest
-from guix_environment.errors import GuixSpawnerError, NotFound
+from guix_environment.errors import GuixSpawnerError, InvalidInput, NotFound
+from guix_environment.repository_url import RepositoryUrl
 
 
 class CredentialsPage(PageHandler):
@@ -20,8 +24,8 @@ class CredentialsPage(PageHandler):
         """Keep what the form says, or show the form again with what is wrong, and without the secret."""
         host, user = host_in(self.get_body_argument("host", "")), self.get_body_argument("user", "")
         try:
-            secret = self.form(CredentialRequest, "user", "password").secret()
-            await self.manager.vault.put(self.person.name, host, secret)
+            request = self.form(CredentialRequest, "user", "password", "ssh_key")
+            await self.manager.vault.put(self.person.name, host, await asyncio.to_thread(request.opener))
         except GuixSpawnerError as refusal:
             self.set_status(refusal.status)
             await self._show(host, user, refusal)
@@ -44,12 +48,14 @@ class ForgetCredentialForm(PageHandler):
 
     async def post(self, host: str) -> None:
         """Forget."""
-        await self.manager.vault.remove(self.person.name, (await self._kept(host)).place.host)
+        place = (await self._kept(host)).place
+        await self.manager.vault.remove(self.person.name, place.host, place.kind)
         self.go("credentials")
 
     async def _kept(self, host: str) -> Kept:
+        kind = self.get_argument("kind", "")
         for kept in await self.manager.vault.credentials(self.person.name):
-            if kept.place.host == host:
+            if kept.place.host == host and kind in {"", kept.place.kind}:
                 return kept
         raise NotFound("You keep no credential for this host.")
 
@@ -59,7 +65,12 @@ def host_in(text: str) -> str:
 
     >>> host_in("https://codeberg.org/ada/plots/src/branch/main")
     'codeberg.org'
+    >>> host_in("git@codeberg.org:ada/plots.git")
+    'codeberg.org'
     """
     text = text.strip()
+    if "@" in text:
+        with contextlib.suppress(InvalidInput):
+            return RepositoryUrl.parse(text).authority
     pasted = Pasted.parse(text) if "/" in text else None
     return pasted.authority if pasted is not None else text

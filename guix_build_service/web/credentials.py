@@ -1,9 +1,15 @@
 """The API's credentials: what opens a person's private repositories, which goes in and never comes out."""
 
+import asyncio
 from http import HTTPStatus
 
 from guix_build_service.web.api import ApiHandler, operation
-from guix_build_service.web.schemas.credentials import CredentialAnswer, CredentialRequest, CredentialsAnswer
+from guix_build_service.web.schemas.credentials import (
+    CredentialAnswer,
+    CredentialQuery,
+    CredentialRequest,
+    CredentialsAnswer,
+)
 
 
 class Credentials(ApiHandler):
@@ -24,17 +30,17 @@ class OneCredential(ApiHandler):
     route = "credentials/{host}"
 
     @operation(
-        "Keep a token or password for a host, to read private repositories there",
+        "Keep a token, password or SSH key for a host, to read private repositories there",
         takes=CredentialRequest,
         gives=CredentialAnswer,
     )
     async def put(self, host: str) -> None:
         """Keep."""
-        secret = self.body(CredentialRequest).secret()
-        self.give(CredentialAnswer.of(await self.manager.vault.put(self.person.name, host, secret)))
+        opener = await asyncio.to_thread(self.body(CredentialRequest).opener)
+        self.give(CredentialAnswer.of(await self.manager.vault.put(self.person.name, host, opener)))
 
-    @operation("Forget what you keep for a host", statuses=(HTTPStatus.NO_CONTENT,))
+    @operation("Forget what you keep for a host", query=CredentialQuery, statuses=(HTTPStatus.NO_CONTENT,))
     async def delete(self, host: str) -> None:
         """Forget."""
-        await self.manager.vault.remove(self.person.name, host)
+        await self.manager.vault.remove(self.person.name, host, self.query(CredentialQuery).kind)
         self.set_status(HTTPStatus.NO_CONTENT)

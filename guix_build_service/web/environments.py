@@ -1,5 +1,6 @@
 """The API's environments: add, see, change, build, roll back, delete."""
 
+import asyncio
 from datetime import datetime
 from http import HTTPStatus
 
@@ -61,8 +62,8 @@ class Environments(_EnvironmentHandler):
     async def post(self) -> None:
         """Add."""
         body = self.body(EnvironmentRequest)
-        secret = body.credentials.secret() if body.credentials is not None else None
-        self.give_environment(await self.manager.add_environment(body.as_request(), self.person, secret))
+        opener = await asyncio.to_thread(body.credentials.opener) if body.credentials is not None else None
+        self.give_environment(await self.manager.add_environment(body.as_request(), self.person, opener))
 
 
 class OneEnvironment(ApiHandler):

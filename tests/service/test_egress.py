@@ -30,6 +30,7 @@ from tests.service.addresses import can_trace
 
 FORGE = "forge.example"
 NOWHERE = "93.184.216.34"
+FOLDER = Path("/nonexistent")
 connect = asyncio.open_connection
 
 
@@ -263,7 +264,7 @@ class Asker:
 
 @contextlib.asynccontextmanager
 async def way_to(url: str, *addresses: str, most: int = 10**6) -> AsyncIterator[tuple[Passage, Asker]]:
-    async with opened(Reached(RepositoryUrl.parse(url), addresses), most) as way:
+    async with opened(Reached(RepositoryUrl.parse(url), addresses), most, FOLDER) as way:
         yield way, Asker(way)
 
 
@@ -371,7 +372,7 @@ async def test_the_password_goes_no_further() -> None:
 
 async def test_a_folder_needs_no_way(tmp_path: Path) -> None:
     reached = Reached(RepositoryUrl.parse(f"file://{tmp_path}"))
-    async with opened(reached, 1) as way:
+    async with opened(reached, 1, tmp_path) as way:
         assert way.reached == reached
 
 

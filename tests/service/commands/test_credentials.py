@@ -2,13 +2,16 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
 from guix_build_service.commands import program
 from guix_build_service.commands.outcomes import ExitStatus
+from guix_build_service.credentials.ssh_keys import SshKey
 from tests.service.commands.conftest import Terminal
 from tests.service.web.conftest import Site
+from tests.ssh_server import make_key
 
 SECRET = "the-secret-of-the-test"
 
@@ -63,3 +66,26 @@ async def test_nothing_is_kept_where_nothing_was_given_or_it_cannot_be(
     assert SECRET not in refused.out + refused.err
     assert (await terminal("credentials", "add", "codeberg.org", SECRET)).status == ExitStatus.MISUSED
     assert await site.manager.vault.credentials("ada") == []
+
+
+async def test_a_key_is_taken_from_a_file_or_the_input_and_forgotten_alone(
+    site: Site, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = make_key(tmp_path / "key")
+    fingerprint = SshKey.parse(file.read_text()).fingerprint
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{SECRET}\n"))
+    assert (await terminal("credentials", "add", "codeberg.org")).status == ExitStatus.DONE
+    kept = await terminal("credentials", "add", "codeberg.org", "--ssh-key", str(file))
+    assert (kept.status, kept.out) == (ExitStatus.DONE, f"Kept for codeberg.org: {fingerprint}\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
+    assert (await terminal("credentials", "add", "git.example:2222", "--ssh-key", "-")).status == ExitStatus.DONE
+    listed = await terminal("credentials", "list")
+    assert f"ssh-key {fingerprint}" in listed.out
+    for said in (kept, listed, await terminal("credentials", "list", "--json")):
+        assert file.read_text().splitlines()[1] not in said.out + said.err
+    assert (await terminal("credentials", "delete", "codeberg.org", "--kind", "ssh-key")).status == ExitStatus.DONE
+    assert (await terminal("credentials", "delete", "codeberg.org", "--kind", "ssh-key")).status == ExitStatus.NOT_FOUND
+    assert (await terminal("credentials", "add", "codeberg.org", "--ssh-key", str(tmp_path))).status == ExitStatus.MISUSED
+    both = await terminal("credentials", "add", "codeberg.org", "--ssh-key", str(file), "--user", "ada")
+    assert both.status == ExitStatus.MISUSED
+    assert len(await site.manager.vault.credentials("ada")) == 2

@@ -5,6 +5,7 @@ logged and every answer is searched.
 """
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -21,10 +22,13 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from tests.git_server import serve_git
 from tests.service.web.fake_hub import ACCESS, FakeHub
+from tests.ssh_server import SSHD, SshServer, make_key, serve_ssh
 
 GONE = (OSError, HTTPClientError)
 """What a client meets where a service is not, or no longer."""
@@ -37,7 +41,10 @@ def can_trace() -> bool:
     return strace is not None and subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is not here, or may not trace")
+pytestmark = [
+    pytest.mark.skipif(not can_trace(), reason="strace is not here, or may not trace"),
+    pytest.mark.skipif(SSHD is None, reason="there is no sshd here"),
+]
 
 
 class Passwords(dict[str, str]):
@@ -65,6 +72,7 @@ class Service:
     token: str
     own_token: str
     answers: list[bytes] = field(default_factory=list)
+    options: tuple[str, ...] = ()
     runs: int = 0
     address: str = ""
 
@@ -84,7 +92,8 @@ class Service:
             f"--BuildService.service_folder={self.folder}/left/service",
             f"--BuildService.records_folder={self.folder}/left/records",
             f"--BuildService.roots_folder={self.folder}/left/roots",
-            f"--BuildService.private_hosts=['{self.git_host}']",
+            f"--BuildService.private_hosts={self.git_host}",
+            *self.options,
             "--BuildService.guix=/nonexistent/guix",
             f"--CredentialKeys.key_file={self.folder}/keys",
             "--log-level=DEBUG",
@@ -134,7 +143,8 @@ class Service:
         raise AssertionError((self.folder / "left/output").read_text())
 
     async def resolves(self, repository: str) -> bool:
-        status, answer = await self.ask("POST", "resolve", {"repo": f"http://{self.git_host}/{repository}.git"})
+        address = repository if "://" in repository else f"http://{self.git_host}/{repository}.git"
+        status, answer = await self.ask("POST", "resolve", {"repo": address})
         assert status == HTTPStatus.OK or "repository-unavailable" in json.dumps(answer), answer
         return status == HTTPStatus.OK
 
@@ -164,9 +174,11 @@ async def test_no_secret_leaves_a_trace(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     write_keys(tmp_path / "keys", keys["key"])
     passwords = Passwords()
-    with serve_git(tmp_path / "served", passwords=passwords) as server:
+    with serve_git(tmp_path / "served", passwords=passwords) as server, serve_ssh(tmp_path / "ssh") as ssh:
+        ssh.repositories.commit("private", {"manifest.scm": '(specifications->manifest (list "hello"))'})
         server.commit("private", {"manifest.scm": '(specifications->manifest (list "hello"))'})
         service = Service(tmp_path, hub, server.host, canaries["hub-token"], canaries["own-token"])
+        service.options = (f"--BuildService.private_hosts={ssh.host}", f"--SshHosts.known_hosts={ssh.known_hosts}")
         credential = f"credentials/{server.host}"
         with service.running() as process:
             await service.is_up(process)
@@ -190,6 +202,7 @@ async def test_no_secret_leaves_a_trace(hub: FakeHub, tmp_path: Path) -> None:
             assert await service.resolves("private")
             status, _ = await service.ask("PUT", credential, {"user": canaries["user"], "password": [canaries["second"]]})
             assert status == HTTPStatus.UNPROCESSABLE_ENTITY
+            await use_keys(service, ssh, tmp_path / "made")
             await kill_while_it_is_lent(service, process, passwords)
         with service.running() as process:
             await service.is_up(process)
@@ -198,7 +211,35 @@ async def test_no_secret_leaves_a_trace(hub: FakeHub, tmp_path: Path) -> None:
             assert (await service.ask("DELETE", credential))[0] == HTTPStatus.NO_CONTENT
             assert not await service.resolves("private")
             assert (await service.ask("GET", "credentials"))[1] == {"credentials": []}
-    search(service, [*canaries.values(), *keys.values()])
+    search(
+        service,
+        [*canaries.values(), *keys.values()],
+        [*forms_of(tmp_path / "made/admitted"), *forms_of(tmp_path / "made/other")],
+    )
+
+
+async def use_keys(service: Service, ssh: SshServer, folder: Path) -> None:
+    """Have a key that the server does not admit tried, and one that it does used by a build."""
+    admitted, other = make_key(folder / "admitted"), make_key(folder / "other")
+    ssh.admit(admitted)
+    credential = f"credentials/{ssh.host}"
+    assert (await service.ask("PUT", credential, {"ssh_key": other.read_text()}))[0] == HTTPStatus.OK
+    assert not await service.resolves(ssh.url("private"))
+    both = {"ssh_key": other.read_text(), "password": "both"}
+    assert (await service.ask("PUT", credential, both))[0] == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert (await service.ask("PUT", credential, {"ssh_key": admitted.read_text()}))[0] == HTTPStatus.OK
+    assert await service.resolves(ssh.url("private"))
+    await build(service, ssh.url("private"))
+    assert (await service.ask("DELETE", credential))[0] == HTTPStatus.NO_CONTENT
+
+
+def forms_of(file: Path) -> list[bytes]:
+    """Return what is secret of the key in FILE: as it is, in hexadecimal digits, and within anything in base64."""
+    key = serialization.load_ssh_private_key(file.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    secret = key.private_bytes_raw()
+    encoded = [base64.b64encode(bytes(before) + secret)[4:-4] for before in range(3)]
+    return [secret, secret.hex().encode(), *encoded]
 
 
 def write_keys(file: Path, *keys: str) -> None:
@@ -232,14 +273,16 @@ async def kill_while_it_is_lent(service: Service, process: subprocess.Popen[byte
     passwords.released.set()
 
 
-def search(service: Service, canaries: list[str]) -> None:
-    """Fail for any of CANARIES in a program's words and variables, a file that was left, or an answer."""
+def search(service: Service, canaries: list[str], further: list[bytes]) -> None:
+    """Fail for any of CANARIES, and FURTHER ones, in a program's words and variables, a file that was left, or an answer."""
     traced = b""
     for number in range(1, service.runs + 1):
         trace = service.folder / f"trace-{number}"
         traced += trace.read_bytes().split(b"\n", 1)[1]  # the first program is the service itself, as the hub starts it
     assert b"git_credential.py" in traced
     assert b"git-remote-http" in traced
+    assert b"hand_over.py" in traced
+    assert b"IdentityAgent" in traced
     left = [path for path in (service.folder / "left").rglob("*") if path.is_file()]
     cookies = next(path for path in left if path.name == "cookie-secret").read_bytes()
     assert any(path.name == "service.sqlite" for path in left)
@@ -253,4 +296,6 @@ def search(service: Service, canaries: list[str]) -> None:
             forms.append(bytes.fromhex(canary))
         for where, content in contents.items():
             assert not any(form in content for form in forms), where
+    for where, content in contents.items():
+        assert not any(form in content for form in further), where
     assert not any(cookies in content for content in contents.values())

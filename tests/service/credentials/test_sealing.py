@@ -19,10 +19,10 @@ SECRET = Secret("ada", "a-token-of-the-test")
 
 def test_a_sealed_secret_opens_and_shows_nothing_before() -> None:
     keys = parse_keys(OLD)
-    sealed = seal(SECRET, PLACE, keys)
-    assert unseal(sealed, PLACE, keys) == SECRET
+    sealed = seal(SECRET.plain(), PLACE, keys)
+    assert Secret.from_plain(unseal(sealed, PLACE, keys)) == SECRET
     assert b"token" not in sealed.content
-    assert seal(SECRET, PLACE, keys).content != sealed.content
+    assert seal(SECRET.plain(), PLACE, keys).content != sealed.content
     for shown in (repr(SECRET), repr(keys[0]), str(SECRET)):
         assert "token-of" not in shown
         assert "00000000" not in shown
@@ -39,14 +39,14 @@ def test_a_sealed_secret_opens_and_shows_nothing_before() -> None:
     ],
 )
 def test_it_opens_in_no_other_place(elsewhere: Place) -> None:
-    sealed = seal(SECRET, PLACE, parse_keys(OLD))
+    sealed = seal(SECRET.plain(), PLACE, parse_keys(OLD))
     with pytest.raises(SealBroken):
         unseal(sealed, elsewhere, parse_keys(OLD))
 
 
 def test_it_opens_when_not_one_bit_is_different() -> None:
     keys = parse_keys(OLD)
-    sealed = seal(SECRET, PLACE, keys)
+    sealed = seal(SECRET.plain(), PLACE, keys)
     for position in range(len(sealed.content)):
         changed = bytearray(sealed.content)
         changed[position] ^= 1
@@ -57,11 +57,11 @@ def test_it_opens_when_not_one_bit_is_different() -> None:
 
 
 def test_the_first_key_seals_and_all_of_them_open() -> None:
-    old = seal(SECRET, PLACE, parse_keys(OLD))
+    old = seal(SECRET.plain(), PLACE, parse_keys(OLD))
     both = parse_keys(f"{NEW};{OLD}")
-    assert unseal(old, PLACE, both) == SECRET
-    new = seal(SECRET, PLACE, both)
-    assert unseal(new, PLACE, parse_keys(NEW)) == SECRET
+    assert Secret.from_plain(unseal(old, PLACE, both)) == SECRET
+    new = seal(SECRET.plain(), PLACE, both)
+    assert Secret.from_plain(unseal(new, PLACE, parse_keys(NEW))) == SECRET
     with pytest.raises(SealBroken):
         unseal(old, PLACE, parse_keys(NEW))
 
@@ -70,7 +70,7 @@ def test_a_key_is_for_this_purpose_and_its_name_tells_nothing() -> None:
     [key] = parse_keys(OLD)
     assert key.material != bytes.fromhex(OLD)
     assert key.identifier not in {OLD[:16], key.material.hex()[:16]}
-    sealed = seal(SECRET, PLACE, [key])
+    sealed = seal(SECRET.plain(), PLACE, [key])
     with pytest.raises(InvalidTag):
         AESGCM(bytes.fromhex(OLD)).decrypt(sealed.nonce, sealed.content, PLACE.associated())
 

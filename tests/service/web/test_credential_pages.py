@@ -1,11 +1,16 @@
 """The pages of credentials: what is kept is shown, and never what it is."""
 
+import json
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
+from guix_build_service.credentials.envelope import Kind
+from guix_build_service.credentials.ssh_keys import SshKey
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.test_pages import Page, check
+from tests.ssh_server import make_key
 
 SECRET = "the-secret-of-the-test"
 
@@ -74,4 +79,45 @@ async def test_a_refused_repository_leads_to_the_form_for_its_host(site: Site) -
     page = Page((await browser.get("credentials?host=git.example")).body.decode())
     check(page)
     assert "git.example" in [each.get("value") for each in page.all("input")]
+    assert await site.manager.vault.credentials("ada") == []
+
+
+async def test_a_key_is_kept_shown_by_its_fingerprint_beside_a_token_and_forgotten(site: Site, tmp_path: Path) -> None:
+    file = make_key(tmp_path / "key")
+    key = file.read_text()
+    browser = await site.login("ada")
+    assert (await browser.submit("credentials", host="git.example", password=SECRET)).code == HTTPStatus.SEE_OTHER
+    pasted = {"host": "git@git.example:ada/plots.git", "ssh_key": key.replace("\n", "\r\n")}
+    assert (await browser.submit("credentials", **pasted)).code == HTTPStatus.SEE_OTHER
+    shown = (await browser.get("credentials")).body.decode()
+    check(Page(shown))
+    fingerprint = SshKey.parse(key).fingerprint
+    assert fingerprint in shown
+    assert key.splitlines()[1] not in shown
+    listed = json.loads((await site.ask("GET", "api/v1/credentials", token="token-ada")).body)["credentials"]
+    assert [(each["host"], each["kind"], each["fingerprint"]) for each in listed] == [
+        ("git.example", "password", ""),
+        ("git.example", "ssh-key", fingerprint),
+    ]
+    assert (await browser.submit("credentials/git.example/delete", kind="ssh-key")).code == HTTPStatus.SEE_OTHER
+    [kept] = await site.manager.vault.credentials("ada")
+    assert kept.place.kind is Kind.PASSWORD
+
+
+async def test_what_is_no_usable_key_is_refused_without_showing_it(site: Site, tmp_path: Path) -> None:
+    protected = make_key(tmp_path / "key", passphrase="a passphrase").read_text()
+    browser = await site.login("ada")
+    for values, told in (
+        ({"ssh_key": protected}, "passphrase"),
+        ({"ssh_key": SECRET}, "no private key"),
+        ({"ssh_key": protected, "password": SECRET}, "not both"),
+        ({}, "not both"),
+    ):
+        answer = await browser.submit("credentials", host="git.example", **values)
+        assert answer.code == HTTPStatus.UNPROCESSABLE_ENTITY
+        shown = answer.body.decode()
+        check(Page(shown))
+        assert told in shown
+        assert protected.splitlines()[1] not in shown
+        assert SECRET not in shown
     assert await site.manager.vault.credentials("ada") == []
