@@ -54,7 +54,7 @@ class GuixCommand:
 
     def collect(self, free: int) -> tuple[str, ...]:
         """Return the command that has the daemon remove what nothing holds, until FREE bytes are free."""
-        return (self.program, "gc", f"--free-space={free}B")
+        return (self.program, "gc", f"--free-space={free}")
 
     def version(self) -> tuple[str, ...]:
         """Return the command that says which Guix this is."""

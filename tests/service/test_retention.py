@@ -322,7 +322,7 @@ async def test_the_service_looks_by_itself_and_has_guix_collect_when_the_disk_is
         found = await service[0].manager.version(old.environment, old.id, ADA)
         assert found.let_go is not None
         assert found.let_go.why.startswith("The disk was nearly full")
-    assert (tmp_path / "asked").read_text().startswith("gc --free-space=2000B\n")
+    assert (tmp_path / "asked").read_text().startswith("gc --free-space=2000\n")
 
 
 async def test_what_is_shared_is_free_only_when_the_last_that_needs_it_goes(
