@@ -5,6 +5,8 @@ import fcntl
 import http.client
 import json
 import os
+import secrets
+import shutil
 import signal
 import sqlite3
 import stat
@@ -36,7 +38,7 @@ from tests.service.web.real_hub import CHECKOUT
 SOMEBODY = 54321
 """The number of an account that nothing belongs to."""
 
-MANIFEST = {"manifest.scm": '(specifications->manifest (list "hello"))\n'}
+MANIFEST = {"manifest.scm": '(specifications->manifest (list "python"))\n'}
 
 
 class Place:
@@ -51,15 +53,15 @@ class Place:
         guix.chmod(0o755)
         git.commit("plots", MANIFEST)
         self.address = git.url("plots")
-        self.options = (f"--BuildService.guix={guix}", f"--BuildService.private_hosts={git.host}")
+        self.options: tuple[str, ...] = (f"--BuildService.guix={guix}", f"--BuildService.private_hosts={git.host}")
 
-    def settle(self, *options: str, keys: bool = False) -> None:
+    def settle(self, *options: str, keys: bool = False, roots: Path | None = None) -> None:
         """Have it be as if a service had been started here with OPTIONS, and had ended."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         folders = {
             "service_folder": self.folder,
             "records_folder": self.outer / "records",
-            "roots_folder": self.outer / "roots",
+            "roots_folder": roots or self.outer / "roots",
         }
         words = (*(f"--BuildService.{name}={path}" for name, path in folders.items()), *self.options, *options)
         variables = {"PATH": os.environ["PATH"]}
@@ -334,3 +336,23 @@ def test_with_a_database_that_several_share_nobody_waits_for_a_folder(place: Pla
     place.settle(f"--BuildService.database_url={postgresql.current()}")
     with held(place.folder):
         assert place.done("list").status == ExitStatus.DONE
+
+
+@pytest.mark.guix
+@pytest.mark.timeout(300)
+def test_a_folder_is_built_by_the_real_guix_with_nobody_but_the_command(tmp_path: Path, git_server: GitServer) -> None:
+    place = Place(tmp_path, git_server)
+    place.options = (f"--BuildService.file_repositories={git_server.folder}",)
+    roots = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
+    place.settle(roots=roots)
+    try:
+        built = place.done("build", f"{git_server.folder}/plots.git", "--json")
+        assert built.status == ExitStatus.DONE, built.err
+        assert built.field("state") == "ready"
+        assert "building" in built.err, "how far it is"
+        listed = place.done("list", "--json", "--state", "ready").json
+        assert isinstance(listed, list)
+        assert listed[0]["version"]["packages"][0] == "python"
+        assert is_free(place.folder)
+    finally:
+        shutil.rmtree(roots, ignore_errors=True)
