@@ -18,7 +18,7 @@ if "lower.scm" in " ".join(sys.argv):
     items = ['"/gnu/store/' + digit * 32 + '-profile' + end + '"' for digit, end in (("b", ".drv"), ("a", ""))]
     arguments = sys.argv[sys.argv.index("--") + 1:]
     open(arguments[2], "w").write("(ready " + " ".join(items) + ")")
-elif "build" in sys.argv:
+elif "build.scm" in " ".join(sys.argv):
     while not os.path.exists({go!r}):
         time.sleep(0.05)
     for number in range({lines}):

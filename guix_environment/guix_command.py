@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guix_environment.identifiers import StorePath
-
 
 @dataclass(frozen=True, slots=True)
 class GuixCommand:
@@ -41,16 +39,6 @@ class GuixCommand:
     def script(self, script: Path, *arguments: str | Path) -> tuple[str, ...]:
         """Return the command that runs one of our own Scheme scripts with this Guix's modules."""
         return (self.program, "repl", "--", str(script), *(str(argument) for argument in arguments))
-
-    def build(self, derivation: StorePath, *, max_silent_seconds: int, max_seconds: int) -> tuple[str, ...]:
-        """Return the command that builds DERIVATION, each of its parts within the given times."""
-        return (
-            self.program,
-            "build",
-            f"--max-silent-time={max_silent_seconds}",
-            f"--timeout={max_seconds}",
-            derivation,
-        )
 
     def collect(self, free: int) -> tuple[str, ...]:
         """Return the command that has the daemon remove what nothing holds, until FREE bytes are free."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from guix_build_service.web.schemas.builds import BuildAnswer
+from guix_build_service.web.schemas.builds import BuildAnswer, ProgressAnswer
 from guix_environment.errors import GuixSpawnerError
 
 WIDEST_COLUMN = 60
@@ -146,8 +146,8 @@ class BuildProgress:
             self._write("\r\x1b[K" + short(_bar(build), max(columns - 1, 10)))
             return
         steps = build.progress
-        tenth = 10 * steps.done // steps.total if steps.total else 0
-        state = f"{build.state.value} {tenth if steps.total else ''} {build.position or ''}"
+        tenths = [10 * done // total for done, total in _measures(steps)]
+        state = f"{build.state.value} {tenths} {build.position or ''}"
         if state != self._said:
             self._said = state
             self._write(shown(_bar(build)) + "\n")
@@ -173,7 +173,15 @@ def _bar(build: BuildAnswer) -> str:
     if build.state.is_final or not steps.total:
         return f"{build.state.value} {'' if build.state.is_final else steps.phase}".rstrip()
     full = _BAR * min(steps.done, steps.total) // steps.total
-    return f"{build.state.value} [{'#' * full}{'.' * (_BAR - full)}] {steps.done} of {steps.total} {steps.phase}".rstrip()
+    came = f", {size(steps.bytes_done)} of {size(steps.bytes_total)}" if steps.bytes_total else ""
+    return (
+        f"{build.state.value} [{'#' * full}{'.' * (_BAR - full)}] {steps.done} of {steps.total}{came} {steps.phase}".rstrip()
+    )
+
+
+def _measures(steps: ProgressAnswer) -> list[tuple[int, int]]:
+    """Return by what the progress is measured, as what is done of how much, where that is known."""
+    return [(done, total) for done, total in ((steps.done, steps.total), (steps.bytes_done, steps.bytes_total)) if total]
 
 
 _AMOUNT = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?)(?P<unit>[KMGT]?)", re.IGNORECASE)

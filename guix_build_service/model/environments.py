@@ -168,7 +168,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far Guix is, as far as can be told from its output."""
+    """How far Guix is, as far as can be told from what it says."""
 
     phase: str = ""
     """What happens now, in a person's words."""
@@ -176,6 +176,12 @@ class Progress:
     """Downloads and derivations that are finished."""
     total: int = 0
     """Those that Guix announced; 0 while that is not known."""
+    bytes_done: int = 0
+    """Of the downloads among them, that have come."""
+    bytes_total: int = 0
+    """Of all these downloads, as far as servers tell how large they are; 0 where there are none, or none is known yet."""
+    item: str = ""
+    """The name of what is downloaded or built now; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

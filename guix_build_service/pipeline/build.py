@@ -1,6 +1,7 @@
 """Have Guix make the profile, its root first, or find it made."""
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from guix_build_service.manifest.pinned_channels import channels_identity, chann
 from guix_build_service.model.environments import RECIPE_VERSION
 from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.channel_guix import forget_use, note_use
-from guix_build_service.pipeline.failures import ATTEMPTS, client_broke_down, reason, timed_out
+from guix_build_service.pipeline.failures import ATTEMPTS, reason, timed_out
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
 from guix_build_service.pipeline.running import run_followed
 from guix_build_service.pipeline.variables import read_variables
 from guix_environment.errors import InvalidInput
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath, VariableName
+from guix_environment.processes import Completed
 from guix_environment.store_items import all_there
 
 
@@ -45,8 +47,8 @@ async def build(
     held = (await asyncio.to_thread(workshop.roots.held)).get(key)
     await asyncio.to_thread(workshop.roots.hold, key, lowered.profile)
     try:
-        await _run_guix(workshop, job, packages, lowered, reporter)
-        profile = await _describe(workshop, job, key, lowered.profile)
+        answer = await _run_guix(workshop, job, packages, lowered, reporter)
+        profile = await _describe(workshop, job, key, lowered.profile, answer)
         await asyncio.to_thread(_remember, workshop, profile)
     except BaseException:
         if held is None:
@@ -80,36 +82,45 @@ def forget_profile(workshop: Workshop, key: str) -> None:
     forget_use(workshop, key)
 
 
-async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
+async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> Path:
+    """Have Guix build what was LOWERED, and return the file with its answer."""
+    attempt = 0
+    while True:
+        attempt += 1
         begun = workshop.clocks.begin()
-        said = await _failed_attempt(workshop, job, lowered, reporter)
-        if said is None:
-            return
-        if client_broke_down(said):
-            remark = "[Guix's display of its progress broke down; the build goes on.]"
-        elif timed_out(said) and workshop.clocks.has_leapt(begun):
-            remark = "[The machine's clock was set, which Guix's daemon took for time that the build took; it goes on.]"
-        else:
-            remark = ""
-        if attempt == ATTEMPTS or not remark:
+        done, said, answer = await _attempt(workshop, job, lowered, reporter)
+        if done.succeeded:
+            return answer
+        if attempt == ATTEMPTS or not (timed_out(said) and workshop.clocks.has_leapt(begun)):
             raise reason(said, [entry.name for entry in packages.entries])
-        await job.log.say(remark)
+        await job.log.say(
+            "[The machine's clock was set, which Guix's daemon took for time that the build took; it goes on.]"
+        )
 
 
-async def _failed_attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> str | None:
-    """Run Guix once; return None when it built everything, else what it said."""
-    seconds = workshop.build_seconds
-    command = workshop.guix.build(lowered.derivation, max_silent_seconds=workshop.silent_seconds, max_seconds=int(seconds))
-    done, said = await run_followed(job, command, workshop.guix.environment(job.marks), seconds, reporter)
-    return None if done.succeeded else said
+async def _attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> tuple[Completed, str, Path]:
+    """Run Guix once; return how it ended, what it said where it failed, and the file with its answer."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="build-", dir=job.folder))
+    happenings, answer = folder / "happenings", folder / "answer"
+    await asyncio.to_thread(happenings.touch)
+    limits = [str(workshop.silent_seconds), str(int(workshop.build_seconds))]
+    done, said = await run_followed(
+        job,
+        workshop.guix.script(guix.SCRIPTS / "build.scm", lowered.derivation, *limits, happenings, answer),
+        workshop.guix.environment(job.marks),
+        workshop.build_seconds,
+        reporter,
+        happenings,
+    )
+    return done, said, answer
 
 
-async def _describe(workshop: Workshop, job: Job, key: str, path: StorePath) -> Profile:
+async def _describe(workshop: Workshop, job: Job, key: str, path: StorePath, answer: Path) -> Profile:
+    """Return all that must be known of the profile at PATH, of which Guix wrote ANSWER."""
+    items = guix.closure(await asyncio.to_thread(guix.read_answer, answer))
     variables = await asyncio.to_thread(read_variables, path)
-    items = await guix.closure(workshop.guix, job, path)
     pinned = workshop.channel_guix
-    channels = channels_text(pinned.channels) if pinned else await guix.channels(workshop.guix, job)
+    channels = channels_text(pinned.channels) if pinned else await guix.channels(workshop.guix, job, workshop.state_folder)
     sizes = tuple(size for _, size in items)
     return Profile(key, path, tuple(item for item, _ in items), sum(sizes), variables, channels, sizes)
 

@@ -143,9 +143,11 @@ async def _ask_to_lower(
             raise strange()
 
 
-async def closure(command: GuixCommand, job: Job, item: StorePath) -> tuple[tuple[StorePath, int], ...]:
-    """Return everything that ITEM refers to, itself included, with the bytes of each."""
-    answer = await _ask(command, job, "closure.scm", item)
+def closure(answer: Datum) -> tuple[tuple[StorePath, int], ...]:
+    """Return what ANSWER, as of ``build.scm``, says: everything that the result refers to, with the bytes of each.
+
+    Raises `BuildFailure` for anything else.
+    """
     found = []
     for entry in answer.items if isinstance(answer, Form) else ():
         match entry:
@@ -187,10 +189,19 @@ async def own_derivations(
         raise strange() from error
 
 
-async def channels(command: GuixCommand, job: Job) -> str:
-    """Return a channels file of this very Guix; empty where it does not know what it was made of."""
+async def channels(command: GuixCommand, job: Job, state: Path) -> str:
+    """Return a channels file of this very Guix; empty where it does not know what it was made of.
+
+    It is asked once, and the answer kept below the folder STATE.
+    """
+    file = state / "guix-channels" / f"{await asyncio.to_thread(identity, command)}.json"
+    try:
+        return str((await asyncio.to_thread(read_json, file))["channels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
     match await _ask(command, job, "describe.scm"):
         case Text(value=text):
+            await asyncio.to_thread(write_json, file, {"channels": text})
             return text
         case _:
             raise strange()

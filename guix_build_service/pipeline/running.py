@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from guix_build_service.logs.build_logs import LARGEST_LOG, harmless
 from guix_build_service.logs.redaction import without_secrets
 from guix_build_service.pipeline.job import Job, Reporter
 from guix_build_service.pipeline.output import written_to_log
-from guix_build_service.pipeline.progress import ProgressReader
+from guix_build_service.pipeline.progress import HappeningsReader, OutputReader, Reader
 from guix_environment.errors import BuildTimeout, LimitReached
 from guix_environment.processes import Completed, run
 
@@ -19,12 +20,18 @@ LOOK_SECONDS = 0.5
 
 
 async def run_followed(
-    job: Job, command: Sequence[str], environment: Mapping[str, str], seconds: float, reporter: Reporter
+    job: Job,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    seconds: float,
+    reporter: Reporter,
+    happenings: Path | None = None,
 ) -> tuple[Completed, str]:
     """Run COMMAND to its end and return how it ended, and what it said where it failed.
 
-    None of its processes is left when this returns, raises or is cancelled.  Raises `BuildTimeout` after SECONDS, and
-    `LimitReached` for a log that is too long.
+    How far it is, it tells in the file HAPPENINGS, or else in its output, as `progress` has both.  None of its processes is
+    left when this returns, raises or is cancelled.  Raises `BuildTimeout` after SECONDS, and `LimitReached` for a log that
+    is too long.
     """
     start = job.log.size()
     async with written_to_log(job) as output:
@@ -32,7 +39,10 @@ async def run_followed(
             run(command, environment=environment, timeout=seconds, directory=job.folder, output=output)
         )
         async with _ended(running):
-            await _follow(job, start, running, reporter)
+            followed = _Followed(OutputReader(), job.log.path, start)
+            if happenings is not None:
+                followed = _Followed(HappeningsReader(), happenings, 0)
+            await _follow(job, followed, running, reporter)
     if running.cancelled():
         await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
         raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
@@ -46,14 +56,26 @@ async def run_followed(
     return done, without_secrets(harmless(said))
 
 
-async def _follow(job: Job, start: int, running: asyncio.Future[Completed], reporter: Reporter) -> None:
-    """Report how far Guix is until it is not RUNNING any more, or its log, which it began at START, is too long."""
-    reader, position = ProgressReader(), start
+@dataclass
+class _Followed:
+    """A file that grows, what is made of it, and up to where it was read."""
+
+    reader: Reader
+    file: Path
+    position: int
+
+    def look(self) -> None:
+        """Read what has come.  Blocks."""
+        text, self.position = _whole_lines(self.file, self.position)
+        self.reader.feed(harmless(text))
+
+
+async def _follow(job: Job, followed: _Followed, running: asyncio.Future[Completed], reporter: Reporter) -> None:
+    """Report how far Guix is until it is not RUNNING any more, or its log is too long."""
     while not running.done() and job.log.size() <= LARGEST_LOG:
         await asyncio.wait([running], timeout=LOOK_SECONDS)
-        text, position = await asyncio.to_thread(_whole_lines, job.log.path, position)
-        reader.feed(harmless(text))
-        await reporter.progressed(reader.progress)
+        await asyncio.to_thread(followed.look)
+        await reporter.progressed(followed.reader.progress)
 
 
 @contextlib.asynccontextmanager

@@ -118,7 +118,9 @@ def build(row: RowMapping, environments: Sequence[str]) -> Build:
         started=row["started"],
         finished=row["finished"],
         error=row["error"],
-        progress=Progress(row["phase"], row["done"], row["total"]),
+        progress=Progress(
+            row["phase"], row["done"], row["total"], row["bytes_done"] or 0, row["bytes_total"] or 0, row["item"] or ""
+        ),
         service=row["service"],
     )
 
@@ -140,8 +142,18 @@ def build_values(value: Build, request_key: str | None) -> Values:
         "started": value.started,
         "finished": value.finished,
         "error": dict(value.error) if value.error is not None else None,
-        "phase": value.progress.phase,
-        "done": value.progress.done,
-        "total": value.progress.total,
+        **progress_values(value.progress),
         "service": value.service,
+    }
+
+
+def progress_values(value: Progress) -> Values:
+    """Return the columns of a build that say how far it is."""
+    return {
+        "phase": value.phase[:200],
+        "done": value.done,
+        "total": value.total,
+        "bytes_done": value.bytes_done,
+        "bytes_total": value.bytes_total,
+        "item": value.item[:200],
     }

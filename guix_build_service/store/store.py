@@ -271,7 +271,7 @@ class Store(Database):
 
     async def set_progress(self, build: BuildId, progress: Progress) -> Build:
         """Note how far BUILD is."""
-        values = {"phase": progress.phase[:200], "done": progress.done, "total": progress.total}
+        values = rows.progress_values(progress)
         return await self.transaction(lambda c: build_changes.change(c, build, self.service, values))
 
     async def finish(self, build: BuildId, state: BuildState, error: Mapping[str, object] | None = None) -> Build:

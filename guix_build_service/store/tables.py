@@ -127,6 +127,10 @@ builds = Table(
     Column("phase", String(200), nullable=False),
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
+    # Of downloads; all three empty in builds of before they were noted.
+    Column("bytes_done", BigInteger),
+    Column("bytes_total", BigInteger),
+    Column("item", String(200)),
 )
 
 waiting = Table(

@@ -7,7 +7,29 @@ import { LogView } from "./log.js";
 const log = new LogView(document.getElementById("log"));
 const part = () => document.getElementById("build");
 
-function showProgress({ phase, done, total }) {
+/* As the pages write it: in steps of a thousand. */
+function size(bytes) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let amount = bytes;
+  while (amount >= 1000 && units.length > 1) {
+    amount /= 1000;
+    units.shift();
+  }
+  const digits = units[0] === "bytes" || amount >= 10 ? 0 : 1;
+  return `${amount.toFixed(digits)} ${units[0]}`;
+}
+
+function showDownloads(done, total) {
+  document.getElementById("downloads").hidden = !total;
+  if (total) {
+    const bar = document.getElementById("bytes");
+    bar.max = total;
+    bar.value = done;
+    document.getElementById("amount").textContent = `${size(done)} of ${size(total)}`;
+  }
+}
+
+function showProgress({ phase, done, total, bytes_done, bytes_total }) {
   const bar = document.getElementById("progress");
   if (!bar) {
     return;
@@ -20,6 +42,7 @@ function showProgress({ phase, done, total }) {
     bar.value = done;
     document.getElementById("count").textContent = `${done} of ${total}`;
   }
+  showDownloads(bytes_done, bytes_total);
 }
 
 async function showBuild(build) {

@@ -6,7 +6,7 @@ from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model.environments import Progress
 from guix_build_service.pipeline.failures import reason
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, nearest, unknown
-from guix_build_service.pipeline.progress import ProgressReader
+from guix_build_service.pipeline.progress import OutputReader
 from guix_build_service.pipeline.variables import parse
 from guix_environment.errors import BuildFailure
 
@@ -14,8 +14,8 @@ HASH = "0123456789abcdfghijklmnpqrsvwxyz"
 ITEM = f"/gnu/store/{HASH}"
 
 
-def test_progress_counts_downloads_and_builds() -> None:
-    reader = ProgressReader()
+def test_progress_of_channels_counts_downloads_and_builds() -> None:
+    reader = OutputReader()
     reader.feed(
         f"""substitute: looking for substitutes on 'http://127.0.0.1:8181'... 100.0%
 The following derivation will be built:
@@ -39,7 +39,7 @@ The following derivation will be built:
 
 
 def test_progress_tells_of_channels() -> None:
-    reader = ProgressReader()
+    reader = OutputReader()
     reader.feed("Updating channel 'guix' from Git repository at 'https://git.guix.gnu.org/guix.git'...\n")
     assert reader.progress == Progress("Updating channel guix", 0, 0)
     reader.feed("Authenticating channel 'guix', commits 9edb3f6 to 8e2f32c (1,234 new commits)...\n")

@@ -1,11 +1,12 @@
 """The API's JSON about builds."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import Field
 
-from guix_build_service.model.environments import Build, BuildFilter, BuildState, Person
+from guix_build_service.model.environments import Build, BuildFilter, BuildState, Person, Progress
 from guix_build_service.web.schemas.fields import Incoming, Line, Outgoing, PageQuery, PartAnswer, VersionName
 from guix_environment.identifiers import VersionId
 from guix_environment.repository_url import RepositoryUrl
@@ -39,11 +40,22 @@ class BuildRequest(Incoming):
 
 
 class ProgressAnswer(Outgoing):
-    """How far Guix is; ``total`` is 0 while that is not known."""
+    """How far Guix is; totals are 0 while they are not known, and grow where more comes up."""
 
-    phase: str
-    done: int
+    phase: str = Field(description="What happens now, in words.")
+    done: int = Field(description="Downloads and derivations that are finished.")
     total: int
+    bytes_done: int = Field(default=0, description="Of these downloads, that have come.")
+    bytes_total: int = Field(
+        default=0,
+        description="Of all these downloads, as their servers tell; where one does not, what becomes of its file counts.",
+    )
+    item: str = Field(default="", description="The name of what is downloaded or built now.")
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        """Return PROGRESS as the API has it."""
+        return cls.model_validate(asdict(progress))
 
 
 class BuildAnswer(Outgoing):
@@ -79,7 +91,7 @@ class BuildAnswer(Outgoing):
             started=build.started,
             finished=build.finished,
             error=dict(build.error) if build.error is not None else None,
-            progress=ProgressAnswer(phase=build.progress.phase, done=build.progress.done, total=build.progress.total),
+            progress=ProgressAnswer.of(build.progress),
             position=build.expected.position if build.expected else None,
             expected_seconds=build.expected.seconds if build.expected else None,
         )

@@ -254,6 +254,17 @@ def test_elsewhere_each_state_and_each_tenth_is_a_line() -> None:
     assert lines[1] == "queued, number 7 of those that wait, in about 2 min"
 
 
+def test_downloads_are_told_in_bytes_and_a_large_one_of_each_tenth() -> None:
+    stream = io.StringIO()
+    bar = BuildProgress(stream)
+    for came in range(0, 64 << 20, 1 << 20):
+        progress = {"phase": "Downloading zoo", "done": 1, "total": 3, "bytes_done": came, "bytes_total": 64 << 20}
+        bar.show(evil(BuildAnswer, state="building", progress=progress, position=None))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[1] == "building [######..............] 1 of 3, 7.0 MiB of 64.0 MiB Downloading zoo"
+
+
 @pytest.mark.parametrize(("text", "bytes_"), [("1", 1), ("4G", 4 << 30), ("512m", 512 << 20), ("1.5K", 1536)])
 def test_amounts_of_memory_are_those_of_the_hub(text: str, bytes_: int) -> None:
     assert amount(text) == bytes_

@@ -68,7 +68,7 @@ class ScriptedPipeline(Pipeline):
             await reporter.progressed(Progress(f"Step {number}", number, self.lines))
         if job.repository.name.startswith("slow"):
             os.write(job.log.descriptor, b"half a ")
-            await reporter.progressed(Progress("Waiting", self.lines, self.lines))
+            await reporter.progressed(Progress("Waiting", self.lines, self.lines, 24_000_000, 80_000_000, "zoo-1.0"))
             await self.release.wait()
             os.write(job.log.descriptor, b"line\n")
         profile = Profile(job.build, PROFILE, (PROFILE,), 1_234_567_890, {})

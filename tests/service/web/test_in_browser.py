@@ -205,7 +205,9 @@ def test_a_build_is_watched_from_its_first_line_to_ready(chromium: Browser, hub:
         add(page, "slow")
         expect(page.get_by_role("heading", level=1)).to_have_text("Building slow")
         expect(page.locator(".phases .now")).to_contain_text("building", timeout=30_000)
-        expect(page.get_by_role("progressbar")).to_have_attribute("max", "3")
+        expect(page.locator("#progress")).to_have_attribute("max", "3")
+        expect(page.get_by_role("progressbar", name="Downloaded")).to_have_attribute("max", "80000000")
+        expect(page.locator("#amount")).to_have_text("24 MB of 80 MB")
         expect(page.locator("#log .line")).not_to_have_count(0)
         expect(page.get_by_text("Waiting", exact=True)).to_be_visible()
         page.reload()  # in the middle of a line

@@ -80,7 +80,7 @@ async def test_a_person_adds_watches_starts_stops_and_deletes(site: Site) -> Non
     page = Page((await browser.get(watched)).body.decode())
     check(page)
     assert "Building slow" in page.text
-    assert len(page.all("progress")) == 1
+    assert [bar["id"] for bar in page.all("progress")] == ["progress", "bytes"]
     [environment] = await site.manager.environments(ADA)
     identifier = environment.environment.id
     site.pipeline.release.set()
