@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from bench import (
+    cold_build,
     container_setup,
     hub_restart,
     listing,
@@ -29,6 +30,7 @@ BENCHMARKS: Mapping[str, Callable[[Extent], Result]] = {
     "many-sessions": many_sessions.measure,
     "hub-restart": hub_restart.measure,
     "manifest-reader": manifest_reader.measure,
+    "cold-build": cold_build.measure,
     "known-environment": requests.known_environment,
     "identical-requests": requests.identical_requests,
     "watchers": watchers.measure,

@@ -46,7 +46,7 @@ async def _built(service: Service, git: GitServer) -> str:
     say("building what is known…")
     git.commit("demo", {"manifest.scm": MANIFEST, "notebook.ipynb": "{}"})
     asked = await service.ask("POST", "environments", {"repo": git.url("demo")})
-    ended = await service.finished(_build_of(asked))
+    ended = await service.finished(build_of(asked))
     if ended["state"] != "ready":
         raise RuntimeError(str(ended))
     return str(asked["id"])
@@ -56,7 +56,7 @@ async def _new_commit(service: Service, git: GitServer, environment: str, turn: 
     await asyncio.to_thread(git.commit, "demo", {"manifest.scm": MANIFEST, "notebook.ipynb": f'{{"turn": {turn}}}'})
     began = time.perf_counter()
     asked = await service.ask("POST", f"environments/{environment}/builds", {})
-    ended = await service.finished(_build_of(asked))
+    ended = await service.finished(build_of(asked))
     if ended["state"] != "ready":
         raise RuntimeError(str(ended))
     return time.perf_counter() - began
@@ -91,7 +91,7 @@ async def _all_at_once(service: Service, git: GitServer, repository: str, people
 
     async def ask(person: str) -> str:
         asked = await service.ask("POST", "environments", {"repo": git.url(repository)}, f"token-{person}")
-        ended = await service.finished(_build_of(asked), f"token-{person}")
+        ended = await service.finished(build_of(asked), f"token-{person}")
         if ended["state"] != "ready":
             raise RuntimeError(str(ended))
         return str(ended["id"])
@@ -101,7 +101,8 @@ async def _all_at_once(service: Service, git: GitServer, repository: str, people
     return time.perf_counter() - began, len(set(builds))
 
 
-def _build_of(asked: dict[str, object]) -> str:
+def build_of(asked: dict[str, object]) -> str:
+    """Return the name of the build in ASKED, an environment as the API gives it."""
     build = asked["build"]
     assert isinstance(build, dict)
     return str(build["id"])

@@ -45,7 +45,7 @@ class Service:
         return []
 
     async def ask(self, method: str, path: str, body: object = None, token: str = TOKEN) -> dict[str, object]:
-        """Return what the API answers, which must be a success."""
+        """Return what the API answers, which must be a success; empty where it has nothing to say."""
         request = HTTPRequest(
             f"http://127.0.0.1:{self.port}{PREFIX}api/v1/{path}",
             method=method,
@@ -56,7 +56,7 @@ class Service:
             connect_timeout=600,
         )
         answer = await self.client.fetch(request)
-        return dict(json.loads(answer.body))
+        return dict(json.loads(answer.body or "{}"))
 
     async def finished(self, build: str, token: str = TOKEN) -> dict[str, object]:
         """Follow BUILD, as its page does, and return how it ended."""
