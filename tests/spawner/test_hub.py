@@ -193,6 +193,40 @@ def test_the_form_starts_what_was_chosen_and_says_what_went_wrong(hub: RealHub) 
     hub.stop("gus")
 
 
+@pytest.mark.parametrize("way", ["leaving the group", "no longer for the group"])
+def test_from_whom_an_environment_was_withdrawn_is_told_so_and_keeps_their_files(hub: RealHub, way: str) -> None:
+    records = Records(hub.state / "records")
+    user = f"ivy-{way.split()[0]}"
+    hub.request("POST", f"/hub/api/users/{user}")
+    assert hub.request("POST", "/hub/api/groups/lab")[0] in {201, 409}
+    assert hub.request("POST", "/hub/api/groups/lab/users", {"users": [user]})[0] == 200
+    records.write_environment(environment(visibility=Visibility.GROUPS, groups=("lab",)))
+    try:
+        assert hub.spawn(user, GIVEN)[0] == 201, hub.session_log(user)
+        hub.stop(user)
+        if way == "leaving the group":
+            assert hub.request("DELETE", "/hub/api/groups/lab/users", {"users": [user]})[0] == 200
+        else:
+            records.write_environment(environment(visibility=Visibility.PRIVATE))
+        for options in (GIVEN, None):
+            status, text = hub.spawn(user, options)
+            assert status == 404, "the last options are no right to them either"
+            assert "no such environment, or it is not shared with you" in json.loads(text)["message"]
+        visitor = Visitor(hub, user)
+        status, page = visitor.open(f"/hub/spawn/{user}?environment={ENVIRONMENT}")
+        assert status == 200
+        assert "An analysis" not in page
+        assert "Add an environment" in page
+        status, page = visitor.open(f"/hub/spawn/{user}", {"environment": ENVIRONMENT})
+        assert status == 404
+        assert "There is no such environment, or it is not shared with you." in page
+        assert "HTTP" not in page.partition("spawn-error-msg")[2].partition("</p>")[0]
+    finally:
+        records.write_environment(environment(visibility=Visibility.EVERYONE))
+    assert hub.model(user) == {}
+    assert (hub.state / "homes" / user / "analysis" / "index.ipynb").exists()
+
+
 def test_somebody_without_an_environment_is_led_to_where_one_is_added(hub: RealHub) -> None:
     records = Records(hub.state / "records")
     records.write_environment(environment(visibility=Visibility.PRIVATE))
