@@ -15,6 +15,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from guix_build_service.manager.manager import Manager
 from guix_build_service.web import (
     about,
+    api_page,
     audit,
     binderhub,
     binderhub_pages,
@@ -109,7 +110,7 @@ PAGES: tuple[type[AnsweringHandler], ...] = (
     credential_pages.ForgetCredentialForm,
     pages.SessionLogPage,
     isolation_page.IsolationPage,
-    pages.ApiPage,
+    api_page.ApiPage,
     pages.LoginCallbackPage,
 )
 """Everything else below the service's prefix."""

@@ -41,16 +41,6 @@ class PageHandler(PageAnswers, SessionStarter):
         self.redirect(self.web.prefix + path, status=HTTPStatus.SEE_OTHER)
 
 
-class ApiPage(PageHandler):
-    """The page to read the API's description."""
-
-    route = "api"
-
-    async def get(self) -> None:
-        """Show."""
-        self.render_page("api.html", description=self.settings["openapi"])
-
-
 class SessionLogPage(SessionLogReader, PageHandler):
     """What one of the visitor's sessions printed, where pages lead to."""
 

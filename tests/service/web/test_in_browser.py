@@ -188,6 +188,33 @@ def test_a_line_of_a_log_can_be_linked_to(chromium: Browser, hub: RealHub) -> No
         assert page.locator("#follow").get_attribute("aria-pressed") == "false"
 
 
+def test_the_api_is_read_and_tried_on_its_page(chromium: Browser, hub: RealHub) -> None:
+    with visit(chromium, hub, "ada") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{hub.address}/services/guix/api")
+        listing = page.locator("section", has=page.get_by_text("List the environments that you may see."))
+        listing.get_by_text("Try it").click()
+        listing.get_by_label("text").fill("good")
+        listing.get_by_label("visibility").select_option("everyone")
+        listing.get_by_role("button", name="Send").click()
+        expect(listing.locator(".answer")).to_contain_text("200 OK · ETag:")
+        expect(listing.locator(".answer-body")).to_contain_text('"repo": "https://git.example/a/good"')
+        assert any(url.endswith("/api/v1/environments?text=good&visibility=everyone") for url in asked)
+        resolving = page.locator("section", has=page.get_by_text("See which commit would be built; builds nothing."))
+        resolving.get_by_text("Try it").press("Enter")
+        body = resolving.get_by_label("ResolveRequest")
+        expect(body).to_have_value('{\n  "repo": "https://codeberg.org/somebody/analysis"\n}')
+        body.fill('{"repo": "https://git.example/a/good"}')
+        resolving.get_by_role("button", name="Send").click()
+        expect(resolving.locator(".answer-body")).to_contain_text('"commit": "7f3a9c1')
+        body.fill('{"repo": 1}')
+        resolving.get_by_role("button", name="Send").click()
+        expect(resolving.locator(".answer")).to_contain_text("422")
+        expect(resolving.locator(".answer-body")).to_contain_text('"code": "invalid-input"')
+        assert not [url for url in asked if not url.startswith(hub.address)]
+
+
 def test_without_scripts_a_person_still_builds_and_starts(chromium: Browser, hub: RealHub) -> None:
     with visit(chromium, hub, "eve", java_script_enabled=False) as page:
         add(page, "good-plain")
