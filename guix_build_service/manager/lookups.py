@@ -139,15 +139,8 @@ class Lookups:
         return await self._store.builds_page(person, wanted, page)
 
     async def build(self, build: BuildId, person: Person) -> Build:
-        """Return one build, for those who see one of its environments.  Raises `NotFound`."""
-        found = await self._expected(await self._store.build(build))
-        for identifier in found.environments:
-            with contextlib.suppress(NotFound):
-                await self.environment(identifier, person)
-                return found
-        if person.admin or found.requested_by == person.name:
-            return found
-        raise NotFound("There is no such build.")
+        """Return one build, for who asked for it and those who see one of its environments.  Raises `NotFound`."""
+        return await self._expected(await self._store.build_seen_by(build, person))
 
     async def _expected(self, build: Build) -> Build:
         """Return BUILD with when its turn is to be expected, if it waits for one."""

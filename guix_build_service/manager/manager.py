@@ -242,14 +242,14 @@ class Manager(Sharing, Keeping):
         found = await self.build(build, person)
         if found.state.is_final:
             return found
-        details = [await self._store.environment(identifier) for identifier in found.environments]
-        own = [detail.environment.id for detail in details if detail.environment.may_be_changed_by(person)]
+        _, environments = await self._store.build_and_environments(build)
+        own = [environment for environment in environments if environment.may_be_changed_by(person)]
         if not own and found.requested_by != person.name:
             raise Refused("Only those who asked for this build may cancel it.")
-        if len(own) < len(details):
+        if len(own) < len(environments):
             raise Refused("Others wait for the same build, so it goes on.", hint="You need not wait for it.")
         # Told before it is done: what is cancelled and not told of would be worse than the other way round.
-        of = details[0].environment if details else None
+        of = environments[0] if environments else None
         await self._store.note(audit.deed(person.name, Action.CANCELLED, of, build=build))
         return await self._queue.cancel(build)
 
@@ -316,7 +316,7 @@ class Manager(Sharing, Keeping):
         """
         if not await self.hooks.prove(environment, delivery):
             raise NotFound(NOTHING_HERE)
-        known = (await self._store.environment(environment)).environment
+        known = await self._store.bare_environment(environment)
         push = push_of(delivery)
         if push is not None and not push.is_of(known.repository):
             raise NotFound(NOTHING_HERE)

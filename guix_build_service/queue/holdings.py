@@ -24,7 +24,7 @@ class Holdings:
     async def write_record(self, environment: EnvironmentId) -> None:
         """Have the record of ENVIRONMENT say what the store says; without a current version there is none."""
         try:
-            known = (await self._store.environment(environment)).environment
+            known = await self._store.bare_environment(environment)
         except NotFound:
             await self._pipeline.remove_record(environment)
         else:

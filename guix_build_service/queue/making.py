@@ -67,7 +67,7 @@ class Maker:
         async def publish(identifier: EnvironmentId) -> None:
             async with places:
                 with contextlib.suppress(NotFound):  # deleted meanwhile
-                    environment = (await self._store.environment(identifier)).environment
+                    environment = await self._store.bare_environment(identifier)
                     tried.add(identifier)
                     published[identifier] = await self._pipeline.publish(job, made, environment)
 

@@ -4,8 +4,7 @@ Five hundred people may follow one build, and whatever is announced of it wakes 
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -27,13 +26,16 @@ class SeenBuild:
     """A build, and for whom it is."""
 
     build: Build
-    environments: tuple[Environment, ...]
+    environments: Sequence[Environment]
+    owners: frozenset[str]
+    """Whose they are: most of who follows a build, found at once however many they are."""
 
     def may_be_seen_by(self, person: Person) -> bool:
         """Tell whether PERSON may know of the build: one of its environments, or that they asked for it, lets them."""
         return (
             person.admin
             or self.build.requested_by == person.name
+            or person.name in self.owners
             or any(environment.may_be_seen_by(person) for environment in self.environments)
         )
 
@@ -93,11 +95,7 @@ class SharedLooks:
         return look
 
     async def _read(self, build: BuildId) -> SeenBuild:
-        found = await self._store.build(build)
+        found, environments = await self._store.build_and_environments(build)
         if found.state is BuildState.QUEUED:
             found = replace(found, expected=await self._store.expectation(build))
-        environments = []
-        for identifier in found.environments:
-            with contextlib.suppress(NotFound):  # deleted meanwhile
-                environments.append((await self._store.environment(identifier)).environment)
-        return SeenBuild(found, tuple(environments))
+        return SeenBuild(found, environments, frozenset(environment.owner for environment in environments))

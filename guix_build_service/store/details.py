@@ -46,6 +46,12 @@ def some_environments(connection: Connection, query: "Select[tuple[object, ...]]
     return [rows.environment(row, groups.get(row["id"], ()), shared_by_name.get(row["id"], ())) for row in found]
 
 
+def environments_of_build(connection: Connection, build: BuildId) -> list[Environment]:
+    """Return the environments that BUILD is for, in the order in which they asked."""
+    query = select(environments).join(waiting, waiting.c.environment == environments.c.id).where(waiting.c.build == build)
+    return some_environments(connection, query.order_by(waiting.c.joined, waiting.c.environment))
+
+
 def _members_of(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[Member]]:
     """Return with whom each environment is shared by name, in any order."""
     query = select(members).where(members.c.environment.in_(identifiers))

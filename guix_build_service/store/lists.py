@@ -25,8 +25,8 @@ from guix_build_service.model.members import MemberKind
 from guix_build_service.store import rows
 from guix_build_service.store.details import details, some_builds
 from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
-from guix_environment.errors import InvalidInput
-from guix_environment.identifiers import EnvironmentId
+from guix_environment.errors import InvalidInput, NotFound
+from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.records import Visibility
 
 _Query = Select[tuple[Any, ...]]
@@ -67,10 +67,7 @@ def versions_page(connection: Connection, environment: EnvironmentId, page: Page
 
 def builds_page(connection: Connection, person: Person, wanted: BuildFilter, page: PageRequest) -> Page[Build]:
     """Return a page of the WANTED builds that PERSON may see, newest first: those they asked for, and of what they see."""
-    query = newest_first(builds, page)
-    seen = select(waiting.c.build).join(environments, environments.c.id == waiting.c.environment).where(_may_see(person))
-    if not person.admin:
-        query = query.where(or_(builds.c.requested_by == person.name, builds.c.id.in_(seen)))
+    query = newest_first(builds, page).where(_may_see_build(person))
     if wanted.environment is not None:
         query = query.where(builds.c.id.in_(select(waiting.c.build).where(waiting.c.environment == wanted.environment)))
     if wanted.state is not None:
@@ -85,6 +82,14 @@ def builds_page(connection: Connection, person: Person, wanted: BuildFilter, pag
     return Page(tuple(found[: page.limit]), place(found, page))
 
 
+def build_seen_by(connection: Connection, person: Person, build: BuildId) -> Build:
+    """Return one build that PERSON may see.  Raises `NotFound`."""
+    found = some_builds(connection, select(builds).where(builds.c.id == build, _may_see_build(person)))
+    if not found:
+        raise NotFound("There is no such build.")
+    return found[0]
+
+
 def _may_see(person: Person) -> ColumnElement[bool]:
     """Return the condition that PERSON may see an environment, as `Environment.may_be_seen_by` has it."""
     if person.admin:
@@ -96,6 +101,15 @@ def _may_see(person: Person) -> ColumnElement[bool]:
         and_(environments.c.visibility == Visibility.GROUPS.value, environments.c.id.in_(shared)),
         environments.c.id.in_(_shared_by_name(person)),
     )
+
+
+def _may_see_build(person: Person) -> ColumnElement[bool]:
+    """Return the condition that PERSON may see a build: they asked for it, or see an environment that it is for."""
+    if person.admin:
+        return true()
+    joined = select(waiting.c.build).join(environments, environments.c.id == waiting.c.environment)
+    seen = joined.where(waiting.c.build == builds.c.id, _may_see(person)).correlate(builds)
+    return or_(builds.c.requested_by == person.name, seen.exists())
 
 
 def _shared_by_name(person: Person) -> Select[tuple[str]]:

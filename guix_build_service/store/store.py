@@ -81,6 +81,10 @@ class Store(Database):
             raise NotFound("There is no such environment.")
         return found[0]
 
+    async def bare_environment(self, environment: EnvironmentId) -> Environment:
+        """Return one environment, without its build and its version.  Raises `NotFound`."""
+        return await self.look(lambda c: details.environment(c, environment))
+
     async def environments_of(self, owner: str, repository: str) -> list[Environment]:
         """Return OWNER's environments of one repository, oldest first."""
         query = select(environments).where(environments.c.owner == owner, environments.c.repository == repository)
@@ -198,6 +202,14 @@ class Store(Database):
     async def build(self, build: BuildId) -> Build:
         """Return one build.  Raises `NotFound`."""
         return await self.look(lambda c: details.build(c, build))
+
+    async def build_seen_by(self, build: BuildId, person: Person) -> Build:
+        """Return one build that PERSON may see: they asked for it, or see an environment of it.  Raises `NotFound`."""
+        return await self.look(lambda c: lists.build_seen_by(c, person, build))
+
+    async def build_and_environments(self, build: BuildId) -> tuple[Build, list[Environment]]:
+        """Return one build with all the environments that it is for.  Raises `NotFound`."""
+        return await self.look(lambda c: (details.build(c, build), details.environments_of_build(c, build)))
 
     async def builds_in(self, states: Iterable[BuildState]) -> list[Build]:
         """Return the builds in any of STATES, oldest first."""

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from guix_build_service.manager.manager import Manager, MayAdd, Policy
 from guix_build_service.model.environments import (
@@ -366,6 +368,42 @@ async def test_many_who_follow_a_build_have_it_read_once(service: Service, monke
     assert len(texts) == 1
     assert "Ready." in texts.pop()
     assert reads < 50
+
+
+async def test_however_many_share_a_build_the_last_looks_as_little_as_the_first(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, pipeline = service
+    release = asyncio.Event()
+
+    async def wait(_: Job) -> None:
+        await release.wait()
+
+    pipeline.steps[BuildState.BUILDING] = wait
+    looks, look = 0, installation.store.look
+    here = ContextVar("here", default=False)
+
+    async def counted(work: Callable[[Connection], object]) -> object:
+        nonlocal looks
+        looks += here.get()  # not those of the queue, which looks by itself too
+        return await look(work)
+
+    monkeypatch.setattr(installation.store, "look", counted)
+    people = [Person(f"person-{number}") for number in range(12)]
+    asked = [await installation.manager.add_environment(NewEnvironment(URL), person) for person in people]
+    [build] = {build_of(detail) for detail in asked}
+    here.set(True)
+    costs = []
+    for person in people:
+        before = looks
+        await installation.manager.build(build, person)
+        await anext(installation.manager.follow(build, person))
+        costs.append(looks - before)
+    assert max(costs) == costs[0]
+    with pytest.raises(NotFound):
+        await installation.manager.build(build, CAROL)
+    release.set()
+    assert (await installation.finished(asked[0])).state is BuildState.READY
 
 
 async def test_who_joins_a_build_that_others_follow_can_follow_it_at_once(service: Service) -> None:
