@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 GRACE = 5.0
 """Seconds between asking a process to end and ending it."""
@@ -188,16 +189,17 @@ async def run(
     environment: Mapping[str, str],
     timeout: float,  # noqa: ASYNC109 - the process group must be ended, not only awaited no longer
     directory: Path | None = None,
-    given: bytes = b"",
+    given: bytes | BinaryIO = b"",
     limit: int = 1024 * 1024,
     output: int | None = None,
     account: Account | None = None,
 ) -> Completed:
     """Run COMMAND to its end and return how it ended.
 
-    GIVEN is its standard input.  Of its output and its errors LIMIT bytes each are kept and the rest is read and dropped;
-    with OUTPUT, an open file's descriptor, both go there instead.  After TIMEOUT seconds, and when the caller is cancelled,
-    the command's whole process group is ended.  Raises `OSError` when the command cannot be started at all.
+    GIVEN is its standard input, or an open file that is it.  Of its output and its errors LIMIT bytes each are kept and the
+    rest is read and dropped; with OUTPUT, an open file's descriptor, both go there instead.  After TIMEOUT seconds, and when
+    the caller is cancelled, the command's whole process group is ended.  Raises `OSError` when the command cannot be started
+    at all.
     """
     account = _unless_own(account)
     with contextlib.ExitStack() as open_until_ended:
@@ -205,7 +207,7 @@ async def run(
         with contextlib.ExitStack() as open_until_started:
             process = await asyncio.create_subprocess_exec(
                 *[os.fspath(word) for word in command],
-                stdin=open_until_started.enter_context(_holding(given)) if given else asyncio.subprocess.DEVNULL,
+                stdin=open_until_started.enter_context(_input(given)),
                 stdout=open_until_started.enter_context(kept.writing()) if kept else output,
                 stderr=open_until_started.enter_context(errors.writing()) if errors else output,
                 env=dict(environment),
@@ -232,6 +234,13 @@ async def run(
 def _unless_own(account: Account | None) -> Account | None:
     """Return None for the account we already are: an unprivileged process may not even ask to become itself."""
     return None if account and (account.uid, account.gid) == (os.geteuid(), os.getegid()) else account
+
+
+def _input(given: bytes | BinaryIO) -> contextlib.AbstractContextManager[int]:
+    """Return what gives the descriptor to read GIVEN from."""
+    if not isinstance(given, bytes):
+        return contextlib.nullcontext(given.fileno())
+    return _holding(given) if given else contextlib.nullcontext(subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

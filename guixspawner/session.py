@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from guix_environment import session_layout as layout
+from guix_environment.archived import ArchiveSites
 from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import VariableName
@@ -247,6 +248,7 @@ def _variables(server: ServerRecord, choice: Choice, person: Person, limit: Limi
         "GUIX_PROJECT_NAME": name,
         "GUIX_PROJECT_OTHER_NAME": f"{name}-{repository.digest[:6]}",
         "GUIX_PROJECT_ADDRESS": str(repository),
+        "GUIX_PROJECT_ARCHIVED": "yes" if ArchiveSites().archived(repository) else "",
         "GUIX_PROJECT_COMMIT": choice.version.commit,
         "GUIX_PROJECT_REF": choice.version.ref,
         "GUIX_PROJECT_OPEN": quote(below),

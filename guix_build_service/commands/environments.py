@@ -221,7 +221,6 @@ def roll_back(call: Call) -> ExitStatus:
 def resolve_address(call: Call) -> ExitStatus:
     """Resolve."""
     found = call.client.resolve(address_of(call.options.address), call.options.ref)
-    call.output.give(
-        found.model_dump(mode="json"), facts([("repository", found.repo), ("ref", found.ref), ("commit", found.commit)])
-    )
+    lines = [("repository", found.repo), ("ref", found.ref), ("commit", found.commit or "")]
+    call.output.give(found.model_dump(mode="json"), facts(lines))
     return ExitStatus.DONE

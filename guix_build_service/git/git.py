@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from guix_build_service.git.hosts import Reached
 from guix_build_service.git.secure_shell import SecureShell
@@ -204,7 +204,7 @@ class Git:
         reached: Reached | None = None,
         timeout: float = LOCAL_SECONDS,  # noqa: ASYNC109 - it ends the process, see processes.run
         limit: int = 1024 * 1024,
-        given: bytes = b"",
+        given: bytes | BinaryIO = b"",
     ) -> Completed:
         """Run ``git WORDS`` and return how it ended; see `command` and `guix_environment.processes.run`.
 

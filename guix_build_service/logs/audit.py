@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from guix_build_service.logs.build_logs import harmless
 from guix_build_service.logs.redaction import without_secrets
-from guix_build_service.model.environments import Environment, Resolved, Version, now
+from guix_build_service.model.environments import Environment, Found, Version, now
 from guix_build_service.model.retention import Holder
 from guix_environment.identifiers import BuildId, EnvironmentId, Token, VersionId
 
@@ -118,7 +118,7 @@ def deed(
     )
 
 
-def added(who: str, environment: Environment, resolved: Resolved | None, **about: object) -> Deed:
+def added(who: str, environment: Environment, resolved: Found | None, **about: object) -> Deed:
     """Return the entry that WHO added ENVIRONMENT; its ref was RESOLVED, or will be later."""
     commit = resolved.commit if resolved is not None else None
     told = {"ref": environment.ref, "subdirectory": environment.subdirectory, "commit": commit, **_sharing(environment)}
@@ -128,7 +128,7 @@ def added(who: str, environment: Environment, resolved: Resolved | None, **about
 def built(
     who: str,
     environment: Environment,
-    resolved: Resolved,
+    resolved: Found,
     *,
     force: bool = False,
     version: VersionId | None = None,

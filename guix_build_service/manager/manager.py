@@ -28,9 +28,9 @@ from guix_build_service.model.environments import (
     BuildState,
     Environment,
     EnvironmentDetail,
+    Found,
     NewEnvironment,
     Person,
-    Resolved,
     Version,
     now,
 )
@@ -188,14 +188,12 @@ class Manager(Sharing, Keeping):
         known = (await self.changeable(environment, person)).environment
         if version is not None:
             found = await self._store.version(environment, version)
-            resolved = Resolved(known.repository, found.ref, found.commit)
+            resolved = Found(known.repository, found.ref, found.commit)
         else:
             resolved = await self._resolving.resolve(known.repository, known.ref, person.name)
         return await self._build(known, resolved, person, force=force)
 
-    async def _build(
-        self, environment: Environment, resolved: Resolved, person: Person, *, force: bool
-    ) -> EnvironmentDetail:
+    async def _build(self, environment: Environment, resolved: Found, person: Person, *, force: bool) -> EnvironmentDetail:
         """Queue the build of what was RESOLVED, or make the version current that is just that."""
         found = None if force else await self._version_of(environment, resolved)
         if found is not None:
@@ -210,7 +208,7 @@ class Manager(Sharing, Keeping):
         return await self._request(environment, resolved, person, deed, force=force)
 
     async def _request(
-        self, environment: Environment, resolved: Resolved, person: Person, deed: Deed, *, force: bool = False
+        self, environment: Environment, resolved: Found, person: Person, deed: Deed, *, force: bool = False
     ) -> EnvironmentDetail:
         """Queue the build of what was RESOLVED for PERSON, and tell of it by DEED.  Raises `LimitReached`."""
         await self._check_disk(environment.owner, person)
@@ -225,11 +223,13 @@ class Manager(Sharing, Keeping):
         if joined is not None:
             self.measures.request(Needed.BUILD if joined.created else Needed.NOTHING_MORE)
 
-    async def _version_of(self, environment: Environment, resolved: Resolved) -> Version | None:
+    async def _version_of(self, environment: Environment, resolved: Found) -> Version | None:
         """Return the newest version of what was RESOLVED that sessions can start from, if there is one."""
-        wanted = (resolved.commit, environment.subdirectory)
+        wanted = (resolved.commit or resolved.ref, environment.subdirectory)
         for version in await self._store.versions(environment.id):
-            same = version.let_go is None and (version.commit, version.subdirectory) == wanted
+            # Of an archive's record, the number of its version is all that is known before it is fetched.
+            known = version.commit if resolved.commit is not None else version.ref
+            same = version.let_go is None and (known, version.subdirectory) == wanted
             if same and await self._queue.holdings.is_whole(version):
                 return version
         return None
@@ -332,11 +332,11 @@ class Manager(Sharing, Keeping):
 
     # --- repositories ------------------------------------------------------------
 
-    async def resolve(self, repository: str, ref: str, person: Person) -> Resolved:
+    async def resolve(self, repository: str, ref: str, person: Person) -> Found:
         """Return what would be built, and build nothing."""
         return (await self.look_up(read(repository), ref, "", person))[1]
 
-    async def look_up(self, place: Place, ref: str, subdirectory: str, person: Person) -> tuple[Located, Resolved]:
+    async def look_up(self, place: Place, ref: str, subdirectory: str, person: Person) -> tuple[Located, Found]:
         """Return where PLACE is, as `locate` does, and what would be built of it; build nothing."""
         found = await self.locate(place, ref, subdirectory, person)
         return found, found.resolved or await self._resolving.resolve(found.repository, found.ref, person.name)
@@ -350,7 +350,7 @@ class Manager(Sharing, Keeping):
         return await self._located(place, ref, subdirectory, person.name)
 
     async def _located(self, place: Place, ref: str, subdirectory: str, borrower: str) -> Located:
-        async def resolve(url: RepositoryUrl, refs: Sequence[str]) -> Resolved:
+        async def resolve(url: RepositoryUrl, refs: Sequence[str]) -> Found:
             return await self._resolving.resolve(url, refs[0], borrower, refs[1:])
 
         return await located(place, ref, subdirectory, resolve)
@@ -361,11 +361,10 @@ class Manager(Sharing, Keeping):
 
 
 def _request_key(build: Build) -> str:
-    """Return the request key of BUILD, whose commit is known."""
-    assert build.commit is not None
+    """Return the request key of BUILD, of which the commit is known, or the version of an archive's record."""
     return request_key(
         build.repository.digest,
-        build.commit,
+        build.commit or build.ref,
         build.subdirectory,
         RECIPE_VERSION,
         build.evaluated_for,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from guix_build_service.model.environments import Environment, Person, Resolved, now
+from guix_build_service.model.environments import Environment, Found, Person, now
 from guix_build_service.queue.queue import Queue
 from guix_build_service.vault.vault import Vault
 from guix_environment.errors import GuixSpawnerError, RefNotFound, RepositoryUnanswered, RepositoryUnavailable
@@ -17,7 +17,7 @@ class ReadingRights:
     """The rights of environments' owners."""
 
     def __init__(
-        self, queue: Queue, vault: Vault | None, resolve: Callable[[RepositoryUrl, str, str], Awaitable[Resolved]]
+        self, queue: Queue, vault: Vault | None, resolve: Callable[[RepositoryUrl, str, str], Awaitable[Found]]
     ) -> None:
         self._queue = queue
         self._vault = vault

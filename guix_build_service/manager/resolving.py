@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from guix_build_service.model.environments import Resolved
+from guix_build_service.model.environments import Found
 from guix_build_service.queue.queue import Queue
 from guix_build_service.vault.vault import Vault
 from guix_environment.repository_url import RepositoryUrl
@@ -15,9 +15,9 @@ class Resolving:
     def __init__(self, queue: Queue, vault: Vault | None) -> None:
         self._queue = queue
         self._vault = vault
-        self._asked: dict[tuple[str, tuple[str, ...], str], asyncio.Task[Resolved]] = {}
+        self._asked: dict[tuple[str, tuple[str, ...], str], asyncio.Task[Found]] = {}
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str, otherwise: Sequence[str] = ()) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str, otherwise: Sequence[str] = ()) -> Found:
         """Return what REF, or else one OTHERWISE, of the repository at URL stands for; raises as the pipeline does.
 
         Whoever has a credential for its host asks alone: what they may read is not what others may.

@@ -7,9 +7,9 @@ from guix_build_service.model.environments import (
     BuildState,
     Changes,
     Environment,
+    Found,
     NewEnvironment,
     Person,
-    Resolved,
     now,
 )
 from guix_build_service.model.members import Member, MemberKind, Role, in_order
@@ -111,7 +111,7 @@ def _member_name(text: str) -> str:
 
 def new_build(
     environment: Environment,
-    resolved: Resolved | None,
+    resolved: Found | None,
     person: Person,
     *,
     force: bool,

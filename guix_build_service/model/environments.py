@@ -336,15 +336,23 @@ class BuildFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """What would be built: the repository at one commit."""
+class Found:
+    """What would be built: the repository, and of which commit it is as far as that is known before it is fetched."""
 
     repository: RepositoryUrl
     ref: str
     """The branch or tag, also where the repository chose it; empty for a commit that was given as such."""
-    commit: Commit
+    commit: Commit | None
+    """None of a version of an archive's record, which `ref` then names: its files alone tell."""
     private: bool = False
     """Whether its host told only after it was given a credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Found):
+    """The repository at one commit."""
+
+    commit: Commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,9 @@ async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, kept: Sequ
     repository is gone.  Servers that do not give a commit by its name are asked for the branch or tag, which must still
     stand for that commit.
     """
-    await asyncio.to_thread(job.folder.mkdir, parents=True, exist_ok=True)
-    words = ("init", "--quiet", "--bare", "--template=")
-    made = await git.run(*words, folder=job.clone)
-    if not made.succeeded:
-        raise failure(made, resolved.repository)
-    for repository in kept:
-        if await _fetch_kept(job, git, repository, resolved.commit):
-            return
+    await begin(job, git)
+    if await from_kept(job, git, kept, resolved.commit):
+        return
     deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
     done = await _fetch(job, git, hosts, resolved, resolved.commit, deadline)
     if done.succeeded and await _holds(git, job, resolved.commit):
@@ -39,6 +34,22 @@ async def fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, kept: Sequ
         if again.succeeded and await _holds(git, job, resolved.commit):
             return
     raise _failed(done, resolved)
+
+
+async def begin(job: Job, git: Git) -> None:
+    """Make the job's own bare repository, which is empty."""
+    await asyncio.to_thread(job.folder.mkdir, parents=True, exist_ok=True)
+    made = await git.run("init", "--quiet", "--bare", "--template=", folder=job.clone)
+    if not made.succeeded:
+        raise failure(made, job.repository)
+
+
+async def from_kept(job: Job, git: Git, kept: Sequence[Path], commit: Commit) -> bool:
+    """Fetch COMMIT from the first of our own repositories KEPT that has it, and return whether one does."""
+    for repository in kept:
+        if await _fetch_kept(job, git, repository, commit):
+            return True
+    return False
 
 
 async def _fetch(job: Job, git: Git, hosts: Hosts, resolved: Resolved, wanted: str, deadline: float) -> Completed:

@@ -15,6 +15,7 @@ from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.pinned_channels import PinnedChannel
 from guix_build_service.model.clocks import Clocks
 from guix_build_service.model.environments import BuildState, Progress, Resolved
+from guix_environment.archived import ArchiveSites
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId, StorePath, VariableName
 from guix_environment.records import Records
@@ -66,6 +67,11 @@ class Workshop:
     """By which is seen whether the machine's clock leaps."""
     channel_guix: ChannelGuix | None = None
     """What ``guix`` is of, where it is not the machine's own."""
+
+    archives: ArchiveSites = field(default_factory=ArchiveSites)
+    """Which hosts are archives, and no Git hosts."""
+    vault_pause: float = 5.0
+    """Seconds between two questions whether Software Heritage has prepared something."""
 
     @property
     def channel_roots(self) -> Roots:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from guix_build_service.git.git import Door, Git
-from guix_build_service.model.environments import BuildState, Environment, Export, Resolved, Version
+from guix_build_service.model.environments import BuildState, Environment, Export, Found, Resolved, Version
 from guix_build_service.model.storage import EnvironmentStorage
-from guix_build_service.pipeline import build, fetch, guix, publish, read, resolve, storage
+from guix_build_service.pipeline import archived, build, fetch, guix, publish, read, resolve, storage
 from guix_build_service.pipeline.channel_guix import ChannelGuixes
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
+from guix_environment.archived import Archived
 from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
 from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
@@ -30,11 +31,13 @@ class Pipeline:
         """Held while the files of many profiles are read."""
         self._guixes = ChannelGuixes(workshop)
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Found:
         """Return the commit that REF, or else one OTHERWISE, of the repository at URL stands for now.
 
-        PERSON's credentials are used.  Raises as `resolve.resolve` does.
+        PERSON's credentials are used.  Raises as `resolve.resolve` and `archived.resolve` do.
         """
+        if thing := self.workshop.archives.archived(url):
+            return await archived.resolve(self.workshop, url, thing, ref)
         door = Door()
         git = replace(self.workshop.git, person=person, door=door)
         return replace(await resolve.resolve(git, self.workshop.hosts, url, ref, otherwise), private=door.closed)
@@ -83,6 +86,8 @@ class Pipeline:
         door = Door()
         git, hosts = replace(self._git(job), door=door), self.workshop.hosts
         await reporter.entered(BuildState.RESOLVING)
+        if thing := self.workshop.archives.archived(job.repository):
+            return await self._unarchived(job, git, thing, reporter)
         if job.commit is None:
             resolved = await resolve.resolve(git, hosts, job.repository, job.ref)
             await reporter.resolved(resolved)
@@ -94,6 +99,22 @@ class Pipeline:
         kept = await asyncio.to_thread(publish.kept_repositories, self.workshop.records, job.environments)
         await fetch.fetch(job, git, hosts, resolved, kept)
         return replace(resolved, private=door.closed)
+
+    async def _unarchived(self, job: Job, git: Git, thing: Archived, reporter: Reporter) -> Resolved:
+        """Return what JOB is about where that is the THING of an archive, once it is in the job's own repository."""
+        found: Found = (
+            Resolved(job.repository, job.ref, job.commit)
+            if job.commit is not None
+            else (await archived.resolve(self.workshop, job.repository, thing, job.ref))
+        )
+        await reporter.entered(BuildState.FETCHING)
+        kept = await asyncio.to_thread(publish.kept_repositories, self.workshop.records, job.environments)
+        resolved = await archived.fetched(self.workshop, job, git, found, thing, kept)
+        if job.commit is None:
+            await reporter.resolved(resolved)
+        version = f"Version {resolved.ref} of " if resolved.ref else ""
+        await job.log.say(f"{version}{resolved.repository} is commit {resolved.commit}.")
+        return resolved
 
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
         """Write the record of ENVIRONMENT's new version, which is current from then on."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from guix_build_service.model.asked_for import given_ref
-from guix_build_service.model.environments import NewEnvironment, Resolved
+from guix_build_service.model.environments import Found, NewEnvironment
 from guix_build_service.providers import Place
 from guix_build_service.providers.place import DEFAULT_BRANCH
 from guix_environment.errors import InvalidInput
 from guix_environment.repository_url import RepositoryUrl, checked_subdirectory
 
-Resolve = Callable[[RepositoryUrl, Sequence[str]], Awaitable[Resolved]]
+Resolve = Callable[[RepositoryUrl, Sequence[str]], Awaitable[Found]]
 """From a repository and names to what the first of them stands for that there is, asked in one question."""
 
 _KINDS = ("refs/heads/", "refs/tags/")
@@ -28,7 +28,7 @@ class Located:
     """The folder of the manifest; empty for the top."""
     opens: str
     """The file to open first; empty where the address was not that of a file."""
-    resolved: Resolved | None = field(default=None, compare=False)
+    resolved: Found | None = field(default=None, compare=False)
     """What it stands for, where that had to be asked."""
 
     @property
@@ -48,7 +48,7 @@ async def located(place: Place, ref: str, subdirectory: str, resolve: Resolve) -
     Where a branch's name may have slashes, RESOLVE is asked, once, for the longest one that there is. Raises `InvalidInput`
     where what was named beside the place contradicts it, and what RESOLVE raises.
     """
-    resolved: Resolved | None = None
+    resolved: Found | None = None
     wanted, folder = given_ref(ref), checked_subdirectory(subdirectory)
     if place.unclear:
         found = wanted

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guix_build_service.logs.build_logs import Logs
-from guix_build_service.model.environments import RUNNING, Build, BuildState, Resolved
+from guix_build_service.model.environments import RUNNING, Build, BuildState, Found
 from guix_build_service.model.measures import Measures
 from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import Job
@@ -299,7 +299,7 @@ class Queue:
         with contextlib.suppress(Conflict):
             await self._store.requeue(job.build)
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Found:
         """Return the commit that REF, or else one OTHERWISE, of the repository at URL stands for now, as PERSON sees it.
 
         Outside of any build.

@@ -81,10 +81,11 @@ clone() {
         "file://$repository" "$GUIX_PROJECT_COMMIT" || return
     git -C "$copy" config guix-environment.repository "$GUIX_PROJECT_ADDRESS" || return
     git -C "$copy" config guix-environment.branch "$branch" || return
-    git -C "$copy" remote add origin "$GUIX_PROJECT_ADDRESS" || return
+    # An archive takes nothing: without a remote, Git says what is to be done to push.
+    [ -n "$GUIX_PROJECT_ARCHIVED" ] || git -C "$copy" remote add origin "$GUIX_PROJECT_ADDRESS" || return
     git -C "$copy" update-ref "refs/remotes/origin/$name" "$GUIX_PROJECT_COMMIT" || return
     git -C "$copy" reset --quiet --hard "$GUIX_PROJECT_COMMIT" || return
-    git -C "$copy" branch --quiet --set-upstream-to "origin/$name" || return
+    [ -n "$GUIX_PROJECT_ARCHIVED" ] || git -C "$copy" branch --quiet --set-upstream-to "origin/$name" || return
     rm -f "$copy/.git/FETCH_HEAD"
 }
 
@@ -115,6 +116,8 @@ prepare_project() {
         # The second look is for another session of the same person that was faster.
         if place "$copy/project" "$name" || belongs "$HOME/$name"; then
             project=$name
+            [ -z "$GUIX_PROJECT_ARCHIVED" ] ||
+                say "$name is a copy of what $GUIX_PROJECT_ADDRESS keeps, which takes no changes; push yours to a repository of your own"
             break
         fi
     done

@@ -4,6 +4,7 @@ import pytest
 
 from guix_build_service.providers import ArchiveUnsupported, Place, UnknownProvider, read, read_spec
 from guix_build_service.providers.place import KNOWN_HOSTS
+from guix_environment.archived import ArchiveSites
 from guix_environment.errors import InvalidAddress, InvalidInput, InvalidRef
 from guix_environment.repository_url import RepositoryUrl
 from tests.service.addresses import HOSTILE_ADDRESSES, lines
@@ -139,16 +140,53 @@ def test_refusals_say_what_is_wrong(text: str, part: str) -> None:
     assert "secret" not in f"{refused.value.message} {refused.value.hint}"
 
 
+ZENODO, HERITAGE = "https://zenodo.org/records/3242074", "https://archive.softwareheritage.org/browse"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.5281/zenodo.3242074", place(ZENODO)),
+        ("doi:10.5281/Zenodo.3242074", place(ZENODO)),
+        ("https://doi.org/10.5281/zenodo.3242074", place(ZENODO)),
+        ("https://zenodo.org/doi/10.5281/zenodo.3242074", place(ZENODO)),
+        ("https://zenodo.org/records/3242074", place(ZENODO)),
+        ("https://www.zenodo.org/record/3242074/files/x.zip?download=1", place(ZENODO)),
+        ("10.5072/zenodo.7", place("https://sandbox.zenodo.org/records/7")),
+        (f"swh:1:rev:{COMMIT}", place(f"{HERITAGE}/revision/{COMMIT}")),
+        (f"swh:1:dir:{COMMIT}", place(f"{HERITAGE}/directory/{COMMIT}")),
+        (f"swh:1:dir:{COMMIT};origin=https://github.com/a/b", place(f"{HERITAGE}/directory/{COMMIT}")),
+        (f"swh:1:dir:{'ab' * 20};anchor=swh:1:rev:{COMMIT};path=/x", place(f"{HERITAGE}/revision/{COMMIT}", path="x")),
+        (f"{HERITAGE}/revision/{COMMIT}/", place(f"{HERITAGE}/revision/{COMMIT}")),
+        (f"{HERITAGE}/directory/{COMMIT}", place(f"{HERITAGE}/directory/{COMMIT}")),
+    ],
+)
+def test_what_an_archive_keeps_is_a_place(text: str, expected: Place) -> None:
+    assert read(text) == expected
+    assert read(str(expected.repository)) == Place(expected.repository)
+    assert ArchiveSites().archived(expected.repository) is not None
+
+
+def test_no_repository_is_taken_for_an_archives() -> None:
+    for address in (
+        "https://zenodo.org.evil.example/records/1",
+        "https://zenodo.org/a/records/1",
+        "https://zenodo.org/records/01",
+        f"https://codeberg.org/browse/revision/{COMMIT}",
+        f"{HERITAGE}/revision/{COMMIT[:12]}",
+        f"{HERITAGE}/snapshot/{COMMIT}",
+    ):
+        assert ArchiveSites().archived(RepositoryUrl.parse(address)) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "10.5281/zenodo.3242074",
-        "doi:10.5281/zenodo.3242074",
-        "https://doi.org/10.5281/zenodo.3242074",
-        "https://zenodo.org/records/3242074",
-        "https://zenodo.org/record/3242074/files/x.zip?download=1",
-        f"swh:1:rev:{COMMIT}",
-        f"swh:1:dir:{COMMIT};origin=https://github.com/a/b",
+        "10.6084/m9.figshare.9782777.v1",
+        "https://doi.org/10.21105/joss.01277",
+        f"swh:1:rel:{COMMIT}",
+        f"swh:1:snp:{COMMIT}",
+        f"swh:1:cnt:{COMMIT};origin=https://github.com/a/b",
         "https://archive.softwareheritage.org/browse/directory/x/",
     ],
 )
@@ -186,6 +224,9 @@ SPECS = {
     ("gist", f"a/0123456789abcdef0123/{COMMIT}"): place("https://gist.github.com/0123456789abcdef0123.git", COMMIT),
     ("gist", "a/0123456789abcdef0123/master"): place("https://gist.github.com/0123456789abcdef0123.git", "master"),
     ("swh", SWH): place("https://github.com/a/b", COMMIT),
+    ("swh", f"swh:1:rev:{COMMIT}/"): place(f"https://archive.softwareheritage.org/browse/revision/{COMMIT}"),
+    ("zenodo", "10.5281/zenodo.3242074"): place("https://zenodo.org/records/3242074"),
+    ("zenodo", "10.5281%2Fzenodo.3242074/"): place("https://zenodo.org/records/3242074"),
 }
 
 
@@ -208,9 +249,10 @@ def test_links_of_binderhub_are_understood(provider: str, spec: str) -> None:
         ("git", "ext%3A%3Ash%20-c%20touch%2Fx/main", InvalidAddress),
         ("git", "%2Fetc%2F/main", InvalidAddress),
         ("gist", "a/b%2Fc/main", InvalidAddress),
-        ("zenodo", "10.5281/zenodo.3242074", ArchiveUnsupported),
+        ("zenodo", "10.6084/m9.figshare.9782777", ArchiveUnsupported),
+        ("zenodo", "somebody/analysis", InvalidAddress),
         ("figshare", "10.6084/m9.figshare.9782777.v1", ArchiveUnsupported),
-        ("swh", f"swh:1:rev:{COMMIT}", ArchiveUnsupported),
+        ("swh", f"swh:1:snp:{COMMIT}", ArchiveUnsupported),
         ("swh", "a/b", InvalidAddress),
     ],
 )

@@ -93,6 +93,19 @@ def test_a_new_copy_is_on_a_branch_that_follows_the_origin(home: Home) -> None:
     assert list((home.folder / ".cache/guix-environment/projects").iterdir()) == []
 
 
+def test_a_copy_of_what_an_archive_keeps_has_nowhere_to_push_to_and_says_so(home: Home) -> None:
+    address = "https://zenodo.org/records/7"
+    name, said = home.prepare(GUIX_PROJECT_ADDRESS=address, GUIX_PROJECT_ARCHIVED="yes")
+    copy = home.folder / name
+    assert (copy / "index.ipynb").read_text() == "one"
+    assert f"a copy of what {address} keeps" in said
+    assert home.git("remote", at=copy) == ""
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        home.git("push", at=copy)
+    assert "No configured push destination" in failed.value.stderr
+    assert home.prepare(GUIX_PROJECT_ADDRESS=address, GUIX_PROJECT_ARCHIVED="yes") == (name, "")
+
+
 def test_an_older_commit_and_another_branch_can_be_had(home: Home) -> None:
     home.git("checkout", "--quiet", "-b", "feature/x")
     home.commit_file("other", "two")

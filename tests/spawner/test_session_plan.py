@@ -108,6 +108,7 @@ def test_the_whole_environment_of_the_server(records: Records) -> None:
         "GUIX_PROJECT_NAME": "analysis",
         "GUIX_PROJECT_OTHER_NAME": "analysis-41c409",
         "GUIX_PROJECT_ADDRESS": "https://git.example/somebody/analysis",
+        "GUIX_PROJECT_ARCHIVED": "",
         "GUIX_PROJECT_COMMIT": "c0ffee" + "0" * 34,
         "GUIX_PROJECT_REF": "main",
         "GUIX_PROJECT_OPEN": "index.ipynb",

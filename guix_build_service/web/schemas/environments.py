@@ -10,9 +10,9 @@ from guix_build_service.model.environments import (
     Changes,
     EnvironmentDetail,
     EnvironmentFilter,
+    Found,
     NewEnvironment,
     Person,
-    Resolved,
 )
 from guix_build_service.model.members import Role
 from guix_build_service.providers.located import Located
@@ -127,12 +127,12 @@ class ResolvedAnswer(Outgoing):
 
     repo: str
     ref: str
-    commit: str
+    commit: str | None = Field(description="Null for an archive's record, whose files alone tell; `ref` is its number then.")
     subdir: str
     path: str = Field(description="The file to open first, where the address was that of a file.")
 
     @classmethod
-    def of(cls, resolved: Resolved, place: Located) -> Self:
+    def of(cls, resolved: Found, place: Located) -> Self:
         """Return what was RESOLVED of PLACE as the API shows it."""
         return cls(
             repo=str(resolved.repository),

@@ -13,7 +13,7 @@ from guix_build_service.logs.build_logs import Logs
 from guix_build_service.logs.session_logs import SessionLogs
 from guix_build_service.manager.manager import Manager, Policy
 from guix_build_service.manifest.canonical import PackageList
-from guix_build_service.model.environments import BuildState, Environment, Export, Progress, Resolved, Version, now
+from guix_build_service.model.environments import BuildState, Environment, Export, Found, Progress, Resolved, Version, now
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.pipeline import Pipeline
 from guix_build_service.queue.queue import Queue
@@ -23,6 +23,7 @@ from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.vault.hooks import Hooks
 from guix_build_service.vault.vault import Vault
+from guix_environment.archived import ArchiveSites
 from guix_environment.errors import PackagesUnknown, RepositoryUnavailable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit, StorePath, VersionId
@@ -49,14 +50,14 @@ class ScriptedPipeline(Pipeline):
         self.whole = True
         """Whether all of what was built is still there."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Found:
         del person, otherwise
         if url.name.startswith("gone"):
             raise RepositoryUnavailable("No repository answers there.", hint="Check the address.")
         return Resolved(url, ref or "main", self.commit)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
-        resolved = await self.resolve(job.repository, job.ref, job.person)
+        resolved = Resolved(job.repository, job.ref or "main", self.commit)
         await reporter.resolved(resolved)
         await reporter.entered(BuildState.FETCHING)
         await reporter.entered(BuildState.READING)
@@ -100,7 +101,7 @@ class ScriptedPipeline(Pipeline):
 class AskingPipeline(ScriptedPipeline):
     """One that resolves, fetches and publishes by the real Git, and reads and builds nothing."""
 
-    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
+    async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Found:
         return await Pipeline.resolve(self, url, ref, person, otherwise)
 
     async def make(self, job: Job, reporter: Reporter) -> Made:
@@ -116,9 +117,12 @@ class AskingPipeline(ScriptedPipeline):
 
 @contextlib.asynccontextmanager
 async def running_manager(
-    folder: Path, kind: type[ScriptedPipeline] = ScriptedPipeline, hosts: Hosts | None = None
+    folder: Path,
+    kind: type[ScriptedPipeline] = ScriptedPipeline,
+    hosts: Hosts | None = None,
+    archives: ArchiveSites | None = None,
 ) -> AsyncIterator[tuple[Manager, ScriptedPipeline]]:
-    """Run a whole service below FOLDER but for its web, with a pipeline of KIND that may ask HOSTS."""
+    """Run a whole service below FOLDER but for its web, with a pipeline of KIND that may ask HOSTS and ARCHIVES."""
     store = await Store.open(f"sqlite:///{folder}/service.sqlite")
     keys = GivenKeys(parse_keys("0123456789abcdef" * 4))
     vault = Vault(CredentialRows(store), keys, folder / "loans")
@@ -132,6 +136,8 @@ async def running_manager(
             state_folder=folder / "state",
             build_seconds=60,
             leases=Roots(folder / "leases"),
+            archives=archives or ArchiveSites(),
+            vault_pause=0.01,
         )
     )
     logs = Logs(folder / "logs")

@@ -341,6 +341,6 @@ async def test_the_address_of_a_page_of_a_forge_is_enough(site: Site) -> None:
     answer = await site.ask("POST", "api/v1/resolve", token="token-ada", json_body=body)
     found = json.loads(answer.body)
     assert (found["repo"], found["ref"], found["path"]) == ("https://github.com/a/good", COMMIT, "notes/a b.ipynb")
-    for text in ("https://zenodo.org/records/3242074", "10.5281/zenodo.3242074"):
+    for text in ("10.6084/m9.figshare.9782777.v1", f"swh:1:snp:{COMMIT}"):
         answer = await site.ask("POST", "api/v1/environments", token="token-ada", json_body={"repo": text})
         assert (answer.code, refusal(answer)) == (HTTPStatus.UNPROCESSABLE_ENTITY, "archive-unsupported")

@@ -160,7 +160,7 @@ async def test_a_session_that_does_not_start_is_told_and_ends_the_stream(site: S
         ("build/git/ext%3A%3Ash%20-c%20id%2F/main", 422, "invalid-address"),
         ("build/git/https%3A%2F%2Fme%3Asecret%40git.example%2Fa/main", 422, "invalid-address"),
         ("build/gh/a/b/--upload-pack=x", 422, "invalid-ref"),
-        ("build/zenodo/10.5281/zenodo.3242074", 422, "archive-unsupported"),
+        ("build/figshare/10.6084/m9.figshare.9782777.v1", 422, "archive-unsupported"),
     ],
 )
 async def test_what_is_wrong_with_a_link_comes_as_an_event_which_clients_look_at(
