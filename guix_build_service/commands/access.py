@@ -27,7 +27,7 @@ FOLDER = "GUIX_BUILD_SERVICE_FOLDER"
 STATE_FOLDER = Path("/srv/guixspawner")
 """The hub's state folder where nobody names another, as the documentation has it."""
 
-_HOW_TO_GET_ONE = (
+HOW_TO_GET_ONE = (
     f"Make a token on the hub's page Token, and put it into {TOKEN}, or into a file that only you can read: "
     "umask 077; mkdir -p ~/.config/guix-build-service; cat > ~/.config/guix-build-service/token"
 )
@@ -116,7 +116,7 @@ def service_address(text: str, *, plain_http: bool = False) -> str:
     if not usable or re.search(r"[^!-~]", text):
         raise CommandMisused("This is not the address of a service.", hint=_EXAMPLE)
     if "@" in parts.netloc:
-        raise CommandMisused("The address holds a user name or password.", hint=f"Leave it out. {_HOW_TO_GET_ONE}")
+        raise CommandMisused("The address holds a user name or password.", hint=f"Leave it out. {HOW_TO_GET_ONE}")
     if parts.scheme == "http" and not (plain_http or _is_loopback(parts.hostname or "")):
         raise CommandMisused(
             "The token would be sent to another machine unencrypted.",
@@ -143,9 +143,9 @@ def _token(variables: Mapping[str, str]) -> str:
         return _checked(_private_text(file), str(file))
     except FileNotFoundError as error:
         where = f"There is no file {file}." if named else "There is no token to show to the service."
-        raise TokenMissing(where, hint=_HOW_TO_GET_ONE) from error
+        raise TokenMissing(where, hint=HOW_TO_GET_ONE) from error
     except OSError as error:
-        raise TokenMissing(f"{file} cannot be read: {error.strerror}.", hint=_HOW_TO_GET_ONE) from error
+        raise TokenMissing(f"{file} cannot be read: {error.strerror}.", hint=HOW_TO_GET_ONE) from error
 
 
 def _private_text(file: Path) -> str:
@@ -154,7 +154,7 @@ def _private_text(file: Path) -> str:
     with os.fdopen(descriptor, "rb") as opened:
         status = os.fstat(opened.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise TokenMissing(f"{file} is not a file.", hint=_HOW_TO_GET_ONE)
+            raise TokenMissing(f"{file} is not a file.", hint=HOW_TO_GET_ONE)
         if status.st_mode & 0o077 or status.st_uid != os.geteuid():
             raise TokenMissing(
                 f"{file} is not yours alone, so that others may have the token.",
@@ -166,5 +166,5 @@ def _private_text(file: Path) -> str:
 def _checked(text: str, place: str) -> str:
     token = text.strip()
     if not _TOKEN.fullmatch(token):
-        raise TokenMissing(f"What {place} holds is not a token of the hub.", hint=_HOW_TO_GET_ONE)
+        raise TokenMissing(f"What {place} holds is not a token of the hub.", hint=HOW_TO_GET_ONE)
     return token

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from getpass import getpass
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from guix_build_service.commands import (
     builds,
@@ -35,9 +35,17 @@ STOPPED = "Stopped. What the service was asked for goes on."
 STOPPED_ALONE = "Stopped. What was asked for is kept, and goes on when the service runs again."
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of its commands, that says what is wrong as every command does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `CommandMisused` for words that are wrong because of MESSAGE."""
+        raise CommandMisused(f"{message[:1].upper()}{message[1:]}.", hint=f"See {self.prog} --help.")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all these commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="guix-build-service",
         description="Ask a hub's build service for what its pages and its API do.",
         epilog="Its administrator's further commands are serve, server-layer, downgrade, doctor and read.",
@@ -54,11 +62,14 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # of terminals that know few characters
+    output = Output(sys.stdout, sys.stderr, as_json="--json" in words)
     try:
         options = make_parser().parse_args(list(words))
     except SystemExit as ended:
         return int(ended.code or 0)
-    output = Output(sys.stdout, sys.stderr, options.json)
+    except CommandMisused as error:
+        output.refuse(error)
+        return error.exit_status
     with contextlib.ExitStack() as until_done:
         local: LocalService | None = None
         try:

@@ -18,7 +18,7 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.request import BaseHandler, HTTPHandler, HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from guix_build_service.commands.access import Access
+from guix_build_service.commands.access import HOW_TO_GET_ONE, Access
 from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import AnswerNotUnderstood, RefusedByService, ServiceUnreachable
 
@@ -169,6 +169,9 @@ def refusal_in(error: HTTPError, host: str) -> RefusedByService | AnswerNotUnder
             "message": f"The service does not work now: {host} answers {error.code} in its place.",
             "hint": "Try again later; if it stays like this, tell the people who run this hub.",
         }
+    if error.code == HTTPStatus.UNAUTHORIZED:
+        # The service speaks to whoever is at a browser, too.
+        said |= {"message": "The hub does not know this token: it has ended, or was revoked.", "hint": HOW_TO_GET_ONE}
     wait = error.headers.get("Retry-After", "")
     return RefusedByService(error.code, said, retry_after=float(wait) if wait.isdecimal() and len(wait) < 7 else 0.0)
 

@@ -67,6 +67,9 @@ def is_wanted(folder: Path) -> bool:
 def _opened(file: Path) -> Iterator[int]:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        owner = file.parent.stat()
+        if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)  # the service is to open it too
         yield descriptor
     finally:
         os.close(descriptor)

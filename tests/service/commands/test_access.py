@@ -3,12 +3,14 @@
 import os
 import ssl
 from email.message import Message
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
 
+from guix_build_service.command_line import OVERVIEW, main
 from guix_build_service.commands.access import ADDRESS, TOKEN, TOKEN_FILE, Access, access_from, service_address
 from guix_build_service.commands.outcomes import (
     AnswerNotUnderstood,
@@ -192,3 +194,40 @@ def test_a_refusal_says_when_to_try_again() -> None:
     assert not isinstance(refusal, AnswerNotUnderstood)
     assert refusal.retry_after == 7
     assert refusal.as_json() == {"code": "too-many-requests", "message": "Slower.", "hint": "Wait.", "retry_after": 7}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no-such-command"],
+        ["add"],
+        ["sessions"],
+        ["list", "--owner"],
+        ["list", "--no-such-option"],
+        ["gc", "--unused-days", "many"],
+        ["add", "https://git.example/a", "--memory", "much"],
+        ["list", "--local", "--service", "https://hub.example.org"],
+    ],
+    ids=" ".join,
+)
+async def test_words_that_say_nothing_are_refused_in_one_way(terminal: Terminal, words: list[str]) -> None:
+    refused = await terminal(*words, "--json")
+    assert refused.status == ExitStatus.MISUSED
+    assert refused.field("error")["code"] == "command-misused"  # type: ignore[index]
+    assert "--help" in refused.err
+    assert (await terminal(*words)).out == ""
+
+
+async def test_a_token_that_has_ended_is_told_as_such_with_what_to_do(terminal: Terminal) -> None:
+    refused = await terminal("list", person="nobody-any-more")
+    assert refused.status == ExitStatus.NOT_ALLOWED
+    assert "it has ended, or was revoked" in refused.err
+    assert "page Token" in refused.err
+
+
+def test_what_there_is_and_which_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("help", "--help", "-h"):
+        assert main([word]) == 0
+        assert capsys.readouterr().out == OVERVIEW
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"guixspawner {version('guixspawner')}\n"

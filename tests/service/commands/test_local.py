@@ -317,6 +317,13 @@ async def test_one_process_works_with_a_folder_and_a_service_comes_first(tmp_pat
     await waiting
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in the place of another account")
+def test_what_root_locks_can_be_locked_by_the_folders_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, SOMEBODY, SOMEBODY)
+    with held(tmp_path):
+        assert {path.name: path.stat().st_uid for path in tmp_path.iterdir()} == {"lock": SOMEBODY, "wanted": SOMEBODY}
+
+
 async def enter(folder: Path) -> None:
     async with service_turn(folder):
         pass
