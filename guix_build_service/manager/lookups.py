@@ -163,8 +163,7 @@ class Lookups:
         async with self._queue.followers.following(build) as changed:
             said: Build | None = None
             while True:
-                async with self._turns:
-                    await asyncio.sleep(0)
+                await self._turn()
                 changed.clear()
                 found = await self._shared.build(build, person)
                 if found != said:
@@ -176,11 +175,17 @@ class Lookups:
                 ).position > position:
                     position = piece.position
                     yield piece
+                    await self._turn()
                 if found.state.is_final:
                     return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(ELSEWHERE_SECONDS if self._queue.is_elsewhere(found) else HEARTBEAT_SECONDS):
                         await changed.wait()
+
+    async def _turn(self) -> None:
+        """Wait until a follower may go on."""
+        async with self._turns:
+            await asyncio.sleep(0)
 
     async def session_log(self, user: str, server: str) -> str:
         """Return what the session SERVER of USER printed.  Raises `NotFound`."""
@@ -204,9 +209,9 @@ class Lookups:
     async def health(self) -> Mapping[str, object]:
         """Return whether the service can do its work, for those who watch it."""
         try:
-            waiting = await self._store.builds_in([BuildState.QUEUED])
+            waiting = await self._store.builds_waiting()
         except GuixSpawnerError as error:
             return {"status": "failing", "store": error.message}
         if self._queue.hindrance:
-            return {"status": "failing", "store": "ok", "queue": self._queue.hindrance, "queued": len(waiting)}
-        return {"status": "ok", "store": "ok", "queued": len(waiting)}
+            return {"status": "failing", "store": "ok", "queue": self._queue.hindrance, "queued": waiting}
+        return {"status": "ok", "store": "ok", "queued": waiting}

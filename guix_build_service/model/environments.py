@@ -215,7 +215,7 @@ class Build:
     """The groups of whoever asked, as they were then, whose members may have manifests run; others are not kept."""
     started: datetime | None = None
     finished: datetime | None = None
-    error: Mapping[str, object] | None = None
+    error: Mapping[str, object] | None = field(default=None, hash=False)
     """Of a failed build: ``code``, ``message``, perhaps ``hint`` and details (`guix_environment.errors`)."""
     progress: Progress = field(default_factory=Progress)
     service: str | None = None

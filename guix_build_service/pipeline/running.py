@@ -52,8 +52,7 @@ async def run_followed(
             f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",
             hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
         )
-    said = "" if done.succeeded else await asyncio.to_thread(_since, job.log.path, start)
-    return done, without_secrets(harmless(said))
+    return done, "" if done.succeeded else await asyncio.to_thread(_since, job.log.path, start)
 
 
 @dataclass
@@ -101,4 +100,5 @@ def _whole_lines(log: Path, position: int) -> tuple[str, int]:
 def _since(log: Path, start: int, most: int = 1024 * 1024) -> str:
     with log.open("rb") as file:
         file.seek(max(start, os.fstat(file.fileno()).st_size - most))
-        return file.read(most).decode(errors="replace")
+        content = file.read(most)
+    return without_secrets(harmless(content.decode(errors="replace")))

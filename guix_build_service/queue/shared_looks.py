@@ -18,6 +18,9 @@ from guix_environment.identifiers import BuildId
 FRESH_SECONDS = 1.0
 """How long what was read counts where nothing was announced: another process may have changed it."""
 
+PIECE_FOLLOWED = 64 * 1024
+"""Bytes of a log that a follower gets at once, and that wait in memory for a slow one."""
+
 _Result = TypeVar("_Result")
 
 
@@ -80,9 +83,10 @@ class SharedLooks:
         return seen.build
 
     async def piece(self, build: BuildId, position: int, *, finished: bool) -> LogText:
-        """Return what follows byte POSITION of BUILD's log, as `Logs.read` does."""
+        """Return what follows byte POSITION of BUILD's log, `PIECE_FOLLOWED` at most, as `Logs.read` does."""
         return await self._look(build).once(
-            (position, finished), lambda: asyncio.to_thread(self._logs.read, build, position, finished=finished)
+            (position, finished),
+            lambda: asyncio.to_thread(self._logs.read, build, position, PIECE_FOLLOWED, finished=finished),
         )
 
     def _look(self, build: BuildId) -> _Look:

@@ -8,10 +8,9 @@ access to this service. What a person may see or change within it is decided by 
 everything that changes something, so that a right that was taken away is soon gone.
 """
 
-import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
@@ -84,8 +83,6 @@ class Shared:
     """How fast each address may send what forges send."""
     local: bool = False
     """Whether it is the service's own account that asks, or root, at the socket in the service's folder."""
-    streaming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
-    """Lets a few watchers at a time have their next event made: were it five hundred, all others would wait for them."""
 
 
 class Authenticated(HubOAuthenticated, AnsweringHandler):  # type: ignore[misc] # jupyterhub is untyped

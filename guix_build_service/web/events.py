@@ -9,9 +9,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import ClassVar, TypeVar
 
+from pydantic import BaseModel
 from tornado.iostream import StreamClosedError
 
-from guix_build_service.model.environments import BuildChanged, BuildEvent, LogText
+from guix_build_service.model.environments import Build, BuildChanged, BuildEvent, LogText
 from guix_build_service.web.api import ApiHandler, identified, operation
 from guix_build_service.web.auth import IDENTITY_SECONDS, Shared
 from guix_build_service.web.refusals import TooManyStreams
@@ -59,8 +60,8 @@ class EventStream(ApiHandler):
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
 
-    async def send(self, text: str) -> None:
-        """Send TEXT, one or more whole events, now."""
+    async def send(self, text: str | bytes) -> None:
+        """Send TEXT, one or more whole events, now, and return once the connection took it."""
         self.write(text)
         await self.flush()
 
@@ -110,25 +111,31 @@ class Events(EventStream):
                         last = event  # the rest of its log comes first
                         continue
                     position = event.position if event else position
-                    async with self.shared.streaming:
-                        text = self._event(event, str(position)) if event else ": still here\n\n"
-                        await asyncio.sleep(0)  # so that other requests are answered in between
-                    await self.send(text)
+                    await self.send(self._event(event, str(position)) if event else b": still here\n\n")
             if last is not None:
                 await self.send(self._event(last, f"{position};end"))
 
-    def _event(self, event: BuildEvent, identifier: str) -> str:
+    def _event(self, event: BuildEvent, identifier: str) -> bytes:
         if isinstance(event, LogText):
-            name, data = "log", _log_data(event.text)
-        else:
-            name, data = "build", BuildAnswer.of(event.build, self.person).model_dump_json()
-        return f"id: {identifier}\nevent: {name}\ndata: {data}\n\n"
+            return _log_event(event)
+        build = event.build
+        return _build_event(build, identifier, whose=self.person.admin or build.requested_by == self.person.name)
 
 
-@lru_cache(maxsize=8)
-def _log_data(text: str) -> str:
-    """Return TEXT as the data of an event; all watchers of a build are sent the same."""
-    return LogEvent(text=text).model_dump_json()
+@lru_cache(maxsize=16)
+def _log_event(piece: LogText) -> bytes:
+    """Return PIECE as it is sent: made once, however many watch, and held in memory once, however slow they are."""
+    return _as_sent(str(piece.position), "log", LogEvent(text=piece.text))
+
+
+@lru_cache(maxsize=16)
+def _build_event(build: Build, identifier: str, *, whose: bool) -> bytes:
+    """Return BUILD as it is sent to all who are told WHOSE it is, or to all others."""
+    return _as_sent(identifier, "build", BuildAnswer.telling(build, whose=whose))
+
+
+def _as_sent(identifier: str, name: str, data: BaseModel) -> bytes:
+    return f"id: {identifier}\nevent: {name}\ndata: {data.model_dump_json()}\n\n".encode()
 
 
 async def with_pauses(events: AsyncIterator[_Event], ended: asyncio.Event) -> AsyncGenerator[_Event | None]:

@@ -176,3 +176,17 @@ async def test_a_build_s_log_is_kept_free_of_its_person_s_own_credential(tmp_pat
     await job.log.say(f"A remark of {SECRET}.")
     assert job.log.path.read_text().endswith("A remark of [secret].\n")
     await store.close()
+
+
+@pytest.mark.parametrize("line", [10, 700, 40_000])
+def test_a_long_text_loses_its_secrets_wherever_it_is_taken_apart(line: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, password = "\nof-two-lines", "https://ada:a-password@git.example/x"
+    text = "".join(
+        f"{'x' * (line + number % 90)} {TOKEN} {password}{known if number % 7 == 0 else ''}\n" for number in range(60)
+    )
+    assert TOKEN not in without_secrets(text)
+    assert "a-password" not in without_secrets(text)
+    assert "two-lines" not in Redaction([known]).text(text)
+    in_parts = without_secrets(text)
+    monkeypatch.setattr(redaction, "_AT_ONCE", len(text))
+    assert without_secrets(text) == in_parts

@@ -79,6 +79,11 @@ class BuildAnswer(Outgoing):
     @classmethod
     def of(cls, build: Build, person: Person) -> Self:
         """Return BUILD as PERSON may see it: a build is shared by all who asked for the same, and they are not told of."""
+        return cls.telling(build, whose=person.admin or build.requested_by == person.name)
+
+    @classmethod
+    def telling(cls, build: Build, *, whose: bool) -> Self:
+        """Return BUILD, and WHOSE it is only where that is to be told."""
         return cls(
             id=build.id,
             state=build.state,
@@ -86,7 +91,7 @@ class BuildAnswer(Outgoing):
             ref=build.ref,
             subdir=build.subdirectory,
             commit=build.commit,
-            requested_by=build.requested_by if person.admin or build.requested_by == person.name else None,
+            requested_by=build.requested_by if whose else None,
             created=build.created,
             started=build.started,
             finished=build.finished,

@@ -9,9 +9,11 @@ from http import HTTPStatus
 import pytest
 
 from guix_build_service.model.environments import NewEnvironment, Person
+from guix_build_service.queue.shared_looks import PIECE_FOLLOWED
 from guix_build_service.web import events
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.identifiers import BuildId
+from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Browser, Site, refusal
 from tests.service.web.scripted import HOSTILE
 
@@ -105,6 +107,34 @@ async def test_states_progress_and_lines_arrive_while_they_happen(site: Site) ->
             text += (await asyncio.wait_for(reader.read(65536), 10)).decode()
     positions = [int(line.removeprefix("id: ").removesuffix(";end")) for line in text.split("\n") if line.startswith("id: ")]
     assert positions == sorted(positions)
+
+
+async def test_what_is_made_once_for_all_who_watch_tells_nobody_whose_build_it_is(site: Site) -> None:
+    asked = NewEnvironment(repository="https://git.example/a/good", visibility=Visibility.EVERYONE)
+    detail = await site.manager.add_environment(asked, Person("ada"))
+    assert detail.build is not None
+    async for _ in site.manager.follow(detail.build.id, Person("ada")):
+        pass
+    path = f"api/v1/builds/{detail.build.id}/events"
+    seen: dict[str, list[object]] = {}
+    for token in (TOKEN, "token-eve", TOKEN, "token-eve"):
+        told = parsed((await site.ask("GET", path, token=token)).body.decode())
+        seen.setdefault(token, []).append([json.loads(each["data"]).get("requested_by") for each in told][-1])
+    assert seen == {TOKEN: ["ada", "ada"], "token-eve": [None, None]}
+
+
+async def test_a_long_log_comes_in_bounded_pieces_in_order(site: Site) -> None:
+    build = BuildId(await finished(site, "good"))
+    lines = [f"line {number} {'x' * 90}" for number in range(3000)]
+    await asyncio.to_thread(site.manager._logs.path(build).write_text, "\n".join(lines) + "\n")
+    told = [each for each in await read(site, build) if each["event"] == "log"]
+    pieces = [json.loads(each["data"])["text"] for each in told]
+    assert max(map(len, pieces)) <= PIECE_FOLLOWED
+    assert "".join(pieces).splitlines() == lines
+    assert int(told[-1]["id"]) == len("".join(pieces))
+    back = told[len(told) // 2]
+    rest = text_of(await read(site, build, **{"Last-Event-ID": back["id"]}))
+    assert rest == "".join(pieces)[int(back["id"]) :]
 
 
 async def test_silence_is_broken_so_that_nobody_hangs_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
