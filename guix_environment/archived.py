@@ -28,6 +28,11 @@ class Archived:
     kind: ArchivedKind
     identifier: str
 
+    @property
+    def name(self) -> str:
+        """What an environment and a working copy of it are called: its number alone would say little."""
+        return f"{'zenodo' if self.kind is ArchivedKind.RECORD else 'swh'}-{self.identifier[:12]}"
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSites:
@@ -42,6 +47,8 @@ class ArchiveSites:
         >>> ArchiveSites().archived(RepositoryUrl.parse("https://zenodo.org/records/3242074")).identifier
         '3242074'
         """
+        if url.scheme not in _SCHEMES:
+            return None
         if url.authority in self.records and (match := _RECORD.fullmatch(url.path)):
             return Archived(ArchivedKind.RECORD, match["number"])
         if url.authority in self.heritage and (match := _OBJECT.fullmatch(url.path)):
@@ -50,5 +57,16 @@ class ArchiveSites:
         return None
 
 
+def name_of(url: RepositoryUrl) -> str:
+    """Return what an environment of URL, and a working copy of it, are called where nobody says otherwise.
+
+    >>> name_of(RepositoryUrl.parse("https://zenodo.org/records/3242074"))
+    'zenodo-3242074'
+    """
+    archived = ArchiveSites().archived(url)
+    return archived.name if archived is not None else url.name
+
+
+_SCHEMES = frozenset({"https", "http"})
 _RECORD = re.compile(r"/records/(?P<number>[1-9][0-9]{0,19})")
 _OBJECT = re.compile(r"/browse/(?P<kind>revision|directory)/(?P<identifier>[0-9a-f]{40})")

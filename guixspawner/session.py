@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from guix_environment import session_layout as layout
-from guix_environment.archived import ArchiveSites
+from guix_environment.archived import ArchiveSites, name_of
 from guix_environment.container import INSIDE, ContainerPlan, Link, Mount, PlacedFile, TemporaryFolder
 from guix_environment.errors import NotFound
 from guix_environment.identifiers import VariableName
@@ -105,7 +105,7 @@ def limits(choice: Choice, *, memory: int | None, cpu: float | None) -> Limits:
 
 def project_name(repository: str) -> str:
     """Return what the working copy of REPOSITORY is called in a home; never a hidden file's name, or one of the shell's."""
-    return RepositoryUrl.parse(repository).name.lstrip(".~+-@")[:100] or "repository"
+    return name_of(RepositoryUrl.parse(repository)).lstrip(".~+-@")[:100] or "repository"
 
 
 @dataclass(frozen=True, slots=True)

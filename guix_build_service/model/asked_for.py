@@ -13,6 +13,7 @@ from guix_build_service.model.environments import (
     now,
 )
 from guix_build_service.model.members import Member, MemberKind, Role, in_order
+from guix_environment.archived import name_of
 from guix_environment.errors import InvalidInput, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.records import Visibility
@@ -35,7 +36,7 @@ def new_environment(request: NewEnvironment, person: Person) -> Environment:
     return _shared_sensibly(
         Environment(
             id=EnvironmentId.new(),
-            name=_name(request.name or url.name),
+            name=_name(request.name or name_of(url)),
             description=_description(request.description),
             repository=url,
             ref=given_ref(request.ref),

@@ -175,6 +175,7 @@ def test_no_repository_is_taken_for_an_archives() -> None:
         f"https://codeberg.org/browse/revision/{COMMIT}",
         f"{HERITAGE}/revision/{COMMIT[:12]}",
         f"{HERITAGE}/snapshot/{COMMIT}",
+        "ssh://git@zenodo.org/records/1",
     ):
         assert ArchiveSites().archived(RepositoryUrl.parse(address)) is None
 

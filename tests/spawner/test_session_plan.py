@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -162,6 +163,12 @@ def test_memory_bounds_everything_that_is_kept_in_memory(records: Records) -> No
     assert sizes == {"/run/user/1000": 2**30 // 10}
 
 
+def test_the_folder_of_an_address_is_where_a_session_opens(records: Records) -> None:
+    version = replace(records.read_version(ENVIRONMENT, VERSION), subdirectory="notes/of may", notebook="")
+    records.write_version(ENVIRONMENT, version)
+    assert planned(records).variables["GUIX_PROJECT_OPEN"] == "notes/of%20may"
+
+
 def test_a_path_to_open_is_quoted_for_the_address(records: Records) -> None:
     assert planned(records, path="notes/a b?#.ipynb").variables["GUIX_PROJECT_OPEN"] == "notes/a%20b%3F%23.ipynb"
 
@@ -170,6 +177,8 @@ def test_a_path_to_open_is_quoted_for_the_address(records: Records) -> None:
     ("address", "name"),
     [
         ("https://git.example/a/analysis.git", "analysis"),
+        ("https://zenodo.org/records/3242074", "zenodo-3242074"),
+        (f"https://archive.softwareheritage.org/browse/revision/{'ab' * 20}", "swh-abababababab"),
         # A working copy must never become somebody's configuration.
         ("https://git.example/a/.ssh", "ssh"),
         ("https://git.example/a/.bashrc.git", "bashrc"),
