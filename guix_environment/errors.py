@@ -310,6 +310,12 @@ class BuildTimeout(BuildFailure):
     code = "build-timeout"
 
 
+class BuildMemory(BuildFailure):
+    """Guix needed more memory to prepare or follow the build than this installation allows."""
+
+    code = "build-memory"
+
+
 class BuildSuperseded(BuildFailure):
     """A newer commit of the same branch was asked for before the build's turn came; the build is cancelled."""
 

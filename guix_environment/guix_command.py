@@ -17,6 +17,8 @@ class GuixCommand:
     search_path: str = "/usr/local/bin:/usr/bin:/bin"
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further variables, such as ``GUIX_DAEMON_SOCKET`` or ``GUIX_LOCPATH``."""
+    memory: int | None = None
+    """Bytes that one run of it may hold, with all that it starts itself; None for any number."""
     known_as: str = "This hub's Guix"
     """What people are told that it is, at the beginning of a sentence."""
 

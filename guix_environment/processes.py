@@ -8,6 +8,7 @@ for or signalled.
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,12 @@ from typing import BinaryIO
 
 GRACE = 5.0
 """Seconds between asking a process to end and ending it."""
+
+MEMORY_SECONDS = 0.25
+"""How often it is looked at how much memory a command holds whose memory has a limit."""
+
+SUDDEN = 1024**3
+"""Bytes beyond that limit that one of its processes may claim between two looks, with what it claims and does not use."""
 
 _BLOCK = 64 * 1024
 _PIPE = 1024 * 1024
@@ -53,11 +60,13 @@ class Completed:
     output: bytes
     errors: bytes
     timed_out: bool = False
+    beyond_memory: bool = False
+    """Whether it was ended since it, with all that it started, held more memory than it may."""
 
     @property
     def succeeded(self) -> bool:
         """Tell whether the command itself says that it did what it should."""
-        return self.status == 0 and not self.timed_out
+        return self.status == 0 and not self.timed_out and not self.beyond_memory
 
 
 def identify(pid: int) -> ProcessIdentity | None:
@@ -193,13 +202,15 @@ async def run(
     limit: int = 1024 * 1024,
     output: int | None = None,
     account: Account | None = None,
+    memory: int | None = None,
 ) -> Completed:
     """Run COMMAND to its end and return how it ended.
 
     GIVEN is its standard input, or an open file that is it.  Of its output and its errors LIMIT bytes each are kept and the
     rest is read and dropped; with OUTPUT, an open file's descriptor, both go there instead.  After TIMEOUT seconds, and when
-    the caller is cancelled, the command's whole process group is ended.  Raises `OSError` when the command cannot be started
-    at all.
+    the caller is cancelled, the command's whole process group is ended; so it is when the command, with all that it started,
+    is seen to hold more than MEMORY bytes of its own (proc(5)'s ``RssAnon``).  Raises `OSError` when the command cannot be
+    started at all.
     """
     account = _unless_own(account)
     with contextlib.ExitStack() as open_until_ended:
@@ -217,18 +228,52 @@ async def run(
                 group=account.gid if account else None,
                 extra_groups=account.groups if account else None,
             )
-        timed_out = False
+        timed_out = beyond_memory = False
         try:
             # Not `wait_for`, which before Python 3.12 forgets that it was cancelled when the process ends at that moment.
             async with asyncio.timeout(timeout):
-                await process.wait()
+                if memory is None:
+                    await process.wait()
+                else:
+                    beyond_memory = not await _ended_within(process, memory)
         except TimeoutError:
             timed_out = True
         finally:
             await _end_group(process)
         assert process.returncode is not None
         said = [each.everything() if each else b"" for each in (kept, errors)]
-    return Completed(process.returncode, said[0], said[1], timed_out)
+    return Completed(process.returncode, said[0], said[1], timed_out, beyond_memory)
+
+
+async def _ended_within(process: asyncio.subprocess.Process, memory: int) -> bool:
+    """Wait for PROCESS to end and return True; or False as soon as it, and all that it started, hold more than MEMORY bytes.
+
+    A program that the kernel refuses memory may go on for minutes without getting anywhere, as Guix does with a little too
+    little.  So the kernel refuses each process only `SUDDEN` more, which holds back what grows faster than is looked at.
+    """
+    first = identify(process.pid)
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        if first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_DATA, (memory + SUDDEN, memory + SUDDEN))
+        while first is not None and not waiting.done():
+            if await asyncio.to_thread(_own_memory, first) > memory:
+                return False
+            await asyncio.wait([waiting], timeout=MEMORY_SECONDS)
+        await waiting
+        return True
+    finally:
+        waiting.cancel()
+
+
+def _own_memory(process: ProcessIdentity) -> int:
+    """Return the bytes that PROCESS and all that it started hold beside files."""
+    status = b""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process.pid}/status").read_bytes()
+    held = [line.split()[1] for line in status.splitlines() if line.startswith(b"RssAnon:")]
+    return sum(int(number) * 1024 for number in held) + sum(map(_own_memory, children(process)))
 
 
 def _unless_own(account: Account | None) -> Account | None:

@@ -111,6 +111,7 @@ async def _attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter
         workshop.build_seconds,
         reporter,
         happenings,
+        workshop.guix.memory,
     )
     return done, said, answer
 

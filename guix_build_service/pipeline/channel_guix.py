@@ -81,6 +81,7 @@ class ChannelGuixes:
             workshop.guix.environment(job.marks),
             workshop.build_seconds,
             reporter,
+            memory=workshop.guix.memory,
         )
         if not done.succeeded:
             raise reason(said)

@@ -6,7 +6,14 @@ The lines are those of ``nix/libstore/build.cc`` and ``guix/status.scm`` in Guix
 import re
 from collections.abc import Sequence
 
-from guix_environment.errors import BuildFailure, BuildInterrupted, DaemonUnavailable, GuixSpawnerError, LimitReached
+from guix_environment.errors import (
+    BuildFailure,
+    BuildInterrupted,
+    BuildMemory,
+    DaemonUnavailable,
+    GuixSpawnerError,
+    LimitReached,
+)
 
 LINES_SHOWN = 20
 """Lines of the failed part's own output that go into the error."""
@@ -57,6 +64,15 @@ def timed_out(log: str) -> bool:
     The daemon measures that with the clock that can leap (``nix/libstore/build.cc``, `Worker::waitForInput`).
     """
     return bool(_LONG.search(log))
+
+
+def too_much_memory(most: int | None) -> BuildMemory:
+    """Return what people are told where Guix was ended as it held more than MOST bytes of memory."""
+    allowed = f"more than {most / 1024**3:.1f} GiB of memory" if most else "more memory than there is"
+    return BuildMemory(
+        f"Guix needed {allowed} for this environment, and was ended.",
+        hint="Ask for fewer packages, or ask the administrator for more memory (build_memory).",
+    )
 
 
 def without_daemon(log: str) -> bool:

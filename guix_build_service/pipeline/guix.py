@@ -13,7 +13,7 @@ from pathlib import Path
 from guix_build_service.manifest.canonical import PackageList, quoted
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
-from guix_build_service.pipeline.failures import daemon_unavailable, without_daemon
+from guix_build_service.pipeline.failures import daemon_unavailable, too_much_memory, without_daemon
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
@@ -171,9 +171,12 @@ async def own_derivations(
         command.script(SCRIPTS / "own.scm", file, answer),
         environment=command.environment(marks),
         timeout=OWN_SECONDS,
+        memory=command.memory,
         directory=folder,
     )
     said = done.errors.decode(errors="replace")
+    if done.beyond_memory:
+        raise too_much_memory(command.memory)
     if done.timed_out:
         raise BuildFailure(
             "Guix did not say in time which of these builds are its own.", hint="Make fewer packages in the manifest."
@@ -236,8 +239,11 @@ async def listed(command: GuixCommand, packages: PackageList, folder: Path) -> S
         command.script(SCRIPTS / "lower.scm", manifest, file, "packages"),
         environment=command.environment(),
         timeout=QUESTION_SECONDS,
+        memory=command.memory,
         directory=folder,
     )
+    if done.beyond_memory:
+        raise too_much_memory(command.memory)
     if not done.succeeded:
         raise BuildFailure("Guix could not say which packages these are.", hint=done.errors.decode(errors="replace")[-500:])
     match await asyncio.to_thread(read_answer, file):
@@ -248,6 +254,7 @@ async def listed(command: GuixCommand, packages: PackageList, folder: Path) -> S
                 command.script(SCRIPTS / "names.scm", file),
                 environment=command.environment(),
                 timeout=QUESTION_SECONDS,
+                memory=command.memory,
                 directory=folder,
             )
             names = _names(await asyncio.to_thread(read_answer, file))
@@ -277,9 +284,12 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
             command.script(SCRIPTS / script, *arguments, file, *answer),
             environment=command.environment(job.marks),
             timeout=QUESTION_SECONDS,
+            memory=command.memory,
             directory=folder,
             output=output,
         )
+    if done.beyond_memory:
+        raise too_much_memory(command.memory)
     if not done.succeeded:
         raise _failure(job, start, timed_out=done.timed_out)
     return await asyncio.to_thread(read_answer, file)

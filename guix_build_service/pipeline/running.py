@@ -9,6 +9,7 @@ from pathlib import Path
 
 from guix_build_service.logs.build_logs import LARGEST_LOG, harmless
 from guix_build_service.logs.redaction import without_secrets
+from guix_build_service.pipeline.failures import too_much_memory
 from guix_build_service.pipeline.job import Job, Reporter
 from guix_build_service.pipeline.output import written_to_log
 from guix_build_service.pipeline.progress import HappeningsReader, OutputReader, Reader
@@ -26,17 +27,18 @@ async def run_followed(
     seconds: float,
     reporter: Reporter,
     happenings: Path | None = None,
+    memory: int | None = None,
 ) -> tuple[Completed, str]:
     """Run COMMAND to its end and return how it ended, and what it said where it failed.
 
     How far it is, it tells in the file HAPPENINGS, or else in its output, as `progress` has both.  None of its processes is
-    left when this returns, raises or is cancelled.  Raises `BuildTimeout` after SECONDS, and `LimitReached` for a log that
-    is too long.
+    left when this returns, raises or is cancelled.  Raises `BuildTimeout` after SECONDS, `BuildMemory` for more than
+    MEMORY bytes, and `LimitReached` for a log that is too long.
     """
     start = job.log.size()
     async with written_to_log(job) as output:
         running = asyncio.ensure_future(
-            run(command, environment=environment, timeout=seconds, directory=job.folder, output=output)
+            run(command, environment=environment, timeout=seconds, directory=job.folder, output=output, memory=memory)
         )
         async with _ended(running):
             followed = _Followed(OutputReader(), job.log.path, start)
@@ -47,6 +49,8 @@ async def run_followed(
         await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
         raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
     done = running.result()
+    if done.beyond_memory:
+        raise too_much_memory(memory)
     if done.timed_out:
         raise BuildTimeout(
             f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",

@@ -194,6 +194,17 @@ class BuildService(Application):
         help="Seconds that Guix may take for one environment, downloads included; as many again to make a Guix of channels.",
     ).tag(config=True)
 
+    build_memory = Integer(
+        4 * 1024**3,
+        min=0,
+        help="""Bytes of memory that Guix's own programs may hold to prepare and follow one build; 0 for no limit.
+
+        A build that needs more ends with the code build-memory. It is looked at four times a second, and the kernel refuses
+        each process a GiB more. What is compiled runs under guix-daemon, whose limits the administrator sets, such as by
+        MemoryMax in its systemd unit; Git and manifests that are run have limits of their own.
+        """,
+    ).tag(config=True)
+
     who_may_add = CaselessStrEnum(
         [choice.value for choice in MayAdd],
         default_value=MayAdd.EVERYONE.value,
@@ -315,7 +326,7 @@ class BuildService(Application):
         variables = {name: os.environ[name] for name in DAEMON_VARIABLES if name in os.environ}
         authorities = Path(self.certificate_authorities).absolute() if self.certificate_authorities else None
         secure_shell = SshHosts(parent=self).secure_shell(self.folder)
-        guix = GuixCommand(self.guix, home, account_name(), path, variables)
+        guix = GuixCommand(self.guix, home, account_name(), path, variables, self.build_memory or None)
         return Workshop(
             git=Git(find_git(path), home, path, certificates=authorities, secure_shell=secure_shell),
             guix=guix,

@@ -79,12 +79,14 @@ async def installation(
     allowed_channels: tuple[AllowedChannel, ...] = (),
     start: bool = True,
     evaluation: Callable[[GuixCommand], Evaluation] | None = None,
+    memory: int | None = None,
+    database: str = "",
 ) -> AsyncIterator[Installation]:
     """Run a service in FOLDER that may fetch from GIT_HOST, until the context ends."""
     for name in ("home", "builds"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     path = search_path()
-    command = GuixCommand(guix, folder / "home", account_name(), path, variables or {})
+    command = GuixCommand(guix, folder / "home", account_name(), path, variables or {}, memory)
     workshop = Workshop(
         git=Git(find_git(path), folder / "home", path),
         guix=command,
@@ -97,7 +99,7 @@ async def installation(
         evaluation=evaluation(command) if evaluation else None,
         allowed_channels=allowed_channels,
     )
-    store = await Store.open(f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
+    store = await Store.open(database or f"sqlite:///{folder / 'service.sqlite'}", limits or Limits(running_builds))
     logs = Logs(folder / "logs")
     pipeline = Pipeline(workshop)
     queue, retainer = Queue(store, pipeline, logs, folder / "builds", disk), Retainer(store, pipeline)

@@ -17,7 +17,8 @@ from guix_environment.identifiers import VariableName
 from guix_environment.processes import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER
 from tests.git_server import GitServer
-from tests.service.installation import ADA, BOB, Installation, installation
+from tests.postgresql import PostgreSQL
+from tests.service.installation import ADA, ADMIN, BOB, Installation, installation
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(900)]
 
@@ -222,3 +223,45 @@ async def test_the_collector_sees_the_root_and_a_cancelled_build_leaves_nothing(
     deleting = subprocess.run(["guix", "gc", "--delete", profile], check=False, capture_output=True, text=True)
     assert deleting.returncode != 0
     assert Path(profile, "etc/profile").exists()
+
+
+async def test_guix_that_needs_too_much_memory_is_ended_and_the_service_lives_on(
+    git_server: GitServer, tmp_path: Path
+) -> None:
+    git_server.commit("demo", {"manifest.scm": PYTHON})
+    async with installation(tmp_path / "service", git_server.host, memory=64 * 1024**2) as service:
+        asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)
+        build = await service.finished(asked)
+        assert build.state is BuildState.FAILED
+        assert build.error is not None
+        assert build.error["code"] == "build-memory"
+        assert "build_memory" in str(build.error["hint"])
+        assert marked_with(MARK, str(build.id)) == []
+        assert service.roots.held() == {}
+        assert (await service.manager.health())["status"] == "ok"
+
+
+async def test_two_services_on_one_postgresql_make_one_build_of_what_both_are_asked_for(
+    git_server: GitServer, postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    git_server.commit("demo", {"manifest.scm": '(specifications->manifest (list "sed"))\n'})
+    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
+    folder, database = tmp_path / "service", postgresql.current()
+    try:
+        async with (
+            installation(folder, git_server.host, roots=own / "environments", database=database) as one,
+            installation(folder, git_server.host, roots=own / "environments", database=database) as two,
+        ):
+            wanted = NewEnvironment(git_server.url("demo"))
+            asked = [await one.manager.add_environment(wanted, ADA), await two.manager.add_environment(wanted, BOB)]
+            builds = [await service.finished(each) for service, each in zip((one, two), asked, strict=True)]
+            assert builds[0].id == builds[1].id
+            assert builds[0].state is BuildState.READY, builds[0].error
+            assert (await one.log(builds[0].id)).count("Building /gnu/store/") == 1
+            current = [await two.manager.environment(each.environment.id, ADMIN) for each in asked]
+            profiles = {detail.version.profile for detail in current if detail.version}
+            assert set(one.roots.held().values()) == profiles
+            assert len(profiles) == 1
+            assert (Path(profiles.pop()) / "bin/sed").exists()
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from guix_environment import processes
 from guix_environment.processes import ProcessIdentity, end, identify, is_running, run, send_signal, start
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -96,3 +97,40 @@ async def test_a_process_that_does_not_listen_is_ended_all_the_same() -> None:
     assert identity is not None
     await end(identity, grace=0.2)
     assert await process.wait() == -signal.SIGKILL
+
+
+GREEDY = """
+import subprocess, sys, time
+held = b"x" * int(sys.argv[1])
+subprocess.Popen([sys.executable, "-c", f"import time; held = b'x' * {sys.argv[2]}; time.sleep({sys.argv[3]})"]).wait()
+"""
+
+
+AT_ONCE = """
+import resource, time
+while resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+    time.sleep(0.01)
+held = b"x" * 2**31
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [(200, 0), (0, 200), (70, 70)])
+async def test_a_command_that_holds_too_much_memory_with_what_it_started_is_ended(first: int, second: int) -> None:
+    sizes = [str(first * 2**20), str(second * 2**20), "600"]
+    done = await run([sys.executable, "-c", GREEDY, *sizes], environment={}, timeout=600, memory=128 * 2**20)
+    assert done.beyond_memory
+    assert not done.succeeded
+    assert not done.timed_out
+
+
+async def test_a_command_that_holds_less_runs_to_its_end() -> None:
+    sizes = [str(10 * 2**20), str(10 * 2**20), "0"]
+    done = await run([sys.executable, "-c", GREEDY, *sizes], environment={}, timeout=600, memory=128 * 2**20)
+    assert done.succeeded
+
+
+async def test_what_grows_at_once_is_refused_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MEMORY_SECONDS", 600)
+    done = await run([sys.executable, "-c", AT_ONCE], environment={}, timeout=600, memory=128 * 2**20)
+    assert done.status == 1
+    assert b"MemoryError" in done.errors
