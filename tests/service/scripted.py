@@ -56,6 +56,8 @@ class ScriptedPipeline(Pipeline):
         super().__init__(workshop)
         self.steps: dict[BuildState, Step] = {}
         self.commits: dict[str, Commit] = {}
+        self.profiles: dict[Commit, StorePath] = {}
+        """Of what has another profile than all else."""
         self.resolved = 0
         self.made = 0
         self.incomplete: set[VersionId] = set()
@@ -80,17 +82,18 @@ class ScriptedPipeline(Pipeline):
             await self.steps.get(state, nothing)(job)
         key = f"key-{resolved.commit}"
         self._used[job.build] = key
-        self.workshop.roots.hold(key, PROFILE)
+        profile = self.profiles.get(resolved.commit, PROFILE)
+        self.workshop.roots.hold(key, profile)
         manifest = ReadManifest(PackageList((Entry("sed"),)), "manifest.scm", "")
-        return Made(resolved, manifest, Profile(key, PROFILE, (PROFILE,), 1, {}))
+        return Made(resolved, manifest, Profile(key, profile, (profile,), 1, {}))
 
     async def is_whole(self, version: Version) -> bool:
         return version.id not in self.incomplete
 
     async def publish(self, job: Job, made: Made, environment: Environment) -> Version:
         version = VersionId.new()
-        commit, ref = made.resolved.commit, made.resolved.ref
-        record = VersionRecord(version, commit, ref, "", PROFILE, (PROFILE,), {}, (), 1)
+        commit, ref, profile = made.resolved.commit, made.resolved.ref, made.profile.path
+        record = VersionRecord(version, commit, ref, "", profile, (profile,), {}, (), 1)
         try:
             self.workshop.records.write_version(environment.id, record)
             write_environment(self.workshop.records, environment, version)
@@ -98,7 +101,7 @@ class ScriptedPipeline(Pipeline):
         except BaseException:
             remove_folder(self.workshop.records.version_folder(environment.id, version))
             raise
-        return Version(version, environment.id, job.build, commit, ref, "", made.profile.key, PROFILE, 1, (), (), now())
+        return Version(version, environment.id, job.build, commit, ref, "", made.profile.key, profile, 1, (), (), now())
 
 
 @contextlib.asynccontextmanager

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.model.environments import BuildState, NewEnvironment, Progress
+from guix_build_service.logs.audit import Action, DeedFilter
+from guix_build_service.model.environments import BuildState, NewEnvironment, PageRequest, Progress
 from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.job import MARK, RUN_BY, Job
 from guix_build_service.queue.presence import LEASE_SECONDS
 from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict
-from guix_environment.identifiers import BuildId
+from guix_environment.identifiers import BuildId, Commit, StorePath
 from guix_environment.processes import marked_with
+from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
-from tests.service.installation import ADA, Installation
+from tests.service.installation import ADA, ADMIN, Installation
+from tests.service.killed_letting_go import EVERYTHING_UNUSED, URL
 from tests.service.scripted import busy, scripted
 from tests.service.test_queue import until
 
@@ -254,3 +257,36 @@ async def test_a_service_without_its_database_gives_its_builds_up_and_goes_on_wh
         monkeypatch.setattr(service.queue._presence, "_told", time.monotonic())
         service.queue.notice()
         assert (await service.finished(await service.store.build(build))).state is BuildState.READY
+
+
+async def test_two_services_let_each_profile_go_once_and_none_that_is_in_use(tmp_path: Path, database: str) -> None:
+    leases = Roots(tmp_path / "leases")
+    async with (
+        scripted(tmp_path, database=database, leases=leases) as (one, first),
+        scripted(tmp_path, database=database, leases=leases) as (two, second),
+    ):
+        commits = [Commit(f"{number:040x}") for number in range(8)]
+        first.profiles = second.profiles = {
+            commit: StorePath(f"/gnu/store/{number:032}-profile") for number, commit in enumerate(commits)
+        }
+        first.commits = second.commits = {URL: commits[0]}
+        detail = await one.manager.add_environment(NewEnvironment(URL), ADA)
+        environment = (await one.finished(detail)).environments[0]
+        for commit in commits[1:]:
+            first.commits[URL] = commit
+            await one.finished(await one.manager.start_build(environment, ADA))  # which either of them runs
+        versions = {version.commit: version for version in await one.manager.versions(environment, ADA)}
+        await one.manager.pin_version(environment, versions[commits[0]].id, ADA, pinned=True)
+        leases.hold("ada", versions[commits[1]].profile)
+        stays = {f"key-{commit}" for commit in (commits[0], commits[1], commits[-1])}
+        plans = await asyncio.gather(
+            *(each.manager.let_go(ADMIN, EVERYTHING_UNUSED) for each in (one, two) for _ in range(3))
+        )
+        gone = Counter(decision.holding.key for each in plans for decision in each.decisions)
+        assert gone == {f"key-{commit}": 1 for commit in commits[2:-1]}
+        assert set(one.roots.held()) == stays
+        told = await one.manager.audit(ADMIN, DeedFilter(action=Action.LET_GO), PageRequest())
+        assert len(told.items) == len(gone)
+        for version in await two.manager.versions(environment, ADA):
+            assert (version.let_go is None) is (version.key in stays)
+            assert two.records.let_go(version.environment, version.id) == version.let_go
