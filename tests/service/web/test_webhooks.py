@@ -20,6 +20,7 @@ from guix_build_service.model.environments import (
     PageRequest,
     Person,
 )
+from guix_build_service.model.members import Member, MemberKind, Role
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.webhooks import LARGEST_DELIVERY
 from guix_build_service.webhooks.deliveries import Forge
@@ -222,6 +223,45 @@ async def test_what_a_forge_sends_may_be_longer_than_what_people_send_and_has_an
     assert (await deliver(site, "github", detail.environment.id, *sent("github", secret, long))).code == HTTPStatus.OK
     answer = await deliver(site, "github", detail.environment.id, {}, b"x" * (LARGEST_DELIVERY + 1))
     assert (answer.code, refusal(answer)) == (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-too-large")
+
+
+async def test_the_webhook_of_what_a_group_shares_is_its_owners(site: Site) -> None:
+    for name, group in (("bob", "lab"), ("cyd", "readers")):
+        site.hub.add(name, groups=(group,))
+    detail = await site.ready("good", "ada")
+    identifier = detail.environment.id
+    for group, role in (("lab", Role.EDITOR), ("readers", Role.VIEWER)):
+        await site.manager.share(identifier, Member(MemberKind.GROUP, group, role), ADA)
+    secret = await secret_of(site, detail)
+    path = f"api/v1/environments/{identifier}/webhook"
+    for name, status in (("bob", HTTPStatus.FORBIDDEN), ("cyd", HTTPStatus.FORBIDDEN), ("eve", HTTPStatus.NOT_FOUND)):
+        for method in ("GET", "PUT", "DELETE"):
+            answer = await site.ask(method, path, token=f"token-{name}")
+            assert (answer.code, secret in answer.body.decode()) == (status, False), (name, method)
+        page = await (await site.login(name)).get(f"environments/{identifier}")
+        assert "webhook" not in page.body.decode().lower(), name
+    site.pipeline.commit = Commit("b" * 40)
+    build = json.loads((await push(site, detail, secret)).body)["build"]
+    async for _ in site.manager.follow(build, ADA):
+        pass
+    seen = json.loads((await site.ask("GET", f"api/v1/environments/{identifier}", token="token-cyd")).body)
+    assert seen["version"]["commit"] == "b" * 40, "what a push built is the whole group's"
+    assert seen["build"]["requested_by"] is None
+
+
+async def test_a_webhook_goes_with_its_environment_to_the_next_owner(site: Site) -> None:
+    site.hub.add("bob", groups=("lab",))
+    detail = await site.ready("good", "ada")
+    secret = await secret_of(site, detail)
+    path = f"api/v1/environments/{detail.environment.id}"
+    assert (await site.ask("PATCH", path, json_body={"owner": "bob"}, token="token-ada")).code == HTTPStatus.OK
+    assert (await site.ask("GET", f"{path}/webhook", token="token-bob")).code == HTTPStatus.OK
+    assert (await site.ask("GET", f"{path}/webhook", token="token-ada")).code in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+    site.pipeline.commit = Commit("b" * 40)
+    build = json.loads((await push(site, detail, secret)).body)["build"]
+    assert (await site.manager.build(build, Person("bob"))).requested_by == "bob"
+    await secret_of(site, detail, "bob")
+    assert (await push(site, detail, secret)).code == HTTPStatus.NOT_FOUND, "whoever knew the old secret is out"
 
 
 class TestPace:
