@@ -98,6 +98,30 @@ async def test_a_record_becomes_a_version_that_sessions_can_copy(
     assert shown.strip() == "127.0.0.1|records@127.0.0.1|1560158871|1560158871||Record 7"
 
 
+async def test_a_session_gets_a_working_copy_of_a_record(manager: Manager, site: ArchiveSite, tmp_path: Path) -> None:
+    site.publish(7, {"plots.zip": zipped(FILES)})
+    detail = await built(manager, f"{site.url}/records/7")
+    assert detail.version is not None
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = IDENTITY | {
+        "HOME": str(home),
+        "GUIX_PROJECT_SOURCE": str(tmp_path / "records" / "environments" / detail.environment.id / "repository.git"),
+        "GUIX_PROJECT_NAME": "zenodo-7",
+        "GUIX_PROJECT_OTHER_NAME": "zenodo-7-41c409",
+        "GUIX_PROJECT_ADDRESS": "https://zenodo.org/records/7",
+        "GUIX_PROJECT_ARCHIVED": "yes",
+        "GUIX_PROJECT_COMMIT": detail.version.commit,
+        "GUIX_PROJECT_REF": detail.version.ref,
+    }
+    script = Path(__file__).parents[2] / "guixspawner" / "session" / "project.sh"
+    subprocess.run(["bash", "-c", f". {script}"], env=variables, check=True, capture_output=True)
+    assert (home / "zenodo-7" / "notes" / "a b.ipynb").read_text() == "{}"
+    at = ["git", "-C", str(home / "zenodo-7")]
+    said = subprocess.run([*at, "status", "--short", "--branch"], env=variables, check=True, capture_output=True, text=True)
+    assert said.stdout == "## 7\n"
+
+
 async def test_a_record_that_is_known_is_not_downloaded_again(manager: Manager, site: ArchiveSite) -> None:
     site.publish(7, {"plots.zip": zipped(FILES)})
     first = await built(manager, f"{site.url}/records/7")
