@@ -53,8 +53,22 @@ async def service_turn(folder: Path, seconds: float = SERVICE_SECONDS) -> AsyncI
 
 async def until_wanted(folder: Path) -> None:
     """Return once a service wants FOLDER."""
-    while not is_wanted(folder):  # noqa: ASYNC110 - likewise
+    while True:
+        with contextlib.suppress(OSError):  # as where too many files are open: it is looked again
+            if is_wanted(folder):
+                return
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def until_succeeded(folder: Path, parent: int) -> None:
+    """Return once a service wants FOLDER and PARENT, who started us, is gone.
+
+    A hub that is killed leaves its service behind, and is started again with another. While it is there, it would only start
+    us anew, and two hubs with one folder would end each other's services for ever.
+    """
+    while os.getppid() == parent:  # noqa: ASYNC110 - likewise
+        await asyncio.sleep(5 * LOOK_SECONDS)
+    await until_wanted(folder)
 
 
 def is_wanted(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from guix_build_service.local.turn import held, until_wanted
 from guix_build_service.manager.manager import Manager
 from guix_build_service.program.application import BuildService
 from guix_build_service.program.preparation import check_git, check_isolation, check_walls, key_source
-from guix_build_service.program.serving import listening_locally, parts, web_settings
+from guix_build_service.program.serving import first_of, listening_locally, parts, web_settings
 from guix_build_service.queue.queue import Queue
 from guix_build_service.vault.seals import KeySource
 from guix_environment import own_memory
@@ -78,7 +78,7 @@ async def serve(service: BuildService, work: Work) -> None:
     ):
         await _begin(manager, queue, work)
         os.write(sys.stdout.fileno(), READY)
-        await _either(ended, service)
+        await first_of(ended.wait(), *([until_wanted(service.folder)] if service.is_alone_with_database else []))
 
 
 @contextlib.asynccontextmanager
@@ -100,19 +100,6 @@ async def _begin(manager: Manager, queue: Queue, work: Work) -> None:
     await manager.vault.begin()
     await manager.hooks.begin()
     await queue.start(builds=work is Work.BUILD)
-
-
-async def _either(ended: asyncio.Event, service: BuildService) -> None:
-    """Return once somebody ENDED us, or wants the folder of SERVICE."""
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(ended.wait())]
-    if service.is_alone_with_database:
-        tasks.append(asyncio.create_task(until_wanted(service.folder)))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 if __name__ == "__main__":

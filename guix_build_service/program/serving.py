@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from guix_build_service.local.door import socket_in
 from guix_build_service.local.started import Started
-from guix_build_service.local.turn import service_turn
+from guix_build_service.local.turn import service_turn, until_succeeded
 from guix_build_service.logs.build_logs import Logs
 from guix_build_service.logs.log_lines import FORMAT, OneLine
 from guix_build_service.manager.manager import Manager, MayAdd, Policy
@@ -65,10 +65,10 @@ def start(service: BuildService) -> None:
 
 
 async def serve(service: BuildService) -> None:
-    """Serve until SIGTERM or SIGINT arrives, then end every build's processes and return."""
+    """Serve until SIGTERM or SIGINT arrives, or a successor's turn has come; then end every build's processes and return."""
     # The hub and the sessions, which run as others, read the records; what is ours alone is in a closed folder.
     os.umask(0o022)
-    ended = asyncio.Event()
+    parent, ended = os.getppid(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
@@ -81,7 +81,7 @@ async def serve(service: BuildService) -> None:
         await asyncio.to_thread(Started.now(service.words).write, service.folder)
         # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
         beginning = asyncio.create_task(begin(service, manager, queue), name="begin")
-        ending = asyncio.create_task(ended.wait(), name="ended")
+        ending = asyncio.create_task(_either(ended, service, parent), name="ended")
         await asyncio.wait([beginning, ending], return_when=asyncio.FIRST_COMPLETED)
         if beginning.done():
             beginning.result()
@@ -89,6 +89,22 @@ async def serve(service: BuildService) -> None:
         for task in (beginning, ending):
             task.cancel()
         await asyncio.gather(beginning, ending, return_exceptions=True)
+
+
+async def _either(ended: asyncio.Event, service: BuildService, parent: int) -> None:
+    """Return once somebody ENDED us, or another service succeeds us whose PARENT, the hub, is gone."""
+    await first_of(ended.wait(), *([until_succeeded(service.folder, parent)] if service.is_alone_with_database else []))
+
+
+async def first_of(*waits: Coroutine[object, object, object]) -> None:
+    """Return once one of WAITS has, and cancel the others."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

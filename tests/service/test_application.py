@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from guix_build_service.program.application import BuildService
 from guix_build_service.program.initial_environments import add_initial_environments
 from guix_build_service.program.preparation import check_isolation, check_walls, cookie_secret
 from guix_build_service.store.engine import open_database
+from guix_environment.processes import identify, is_running, send_signal
 from tests.service.installation import BOB
 from tests.service.scripted import scripted
 
@@ -257,3 +259,32 @@ def test_the_doctor_says_what_is_lacking(
     assert main(["doctor", *words[:-1]]) == 1
     assert "people is asked for, and the service does not start" in capsys.readouterr().out
     BuildService.clear_instance()
+
+
+def test_the_service_of_a_hub_that_was_killed_makes_room_for_the_next_one_at_the_same_port(tmp_path: Path) -> None:
+    port = free_port()
+    places = [f"--BuildService.{name}_folder={tmp_path}/{name}" for name in ("service", "records", "roots")]
+    command = shlex.join([sys.executable, "-m", "guix_build_service", *places])
+    environment = {**HUB, "PATH": os.environ["PATH"], "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}"}
+    hub = subprocess.Popen(
+        ["sh", "-c", f"{command} >/dev/null 2>&1 & echo $!; wait"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert hub.stdout is not None
+    left = identify(int(hub.stdout.readline()))
+    assert left is not None
+    try:
+        answer(f"http://127.0.0.1:{port}/services/guix/health")
+        hub.kill()
+        hub.wait()
+        assert is_running(left), "as nobody told it to end"
+        with running(tmp_path, port=port) as (process, address):
+            while is_running(left):
+                assert process.poll() is None
+                time.sleep(0.05)
+            assert answer(f"{address}health")["status"] == "ok"
+    finally:
+        send_signal(left, signal.SIGKILL)
