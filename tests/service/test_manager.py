@@ -183,7 +183,7 @@ async def test_what_cannot_be_resolved_leaves_no_environment(service: Service) -
 @pytest.mark.parametrize(
     "given",
     [
-        {"repository": "git@forge.example:a"},
+        {"repository": "ext::sh -c id"},
         {"repository": "https://ada:secret@forge.example/a"},
         {"ref": "--upload-pack=id"},
         {"subdirectory": "../.."},
