@@ -218,7 +218,6 @@ def test_root_leaves_nothing_of_its_own_in_the_services_folder(open_place: Place
     assert open_place.done("build", open_place.address).status == ExitStatus.BUILD_FAILED
     found = [path for path in open_place.outer.rglob("*") if path.lstat().st_uid != SOMEBODY]
     assert found == [open_place.release]
-    assert open_place.done("list", user=SOMEBODY).out.split("\n")[1].split()[1] == "failed"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
@@ -271,12 +270,12 @@ def test_what_keeps_a_command_from_its_folder_is_said(place: Place) -> None:
     never = place.done("list")
     assert (never.status, "No service was ever started" in never.err) == (ExitStatus.MISUSED, True)
     place.settle(keys=True)
-    assert place.done("list").status == ExitStatus.DONE
+    with sqlite3.connect(place.folder / "service.sqlite") as database:
+        database.execute("create table alembic_version (version_num varchar(32) not null)")
+        database.execute("insert into alembic_version values ('9999')")
+    newer = place.done("list", "--json")
     # The service had its keys in a variable: no other key takes their place.
     assert not (place.folder / "credential-keys").exists()
-    with sqlite3.connect(place.folder / "service.sqlite") as database:
-        database.execute("update alembic_version set version_num = '9999'")
-    newer = place.done("list", "--json")
     assert newer.status == ExitStatus.UNREACHABLE
     assert "a newer release has used it" in newer.err
     assert newer.field("error")["code"] == "service-unreachable"  # type: ignore[index]
