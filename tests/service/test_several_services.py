@@ -165,7 +165,7 @@ async def test_who_was_not_heard_of_for_too_long_has_its_builds_taken_and_publis
 async def test_who_was_taken_for_gone_ends_nothing_of_whoever_took_its_build(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, *, notices: bool
 ) -> None:
-    released = asyncio.Event()
+    released, ended = asyncio.Event(), asyncio.Event()
 
     async def busy_in_its_folder(job: Job) -> None:
         job.folder.mkdir()
@@ -180,10 +180,18 @@ async def test_who_was_taken_for_gone_ends_nothing_of_whoever_took_its_build(
         scripted(tmp_path, database=database) as (one, slow),
         scripted(tmp_path, database=database, start=False) as (two, quick),
     ):
+        end = one.queue._attempts.end
+
+        async def end_and_tell(build: BuildId) -> None:
+            await end(build)
+            ended.set()
+
+        monkeypatch.setattr(one.queue._attempts, "end", end_and_tell)
         slow.steps[BuildState.BUILDING] = fail_late
         quick.steps[BuildState.BUILDING] = busy_in_its_folder
         build = await ask(one)
         await until(lambda: len(marked_with(RUN_BY, one.store.service)) == 2)
+        monkeypatch.setattr(one.queue, "_stop_lost", silent)  # it is to notice late
         await take_for_gone(one, two, monkeypatch)
         await until(lambda: len(marked_with(RUN_BY, two.store.service)) == 2)
         running = set(marked_with(RUN_BY, two.store.service))
@@ -192,6 +200,7 @@ async def test_who_was_taken_for_gone_ends_nothing_of_whoever_took_its_build(
             monkeypatch.setattr(one.queue._presence, "_told", time.monotonic() - LEASE_SECONDS)
         else:
             released.set()
+        await ended.wait()
         await until(lambda: not one.queue._tasks)
         assert set(marked_with(MARK, str(build))) == running
         assert [path.suffix for path in (tmp_path / "builds").iterdir()] == [f".{two.store.service}"]
