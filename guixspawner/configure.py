@@ -67,6 +67,7 @@ def configure(
     guix_is_mended: bool = False,
     running_builds_per_host: int = 0,
     service_configuration: Path | None = None,
+    login_tokens: Mapping[str, str] | None = None,
     run_manifests_of: Sequence[str] = (),
     run_manifests_for: Sequence[str] = (),
     run_manifests_as: str = "",
@@ -100,6 +101,9 @@ def configure(
     member of the groups RUN_MANIFESTS_FOR asks for them, as the account RUN_MANIFESTS_AS; none is unless these say so.
     With BUILD_DEFINITIONS_OF and BUILD_DEFINITIONS_FOR, in the same words, also packages that manifests make are built, with
     nothing downloaded but what Guix's own need and what is at the hosts DOWNLOAD_DEFINITIONS_FROM.
+    For hosts of LOGIN_TOKENS, such as ``{"github.com": "access_token"}``, people's private repositories are read with the
+    token with which they logged in there, which lies at that place of their authentication state: the hub then keeps that
+    (``Authenticator.enable_auth_state``, which needs JUPYTERHUB_CRYPT_KEY), and lets the service read all of it.
     A session that nobody used for IDLE_TIMEOUT seconds is ended, and one of MAXIMAL_AGE seconds in any case; 0 for never.
 
     What C says already about services, roles and templates is kept, and added to.
@@ -127,6 +131,7 @@ def configure(
         *(f"--BuildService.initial_environments={json.dumps(dict(one))}" for one in initial_environments),
         *([f"--BuildService.database_url={database_url}"] if database_url else []),
         *([f"--BuildService.config_file={service_configuration.absolute()}"] if service_configuration else []),
+        *(f"--LoginTokenHosts.hosts={host}={place}" for host, place in (login_tokens or {}).items()),
         *([f"--Isolation.level={isolation}"] if isolation else []),
         *(["--Isolation.guix_is_mended=True"] if guix_is_mended else []),
         *(f"--ManifestEvaluation.repositories={one}" for one in run_manifests_of),
@@ -141,6 +146,10 @@ def configure(
     _let_read(service_account, state / "sessions")
     _add(c.JupyterHub, "services", [_service(command, ports["service"], service_account)])
     _let_people_in(c)
+    if login_tokens:
+        c.Authenticator.enable_auth_state = True
+        scopes = ["admin:auth_state", "read:users:name"]
+        _add(c.JupyterHub, "load_roles", [{"name": "guix-login-tokens", "services": [SERVICE], "scopes": scopes}])
 
 
 def service_folders(state: Path, account: str = "") -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from guix_build_service.program.application import BuildService
 from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.login_tokens import LoginTokenHosts
 from guix_build_service.settings.retention import Retention
 from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.web.limits import RequestLimits
@@ -86,6 +87,9 @@ _SSH = """\
 Likewise: `--SshHosts.known_hosts=/etc/guix-known-hosts`. [Private
 repositories](../howto/private-repositories.md#repositories-over-ssh) tells how."""
 
+_LOGIN_TOKENS = """\
+Likewise; [Private repositories](../howto/private-repositories.md#the-token-of-a-login) tells what for."""
+
 _SECTIONS = ("GuixSpawner", "SessionLife", "SessionLimits", "SessionNetwork")
 """Of what `configure` sets, that which is in the reference."""
 
@@ -113,6 +117,7 @@ def configuration_page() -> str:
         traits_section(RequestLimits, given, _REQUESTS),
         traits_section(CredentialKeys, given, _CREDENTIALS),
         traits_section(SshHosts, given, _SSH),
+        traits_section(LoginTokenHosts, given, _LOGIN_TOKENS),
     ]
     return "\n\n".join(parts) + "\n"
 

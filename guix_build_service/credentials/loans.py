@@ -8,12 +8,13 @@ no other account can enter, answers this account alone, gives the secret out onc
 import asyncio
 import shlex
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from guix_build_service.credentials.envelope import Secret
+from guix_environment.errors import GuixSpawnerError
 from guix_environment.own_sockets import answering
 from guix_environment.repository_url import RepositoryUrl
 
@@ -38,11 +39,17 @@ class Loan:
     """Whether the server wanted a secret, and this one was used."""
     refused: bool = False
     """Whether the server then did not accept it."""
+    failure: GuixSpawnerError | None = None
+    """Why there was none when it was wanted, where that is known."""
+
+
+Find = Callable[[], Awaitable[Secret | None]]
+"""Finds the secret once it is wanted; raises `GuixSpawnerError`."""
 
 
 @asynccontextmanager
-async def lent(secret: Secret, url: RepositoryUrl, folder: Path) -> AsyncIterator[Loan]:
-    """Lend SECRET for as long as the context lasts, to whoever asks for exactly URL; the socket is below FOLDER.
+async def lent(secret: Secret | Find, url: RepositoryUrl, folder: Path) -> AsyncIterator[Loan]:
+    """Lend SECRET, or what it finds, while the context lasts, to whoever asks for exactly URL; the socket is below FOLDER.
 
     Raises `OSError` when no socket can be made.
     """
@@ -56,7 +63,7 @@ async def lent(secret: Secret, url: RepositoryUrl, folder: Path) -> AsyncIterato
 class _Desk:
     """Where one secret is given out."""
 
-    def __init__(self, secret: Secret, url: RepositoryUrl, loan: Loan) -> None:
+    def __init__(self, secret: Secret | Find, url: RepositoryUrl, loan: Loan) -> None:
         self._secret = secret
         self._wanted = {"protocol": url.scheme, "host": url.authority, "path": url.path.lstrip("/")}
         self._loan = loan
@@ -65,10 +72,12 @@ class _Desk:
         """Answer one helper."""
         async with asyncio.timeout(ANSWER_SECONDS):
             said = await reader.readuntil(b"\n\n")
-            writer.write(self._reply(said.decode(errors="replace")))
+        reply = await self._reply(said.decode(errors="replace"))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            writer.write(reply)
             await writer.drain()
 
-    def _reply(self, said: str) -> bytes:
+    async def _reply(self, said: str) -> bytes:
         operation, *lines = said.rstrip("\n").split("\n")
         described: Mapping[str, str] = dict(line.split("=", 1) for line in lines if "=" in line)
         if described != self._wanted:
@@ -81,4 +90,16 @@ class _Desk:
         if self._loan.asked:
             return _REFUSED
         self._loan.asked = True
-        return f"username={self._secret.user}\npassword={self._secret.password}\n".encode()
+        secret = await self._found()
+        if secret is None:
+            return _REFUSED
+        return f"username={secret.user}\npassword={secret.password}\n".encode()
+
+    async def _found(self) -> Secret | None:
+        if isinstance(self._secret, Secret):
+            return self._secret
+        try:
+            return await self._secret()
+        except GuixSpawnerError as failure:
+            self._loan.failure = failure
+            return None

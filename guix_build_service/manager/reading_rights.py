@@ -50,4 +50,4 @@ class ReadingRights:
 
     async def _has_credential(self, environment: Environment) -> bool:
         """Tell whether a repository of which nobody noted so may be private all the same."""
-        return self._vault is not None and await self._vault.has(environment.owner, environment.repository)
+        return self._vault is not None and await self._vault.keeps(environment.owner, environment.repository)

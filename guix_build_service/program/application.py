@@ -23,6 +23,7 @@ from guix_build_service.pipeline.job import Workshop
 from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.login_tokens import LoginTokenHosts
 from guix_build_service.settings.retention import Retention
 from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.web.limits import RequestLimits
@@ -72,7 +73,7 @@ class BuildService(Application):
     name = "guix-build-service"
     description = __doc__ or ""
     raise_config_file_errors = True
-    classes = [CredentialKeys, Isolation, ManifestEvaluation, RequestLimits, Retention, SshHosts]  # noqa: RUF012 - traitlets' own way
+    classes = [CredentialKeys, Isolation, LoginTokenHosts, ManifestEvaluation, RequestLimits, Retention, SshHosts]  # noqa: RUF012 - traitlets' own way
 
     service_folder = Unicode(
         "guix-build-service",

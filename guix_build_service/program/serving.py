@@ -39,13 +39,16 @@ from guix_build_service.program.preparation import (
 from guix_build_service.queue.queue import Queue
 from guix_build_service.queue.retaining import Retainer
 from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.login_tokens import LoginTokenHosts
 from guix_build_service.settings.retention import Retention
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.store.webhooks import WebhookRows
 from guix_build_service.vault.hooks import Hooks
+from guix_build_service.vault.login_tokens import LoginTokens
 from guix_build_service.vault.seals import KeySource
 from guix_build_service.vault.vault import Vault
 from guix_build_service.web.application import make_application, make_local_application, make_server
+from guix_build_service.web.hub_client import HubClient
 from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.settings import WebSettings, shared_folder
 from guix_environment import own_memory
@@ -126,6 +129,15 @@ async def turn(service: BuildService) -> AsyncIterator[None]:
         yield
 
 
+def login_tokens(service: BuildService) -> LoginTokens | None:
+    """Return the tokens of people's logins at the hub, where the administrator has some used."""
+    places = LoginTokenHosts(parent=service).places()
+    if not places:
+        return None
+    hub, token = HubClient(os.environ.get("JUPYTERHUB_API_URL", "")), os.environ.get("JUPYTERHUB_API_TOKEN", "")
+    return LoginTokens(places, partial(hub.person, token))
+
+
 @contextlib.asynccontextmanager
 async def parts(service: BuildService, keys: KeySource) -> AsyncIterator[tuple[Manager, Queue]]:
     """Put the service together, with KEYS for secrets; when the context ends no process of a build runs any more."""
@@ -137,7 +149,7 @@ async def parts(service: BuildService, keys: KeySource) -> AsyncIterator[tuple[M
     )
     store = await open_store(service, limits)
     logs = Logs(service.folder / "logs")
-    vault = Vault(CredentialRows(store), keys, service.folder / "loans")
+    vault = Vault(CredentialRows(store), keys, service.folder / "loans", login_tokens(service))
     workshop = service.workshop()
     pipeline = Pipeline(replace(workshop, git=replace(workshop.git, lender=vault.lend), secrets=vault.to_keep_out))
     disk = Disk((service.folder, Path("/gnu/store")), service.least_free_space)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from guix_build_service.credentials.agent import offered
@@ -20,6 +21,7 @@ from guix_build_service.logs.audit import Action, deed
 from guix_build_service.logs.redaction import forms
 from guix_build_service.model.environments import now
 from guix_build_service.store.credentials import CredentialRows
+from guix_build_service.vault.login_tokens import LoginTokens
 from guix_build_service.vault.seals import KeySource, Seals, opened
 from guix_environment.errors import CredentialUnusable, InvalidInput, NotFound
 from guix_environment.identifiers import Token
@@ -45,10 +47,13 @@ class _Offer:
 class Vault:
     """The credentials of all people.  All coroutines; none blocks the loop."""
 
-    def __init__(self, rows: CredentialRows, source: KeySource, folder: Path) -> None:
+    def __init__(
+        self, rows: CredentialRows, source: KeySource, folder: Path, login_tokens: LoginTokens | None = None
+    ) -> None:
         self._rows = rows
         self._seals = Seals(source, rows)
         self._folder = folder
+        self._login_tokens = login_tokens
         self._offers: dict[str, _Offer] = {}
 
     async def credentials(self, owner: str) -> list[Kept]:
@@ -103,8 +108,12 @@ class Vault:
         log.info("%r removed a credential for %s.", owner, host)
 
     async def has(self, owner: str, url: RepositoryUrl) -> bool:
-        """Tell whether OWNER, a person or a borrower, has what may open URL."""
-        return owner in self._offers or await self._kept(owner, url) is not None
+        """Tell whether OWNER, a person or a borrower, has what may open URL, as far as is known before Git asks."""
+        return owner in self._offers or self._may_have_token(owner, url) or await self._kept(owner, url) is not None
+
+    async def keeps(self, owner: str, url: RepositoryUrl) -> bool:
+        """Tell whether OWNER keeps here what may open URL."""
+        return await self._kept(owner, url) is not None
 
     @asynccontextmanager
     async def lend(self, owner: str, url: RepositoryUrl) -> AsyncIterator[Loan | None]:
@@ -117,6 +126,10 @@ class Vault:
                 yield loan
             return
         kept = await self._kept(owner, url)
+        if kept is None and self._may_have_token(owner, url):
+            async with self._token_of_login(owner, url) as loan:
+                yield loan
+            return
         if kept is None:
             yield None
             return
@@ -131,7 +144,8 @@ class Vault:
     async def to_keep_out(self, owner: str, url: RepositoryUrl) -> tuple[str, ...]:
         """Return what must be in no log of what OWNER has done with URL: their password for its host, however it is written.
 
-        A key is given to nobody who could write it down. Raises `CredentialUnusable` as `lend` does.
+        A key is given to nobody who could write it down, and the token of a login to Git alone. Raises
+        `CredentialUnusable` as `lend` does.
         """
         kept = await self._kept(owner, url)
         opener = await self._opened(kept) if kept is not None else None
@@ -144,6 +158,25 @@ class Vault:
         """
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         await self._seals.begin()
+
+    def _may_have_token(self, owner: str, url: RepositoryUrl) -> bool:
+        return (
+            bool(owner) and owner not in self._offers and self._login_tokens is not None and self._login_tokens.may_open(url)
+        )
+
+    @asynccontextmanager
+    async def _token_of_login(self, owner: str, url: RepositoryUrl) -> AsyncIterator[Loan]:
+        """Yield what lends Git the token with which OWNER logged in, read from the hub once it is wanted.
+
+        Raises what kept it from being read.
+        """
+        assert self._login_tokens is not None
+        async with lent(partial(self._login_tokens.secret, owner, url), url, self._folder) as loan:
+            yield loan
+        if loan.failure is not None:
+            raise loan.failure
+        if loan.refused:
+            log.warning("%s did not accept the token with which %r logged in; it may have expired.", url.authority, owner)
 
     async def _kept(self, owner: str, url: RepositoryUrl) -> Kept | None:
         """Return what OWNER keeps that is for addresses such as URL."""

@@ -101,6 +101,10 @@ class HubClient:
         self._api_url = api_url.rstrip("/")
         self._takes_titles: bool | None = None
 
+    async def person(self, token: str, user: str) -> Mapping[str, object]:
+        """Return all that TOKEN may know of USER, such as their authentication state.  Raises `NotFound`, `Refused`."""
+        return _mapping(_json(await self._fetch("GET", f"users/{_segment(user)}", token)))
+
     async def sessions(self, token: str, user: str) -> list[Session]:
         """Return USER's sessions, also stopped ones of environments.  Raises `Refused` when TOKEN may not see them."""
         answer = await self._fetch("GET", f"users/{_segment(user)}?include_stopped_servers", token)

@@ -11,6 +11,7 @@ from traitlets.config import Config
 from guix_build_service.isolation.levels import Level
 from guix_build_service.program.application import BuildService
 from guix_build_service.settings.isolation import Isolation
+from guix_build_service.settings.login_tokens import LoginTokenHosts
 from guixspawner import GuixSpawner
 from guixspawner.configure import configure, roots_folder
 
@@ -241,3 +242,18 @@ def test_a_service_account_gets_what_the_service_needs_and_nothing_of_the_hubs(
     assert theirs == {"records", "service", "service.sqlite"}
     assert (state / "service").stat().st_mode & 0o777 == 0o700
     assert (state / "roots" / "nobody").owner() == "nobody"
+
+
+def test_tokens_of_logins_are_read_only_where_that_is_asked_for(state: Path) -> None:
+    without = configured(state)
+    assert "enable_auth_state" not in without.Authenticator
+    assert "admin:auth_state" not in str(without.JupyterHub.load_roles)
+    c = configured(state, login_tokens={"github.com": "access_token"})
+    assert c.Authenticator.enable_auth_state is True
+    [role] = [role for role in c.JupyterHub.load_roles if "admin:auth_state" in role["scopes"]]
+    assert (role["services"], role["scopes"]) == (["guix"], ["admin:auth_state", "read:users:name"])
+    told = service(c)["command"]
+    assert isinstance(told, list)
+    program = BuildService()
+    program.initialize(told[3:])
+    assert LoginTokenHosts(parent=program).places() == {"github.com": "access_token"}

@@ -135,14 +135,15 @@ def free_ports(number: int) -> list[int]:
 
 
 @contextmanager
-def running_hub(folder: Path, base_url: str) -> Iterator[RealHub]:
-    """Run a hub below BASE_URL, with its files and its log in FOLDER, until the context ends."""
+def running_hub(folder: Path, base_url: str, further: str = "") -> Iterator[RealHub]:
+    """Run a hub below BASE_URL, with its files and its log in FOLDER and FURTHER configuration, until the context ends."""
     (folder / "service").mkdir()
     ports = free_ports(4)
     configuration = folder / "jupyterhub_config.py"
     path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
     configuration.write_text(
         CONFIGURATION.format(ports=ports, base_url=base_url, folder=folder, checkout=CHECKOUT, path=path, tokens=TOKENS)
+        + further
     )
     with (folder / "hub.log").open("wb") as log:
         command = [sys.executable, "-m", "jupyterhub", "-f", str(configuration)]
