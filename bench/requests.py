@@ -67,19 +67,21 @@ async def _identical_requests(extent: Extent) -> Result:
     with tempfile.TemporaryDirectory(prefix="bench-requests-") as name, serve_git(Path(name)) as git:
         async with running_service(git_host=git.host) as service:
             await _built(service, git)
+            before = len(service.guix_calls)
             for turn in range(extent.few):
                 people = [f"person-{turn}-{number}" for number in range(extent.requests)]
                 took, builds = await _all_at_once(service, git, f"same-{turn}", people)
                 seconds.append(took)
                 most = max(most, builds)
                 say(f"round {turn + 1} of {extent.few}: {took:.2f} s, {builds} builds")
+            calls = len(service.guix_calls) - before
             service.weigh("after the requests")
     return Result(
         "identical-requests",
         "seconds until all who asked have a version",
         Figures.of(seconds),
         bars=[Bar("builds in a round", most, at_most=1)],
-        more={"requests at once": extent.requests, "memory": service.memory},
+        more={"requests at once": extent.requests, "Guix processes": calls, "memory": service.memory},
     )
 
 

@@ -70,8 +70,9 @@ class Service:
         return dict(json.loads(last.removeprefix("data: ")))
 
     def weigh(self, when: str) -> None:
-        """Note what the service's process takes now."""
-        self.memory[when] = round(sum(share.kilobytes for share in shares([self.process.pid])) / 1024, 1)
+        """Note what the service's process takes now; where that was noted before, the most of it."""
+        megabytes = round(sum(share.kilobytes for share in shares([self.process.pid])) / 1024, 1)
+        self.memory[when] = max(megabytes, self.memory.get(when, 0.0))
 
 
 @contextlib.asynccontextmanager
@@ -158,6 +159,12 @@ async def health_latencies(service: Service, over: asyncio.Event) -> list[float]
         found.append(1000 * (time.perf_counter() - began))
         await asyncio.sleep(0.02)
     return found
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Return what VALUES come to, for a result: how many, and their percentiles."""
+    parts = {"50th": 0.5, "95th": 0.95, "99th": 0.99, "most": 1.0}
+    return {"count": len(values), **{name: round(percentile(values, part), 2) for name, part in parts.items()}}
 
 
 def percentile(values: list[float], part: float) -> float:
