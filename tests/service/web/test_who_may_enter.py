@@ -26,6 +26,7 @@ def every_route() -> list[tuple[str, str, type[AnsweringHandler]]]:
             path = below + handler.route.format(
                 environment="eaaaaaaaaaaa",
                 version="vaaaaaaaaaaa",
+                file="manifest.scm",
                 build="baaaaaaaaaaa",
                 name="a",
                 host="git.example",
