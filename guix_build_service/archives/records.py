@@ -1,7 +1,7 @@
 """Records of Zenodo: which files one has, and the commit that these make.
 
-What is read of Zenodo's answers are the names that repo2docker's provider for it reads too. A record's files stay as they are
-once it is published, while its title and description may change, so that no word of these is in the commit.
+What is read of Zenodo's answers are the names that repo2docker's provider for it reads too. A record's files stay as they
+are once it is published, while its title and description may change, so that no word of these is in the commit.
 """
 
 import asyncio

@@ -1,11 +1,12 @@
 """What archives keep becomes commits, or is refused.
 
 The site is one of ours that answers as is written elsewhere. A record of Zenodo (``id``, ``conceptrecid``, ``created``,
-``files`` with ``key``, ``size`` and ``checksum``, their content below ``/files/NAME/content``) is as in programs that use it;
-that the one folder of a zip archive is left out, as in repo2docker's ``test_zenodo.py``; the vault (``POST`` and ``GET`` of
-``/api/1/vault/BUNDLE/SWHID/``, the states ``new``, ``pending``, ``done`` and ``failed``, a tar of a bare repository below
-``SWHID.git``, a gzipped one below ``SWHID``) as in the documentation of swh-web's API and in swh-vault. That a number for all
-versions is answered with a redirect to the newest one is written nowhere. The real sites were not asked.
+``files`` with ``key``, ``size`` and ``checksum``, their content below ``/files/NAME/content``) is as in programs that use
+it; that the one folder of a zip archive is left out, as in repo2docker's ``test_zenodo.py``; the vault (``POST`` and
+``GET`` of ``/api/1/vault/BUNDLE/SWHID/``, the states ``new``, ``pending``, ``done`` and ``failed``, a tar of a bare
+repository below ``SWHID.git``, a gzipped one below ``SWHID``) as in the documentation of swh-web's API and in swh-vault.
+That a number for all versions is answered with a redirect to the newest one is written nowhere. The real sites were not
+asked.
 """
 
 import asyncio
