@@ -8,6 +8,8 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +20,10 @@ from guix_build_service.credentials.ssh_keys import SshKey
 from guix_build_service.git.git import Door, Git
 from guix_build_service.git.hosts import Choice, Hosts, PrivateHost
 from guix_build_service.git.secure_shell import SecureShell
+from guix_build_service.manager.reading_rights import ReadingRights
+from guix_build_service.model.environments import Person, Resolved
 from guix_build_service.pipeline.resolve import resolve
+from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.vault.vault import Vault
@@ -31,9 +36,11 @@ from guix_environment.errors import (
     NotFound,
     RepositoryUnanswered,
     RepositoryUnavailable,
+    RepositoryWithdrawn,
 )
 from guix_environment.identifiers import Commit
 from guix_environment.processes import run
+from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 from tests.ssh_server import SSHD, SshServer, make_key, serve_ssh
 
@@ -409,3 +416,61 @@ def test_failures_of_ssh_have_codes_of_their_own() -> None:
     assert [kind.code for kind in (HostKeyUnknown, HostKeyChanged)] == ["host-key-unknown", "host-key-changed"]
     # Which would be that somebody may no longer read it.
     assert not any(issubclass(kind, RepositoryUnavailable) for kind in (HostKeyUnknown, HostKeyChanged))
+
+
+class Noted:
+    """What is known of who may read a repository, in the place of a queue and its holdings."""
+
+    def __init__(self, known: RepositoryAccess | None) -> None:
+        self.holdings = self
+        self.known = known
+
+    async def access(self, _environment: str) -> RepositoryAccess | None:
+        return self.known
+
+    async def note_access(self, _environment: str, access: RepositoryAccess | None) -> None:
+        self.known = access
+
+
+async def test_whether_somebody_may_still_read_it_is_asked_with_their_key(
+    server: SshServer, commit: str, vault: Vault, tmp_path: Path
+) -> None:
+    key = key_of(tmp_path / "made")
+    server.admit(tmp_path / "made/key")
+    await vault.put("ada", server.host, key)
+    url, shell = RepositoryUrl.parse(server.url("private")), SecureShell(server.known_hosts)
+
+    async def resolved(_url: RepositoryUrl, _ref: str, _person: str) -> Resolved:
+        git = replace(git_of(vault, tmp_path, shell), door=Door())
+        assert await commit_told(server, git) == commit
+        assert git.door is not None
+        return Resolved(url, "main", Commit(commit), private=git.door.closed)
+
+    noted = Noted(None)
+    rights = ReadingRights(cast("Any", noted), vault, resolved)
+    environment = cast("Any", SimpleNamespace(id="eabcdefghijk", repository=url, ref="main", owner="ada"))
+    await rights.check(environment, Person("bob"))
+    assert noted.known is not None
+    assert noted.known.read is not None
+    server.admit()
+    with pytest.raises(RepositoryWithdrawn):
+        await rights.check(environment, Person("bob"))
+    assert noted.known.refused
+    server.admit(tmp_path / "made/key")
+    (tmp_path / "none").touch()
+    shell = SecureShell(tmp_path / "none")
+    before = noted.known
+    await rights.check(environment, Person("bob"))  # who the host is, is not known: that says nothing of ada's right
+    assert noted.known == before
+
+
+def test_a_file_of_hosts_that_cannot_be_read_and_a_machine_without_ssh_are_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "known").touch()
+    SshHosts().check("/nonexistent")  # nothing is used over SSH
+    SshHosts(known_hosts=str(tmp_path / "known")).check(os.environ["PATH"])
+    with pytest.raises(ValueError, match="cannot be read"):
+        SshHosts(known_hosts=str(tmp_path / "other")).check(os.environ["PATH"])
+    with pytest.raises(ValueError, match="not installed"):
+        SshHosts(trust_new_hosts=True).check("/nonexistent")
+    assert not SshHosts().secure_shell(tmp_path).is_used
+    assert SshHosts(trust_new_hosts=True).secure_shell(tmp_path) == SecureShell(None, tmp_path / "learned-hosts")
