@@ -1,6 +1,7 @@
 """Write the environment record of a version, so that sessions can start without this service and without Guix."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -105,23 +106,28 @@ def read_export(records: Records, environment: EnvironmentId, version: VersionId
 
 
 def write_environment(records: Records, environment: Environment, current: VersionId) -> None:
-    """Write the record of ENVIRONMENT with CURRENT as the version that sessions start from.  Blocks."""
-    records.write_environment(
-        EnvironmentRecord(
-            id=environment.id,
-            name=environment.name,
-            description=environment.description,
-            repository=str(environment.repository),
-            owner=environment.owner,
-            visibility=environment.visibility,
-            groups=environment.groups,
-            current=current,
-            memory=environment.memory,
-            cpu=environment.cpu,
-            users=environment.member_names(MemberKind.USER),
-            member_groups=environment.member_names(MemberKind.GROUP),
-        )
+    """Write the record of ENVIRONMENT with CURRENT as the version that sessions start from.  Blocks.
+
+    A record that says so already stays: each that is written waits for the disk, and a start of the service looks at all.
+    """
+    record = EnvironmentRecord(
+        id=environment.id,
+        name=environment.name,
+        description=environment.description,
+        repository=str(environment.repository),
+        owner=environment.owner,
+        visibility=environment.visibility,
+        groups=environment.groups,
+        current=current,
+        memory=environment.memory,
+        cpu=environment.cpu,
+        users=environment.member_names(MemberKind.USER),
+        member_groups=environment.member_names(MemberKind.GROUP),
     )
+    with contextlib.suppress(NotFound, RecordInvalid):
+        if records.read_environment(environment.id) == record:
+            return
+    records.write_environment(record)
 
 
 def remove_environment(records: Records, environment: EnvironmentId) -> None:

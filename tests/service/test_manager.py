@@ -267,6 +267,22 @@ async def test_what_people_change_is_in_the_record_that_sessions_start_from(serv
         await installation.manager.update_environment(detail.environment.id, Changes(groups=()), ADA)
 
 
+async def test_a_record_is_written_where_it_does_not_say_what_the_store_says(service: Service) -> None:
+    installation, _ = service
+    known = (await ready(installation)).environment
+    file = installation.records.environment_folder(known.id) / "environment.json"
+    content, written = file.read_text(), file.stat().st_ino
+    await installation.queue.holdings.write_record(known.id)
+    assert file.stat().st_ino == written  # whatever is written is a new file
+    for damaged in (content.replace('"plots"', '"other"'), "{", ""):
+        file.write_text(damaged)
+        await installation.queue.holdings.write_record(known.id)
+        assert file.read_text() == content
+    file.unlink()
+    await installation.queue.holdings.write_record(known.id)
+    assert file.read_text() == content
+
+
 async def test_another_name_is_another_environment(service: Service) -> None:
     installation, _ = service
     first = await ready(installation)
