@@ -33,7 +33,13 @@ class _Repository(BaseModel):
     html_url: _Text = ""
     git_http_url: _Text = ""
     web_url: _Text = ""
+    ssh_url: _Text = ""
+    git_ssh_url: _Text = ""
     default_branch: _Text = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.clone_url, self.git_http_url, self.html_url, self.web_url, self.ssh_url, self.git_ssh_url)
 
 
 class _Body(BaseModel):
@@ -87,9 +93,8 @@ def push_of(delivery: Delivery) -> Push | None:
     except ValidationError as error:
         raise InvalidInput("This is no push of that forge's.", hint="Choose JSON as what the webhook sends.") from error
     repository = body.project or body.repository
-    addresses = (repository.clone_url, repository.git_http_url, repository.html_url, repository.web_url)
     return Push(
-        repositories=tuple(found for text in addresses if (found := _address(text))),
+        repositories=tuple(found for text in repository.addresses if (found := _address(text))),
         ref=body.ref,
         default_branch=repository.default_branch,
         deleted=not body.after.strip("0"),

@@ -122,9 +122,25 @@ def test_what_cannot_be_read_is_refused(body: bytes) -> None:
         push_of(delivery("github", as_form(SECRET, {})[0], b"payload=" + body + b"&a=1" * 20))
 
 
+@pytest.mark.parametrize(
+    ("forge", "address"),
+    [
+        ("github", "git@github.com:Codertocat/plots"),
+        ("gitlab", "git@example.com:mike/diaspora.git"),
+        ("gitea", "ssh://gitea@localhost:2222/gitea/webhooks"),
+        ("forgejo", "ssh://gitea@localhost:2222/gitea/webhooks"),
+    ],
+)
+def test_a_push_is_also_one_of_the_repository_that_is_read_over_ssh(forge: str, address: str) -> None:
+    push = pushed(forge, BODIES[forge](REPOSITORY))
+    assert push is not None
+    assert push.is_of(RepositoryUrl.parse(address))
+    assert not push.is_of(RepositoryUrl.parse(f"{address}-of-others"))
+
+
 def test_a_push_names_no_repository_by_an_address_that_is_none() -> None:
     body = json.loads(json.dumps(of_github(REPOSITORY)))
-    body["repository"] = {"clone_url": "git@github.com:a/b.git", "html_url": "javascript:alert(1)", "default_branch": None}
+    body["repository"] = {"clone_url": "git@-oProxyCommand=x:a/b.git", "html_url": "javascript:alert(1)", "default_branch": None}
     push = pushed("github", body)
     assert push is not None
     assert push.repositories == ()
