@@ -140,7 +140,11 @@ def test_a_push_is_also_one_of_the_repository_that_is_read_over_ssh(forge: str, 
 
 def test_a_push_names_no_repository_by_an_address_that_is_none() -> None:
     body = json.loads(json.dumps(of_github(REPOSITORY)))
-    body["repository"] = {"clone_url": "git@-oProxyCommand=x:a/b.git", "html_url": "javascript:alert(1)", "default_branch": None}
+    body["repository"] = {
+        "clone_url": "git@-oProxyCommand=x:a/b.git",
+        "html_url": "javascript:alert(1)",
+        "default_branch": None,
+    }
     push = pushed("github", body)
     assert push is not None
     assert push.repositories == ()

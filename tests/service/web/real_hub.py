@@ -1,5 +1,6 @@
 """A real JupyterHub and proxy with the service behind it, and visitors who come to it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -110,6 +111,8 @@ class RealHub:
     address: str
     base_url: str
     folder: Path
+    """Of its configuration, its files and its log."""
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def service(self) -> str:
@@ -122,6 +125,38 @@ class RealHub:
 
     def program(self, name: str) -> Visitor:
         return Visitor(self.address, TOKENS[name])
+
+    def start(self) -> None:
+        """Run the hub, and wait until it and its service answer."""
+        command = [sys.executable, "-m", "jupyterhub", "-f", str(self.folder / "jupyterhub_config.py")]
+        with (self.folder / "hub.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self.process = process
+        while process.poll() is None:
+            with contextlib.suppress(URLError, ConnectionError):
+                asked = (f"{self.base_url}hub/health", f"{self.service}api/v1/health")
+                if all(Visitor(self.address).ask("GET", path).status == HTTPStatus.OK for path in asked):
+                    return
+            time.sleep(0.2)
+        raise AssertionError((self.folder / "hub.log").read_text())
+
+    def kill(self) -> None:
+        """End the hub with SIGKILL, which leaves its service and its proxy behind."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the hub with all that it runs."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def free_ports(number: int) -> list[int]:
@@ -145,28 +180,9 @@ def running_hub(folder: Path, base_url: str, further: str = "") -> Iterator[Real
         CONFIGURATION.format(ports=ports, base_url=base_url, folder=folder, checkout=CHECKOUT, path=path, tokens=TOKENS)
         + further
     )
-    with (folder / "hub.log").open("wb") as log:
-        command = [sys.executable, "-m", "jupyterhub", "-f", str(configuration)]
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        hub = RealHub(f"http://127.0.0.1:{ports[0]}", base_url, folder)
-        try:
-            wait_until_ready(hub, process, folder / "hub.log")
-            yield hub
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_until_ready(hub: RealHub, process: subprocess.Popen[bytes], log: Path) -> None:
-    while process.poll() is None:
-        try:
-            if Visitor(hub.address).ask("GET", f"{hub.service}api/v1/health").status == HTTPStatus.OK:
-                return
-        except (URLError, ConnectionError):
-            pass
-        time.sleep(0.2)
-    raise AssertionError(log.read_text())
+    hub = RealHub(f"http://127.0.0.1:{ports[0]}", base_url, folder)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
