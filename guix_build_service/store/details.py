@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from guix_build_service.model.environments import Build, Environment, EnvironmentDetail, Version
 from guix_build_service.model.members import Member
@@ -76,8 +76,10 @@ def _versions(connection: Connection, identifiers: Sequence[str]) -> dict[str, V
 
 def _latest_builds(connection: Connection, identifiers: Sequence[str]) -> dict[str, Build]:
     """Return the latest build of each environment."""
-    joined = select(waiting.c.environment, builds).join(builds, waiting.c.build == builds.c.id)
-    query = joined.where(waiting.c.environment.in_(identifiers)).order_by(waiting.c.joined)
+    age = func.row_number().over(partition_by=waiting.c.environment, order_by=waiting.c.joined.desc())
+    joined = select(waiting.c.environment, waiting.c.build, age.label("age")).where(waiting.c.environment.in_(identifiers))
+    aged = joined.subquery()
+    query = select(aged.c.environment, builds).join(builds, builds.c.id == aged.c.build).where(aged.c.age == 1)
     newest: dict[str, RowMapping] = {row["environment"]: row for row in connection.execute(query).mappings()}
     members = _members(connection, [row["id"] for row in newest.values()])
     return {environment: rows.build(row, members[row["id"]]) for environment, row in newest.items()}
