@@ -4,12 +4,14 @@ Every method names the person who asks, as in `lookups`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from guix_build_service.logs import audit
 from guix_build_service.logs.audit import Action
 from guix_build_service.manager.lookups import Lookups
 from guix_build_service.model.environments import Environment, Person, Version
+from guix_build_service.model.health import Health
 from guix_build_service.model.retention import Plan, Rules
 from guix_build_service.queue.retaining import Retainer
 from guix_environment.errors import NotFound, ProfileLetGo, Refused
@@ -28,11 +30,10 @@ class Keeping(Lookups):
             raise NotFound("Profiles are not let go here.")
         return self._retainer
 
-    async def health(self) -> Mapping[str, object]:
+    async def health(self) -> Health:
         """Return what `Lookups.health` does, and why nothing is let go for its age where that is so."""
         found = await super().health()
-        doubt = self._retainer.doubt if self._retainer is not None else ""
-        return {**found, "retention": doubt} if doubt else found
+        return replace(found, retention=self._retainer.doubt) if self._retainer is not None else found
 
     async def disk_used(self, owner: str) -> int:
         """Return the bytes that OWNER's environments hold: all they need, each item of the store once.

@@ -6,7 +6,7 @@ not change is `Refused`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from guix_build_service.logs.audit import Deed, DeedFilter
@@ -29,13 +29,14 @@ from guix_build_service.model.environments import (
     Person,
     Version,
 )
+from guix_build_service.model.health import Health
 from guix_build_service.model.measures import Measures
 from guix_build_service.model.members import Member
 from guix_build_service.model.storage import EnvironmentStorage
 from guix_build_service.queue.queue import Queue
 from guix_build_service.queue.shared_looks import SharedLooks
 from guix_build_service.store import Store
-from guix_environment.errors import GuixSpawnerError, NotFound, Refused
+from guix_environment.errors import NotFound, Refused, StoreUnavailable
 from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
 
 LOOKING_AT_ONCE = 4
@@ -206,12 +207,10 @@ class Lookups:
         """Return all figures of the service, in Prometheus's form."""
         return self.measures.exposition(await self._store.figures())
 
-    async def health(self) -> Mapping[str, object]:
+    async def health(self) -> Health:
         """Return whether the service can do its work, for those who watch it."""
         try:
-            waiting = await self._store.builds_waiting()
-        except GuixSpawnerError as error:
-            return {"status": "failing", "store": error.message}
-        if self._queue.hindrance:
-            return {"status": "failing", "store": "ok", "queue": self._queue.hindrance, "queued": waiting}
-        return {"status": "ok", "store": "ok", "queued": waiting}
+            await self._store.check()
+        except StoreUnavailable as error:
+            return Health(store=error.message, queue=self._queue.hindrance)
+        return Health(queue=self._queue.hindrance)

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from guix_build_service.model.turns import Limits
@@ -16,6 +18,9 @@ from guix_environment.errors import StoreUnavailable
 from guix_environment.identifiers import Token
 
 log = logging.getLogger("guix_build_service.store")
+
+ANSWERED_SECONDS = 1.0
+"""For how long a database that answered is taken for one that does: anybody may ask for the service's health."""
 
 
 def unusable(url: str, error: Exception) -> StoreUnavailable:
@@ -53,6 +58,7 @@ class Database:
         self.shared = engine.dialect.name == "postgresql"
         """Whether there can be others."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._answered = -math.inf
 
     @classmethod
     async def open(cls, url: str, limits: Limits | None = None) -> Self:
@@ -91,6 +97,11 @@ class Database:
 
         return await self._run(self._engine, alone)
 
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` where the database cannot be used; one that just answered is not asked again."""
+        if time.monotonic() - self._answered > ANSWERED_SECONDS:
+            await self.look(lambda connection: connection.scalars(select(1)).one())
+
     async def look(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run WORK, which writes nothing and sees everything as of one moment, and return what it returns."""
         return await self._run(self._reading, work)
@@ -107,4 +118,10 @@ class Database:
                     hint="Try again; if it stays so, tell the administrator: the disk may be full.",
                 ) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        except StoreUnavailable:
+            self._answered = -math.inf
+            raise
+        self._answered = time.monotonic()
+        return found

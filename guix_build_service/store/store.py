@@ -211,11 +211,6 @@ class Store(Database):
         """Return one build with all the environments that it is for.  Raises `NotFound`."""
         return await self.look(lambda c: (details.build(c, build), details.environments_of_build(c, build)))
 
-    async def builds_waiting(self) -> int:
-        """Return how many builds wait for their turn."""
-        query = select(func.count()).select_from(builds).where(builds.c.state == BuildState.QUEUED.value)
-        return await self.look(lambda c: c.scalars(query).one())
-
     async def builds_in(self, states: Iterable[BuildState]) -> list[Build]:
         """Return the builds in any of STATES, oldest first."""
         wanted = [state.value for state in states]

@@ -26,9 +26,9 @@ class Health(AnsweringHandler):
     @operation("See whether the service can do its work", gives=HealthAnswer, statuses=HEALTHY_OR_NOT)
     async def get(self) -> None:
         """Answer."""
-        status = str((await self._manager.health())["status"])
-        self.set_status(HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE)
-        self.write(HealthAnswer(status=status).model_dump())
+        health = await self._manager.health()
+        self.set_status(HTTPStatus.OK if health.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE)
+        self.write(HealthAnswer.of(health).model_dump())
 
 
 class SoftwareVersions(ApiHandler):

@@ -85,7 +85,7 @@ class BinderHealth(Health):
 
     async def get(self) -> None:
         """Answer."""
-        status = str((await self._manager.health())["status"])
+        status = (await self._manager.health()).status
         ok = status == "ok"
         self.set_status(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE)
         self.write({"ok": ok, "status": status, "checks": [{"service": "Build service", "ok": ok}]})

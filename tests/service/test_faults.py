@@ -63,10 +63,10 @@ async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it
                 assert not known.state.is_final, known
             waiting = await service.manager.build(asked.build.id, ADA)
             assert (waiting.state, waiting.error) == (BuildState.QUEUED, None)
-            assert (await service.manager.health())["queue"] == "Waiting for Guix's daemon, which does not answer"
+            assert (await service.manager.health()).queue == "Waiting for Guix's daemon, which does not answer"
             await daemon.open()
             assert (await service.finished(asked)).state is BuildState.READY
-            assert (await service.manager.health())["status"] == "ok"
+            assert (await service.manager.health()).status == "ok"
             assert "The build begins again when it does." in await service.log(asked.build.id)
     finally:
         shutil.rmtree(own, ignore_errors=True)
@@ -165,7 +165,7 @@ async def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(
         assert asked.build is not None
         while not service.queue.hindrance:
             await asyncio.sleep(0.05)
-        assert (await service.manager.health())["status"] == "failing"
+        assert (await service.manager.health()).status == "failing"
         with pytest.raises(StoreUnavailable):
             await add_until_refused(service)
         # What is there can be read all the same.
@@ -183,7 +183,7 @@ async def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(
             assert build.state is BuildState.READY
         after = await service.manager.add_environment(NewEnvironment("https://forge.example/a/after"), ADA)
         assert (await service.finished(after)).state is BuildState.READY
-        assert (await service.manager.health())["status"] == "ok"
+        assert (await service.manager.health()).status == "ok"
 
 
 async def test_a_host_that_hangs_is_given_up_and_used_again_when_it_answers(

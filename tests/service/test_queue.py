@@ -142,11 +142,11 @@ async def test_builds_wait_for_room_on_the_disk_and_make_it(tmp_path: Path, monk
             while not (await service.store.build(third)).progress.phase:
                 await asyncio.sleep(0.02)
         assert await state_of(service, third) is BuildState.QUEUED
-        assert (await service.manager.health())["status"] == "failing"
+        assert (await service.manager.health()).status == "failing"
         pipeline.steps.clear()
         short = False
         assert (await service.finished(await service.store.build(third))).state is BuildState.READY
-        assert (await service.manager.health())["status"] == "ok"
+        assert (await service.manager.health()).status == "ok"
 
 
 def test_a_disk_is_short_where_one_of_its_places_is(tmp_path: Path) -> None:

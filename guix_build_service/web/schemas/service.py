@@ -1,7 +1,10 @@
 """The API's JSON about the service itself, and about who asks."""
 
+from typing import Self
+
 from pydantic import Field
 
+from guix_build_service.model.health import Health
 from guix_build_service.web.schemas.fields import Outgoing
 
 
@@ -26,6 +29,14 @@ class HealthAnswer(Outgoing):
     """Whether the service can do its work."""
 
     status: str = Field(description="ok or failing")
+    store: str = Field(description="Why the database cannot be used; empty where it can.")
+    queue: str = Field(description="Why no build begins; empty where they do.")
+    retention: str = Field(description="Why nothing is let go for its age; empty where it is.")
+
+    @classmethod
+    def of(cls, health: Health) -> Self:
+        """Return HEALTH as the API shows it."""
+        return cls(status=health.status, store=health.store, queue=health.queue, retention=health.retention)
 
 
 class VersionsOfSoftware(Outgoing):
