@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 
 from guix_build_service.manifest.canonical import request_key
@@ -11,6 +11,9 @@ from guix_build_service.model.environments import RECIPE_VERSION, Build, BuildSt
 from guix_build_service.model.measures import Measures
 from guix_build_service.store import Store
 from guix_environment.identifiers import BuildId
+
+WOKEN_AT_ONCE = 16
+"""Of five hundred who follow one build; the loop serves others before it wakes the next."""
 
 
 class Followers:
@@ -30,11 +33,16 @@ class Followers:
         return self._announcements[build]
 
     def announce(self, build: BuildId) -> None:
-        """Wake all who follow BUILD."""
+        """Wake all who follow BUILD, a few after the others."""
         if build in self._followers:
             self._announcements[build] += 1
-        for event in self._followers.get(build, ()):
-            event.set()
+            self._wake(deque(self._followers[build]))
+
+    def _wake(self, sleeping: deque[asyncio.Event]) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(sleeping))):
+            sleeping.popleft().set()
+        if sleeping:
+            asyncio.get_running_loop().call_soon(self._wake, sleeping)
 
     def announce_all(self) -> None:
         """Wake all who follow anything."""
