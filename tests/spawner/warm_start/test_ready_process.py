@@ -45,7 +45,9 @@ async def test_that_another_profile_takes_over(settings: WarmStart, server: Serv
     [old] = ready_processes(settings)
     settings.idle = 77.0
     await warmed(settings, server)
-    assert old not in ready_processes(settings)
+    # The other one answers as soon as it has its place; the one before takes a moment to end.
+    while old in ready_processes(settings):
+        await asyncio.sleep(0.05)
     assert len(ready_processes(settings)) == 1
 
 
