@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -82,6 +83,9 @@ async def serve(service: BuildService) -> None:
     await check_isolation(service)
     async with turn(service), parts(service, key_source(service)) as (manager, queue), listening(service, manager):
         await asyncio.to_thread(Started.now(service.words).write, service.folder)
+        # Whatever is there by now stays: to look through it again and again for what could be freed makes everybody wait.
+        gc.collect()
+        gc.freeze()
         # The hub waits for an answer and gives up soon, so that whatever may take a while comes after it.
         beginning = asyncio.create_task(begin(service, manager, queue), name="begin")
         ending = asyncio.create_task(_either(ended, service, parent), name="ended")
