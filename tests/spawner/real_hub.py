@@ -34,7 +34,7 @@ from guix_build_service.server_layer.profile import ServerProfileSettings, ensur
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.processes import ProcessIdentity, from_record
 from guix_environment.records import Records, Visibility
-from guixspawner.configure import _internal_ports, _proxy_command
+from guixspawner.configure import _internal_ports, proxy_command
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -360,7 +360,7 @@ def proxy_apart(hub: RealHub) -> Iterator[None]:
     words = ["--ip", local, "--port", str(hub.port), "--api-ip", local, "--api-port", str(ports["proxy"])]
     words += ["--error-target", f"http://{local}:{ports['hub']}/hub/error"]
     variables = os.environ | {"CONFIGPROXY_AUTH_TOKEN": TOKEN}
-    command = [*_proxy_command(), *words]
+    command = [*proxy_command(), *words]
     with subprocess.Popen(
         command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as proxy:

@@ -19,6 +19,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
+from guixspawner.configure import proxy_command
+
 CHECKOUT = Path(__file__).parents[3]
 PATIENCE = 300
 TOKENS = {name: f"{name}-token-of-the-test" for name in ("ada", "eve", "root", "stranger", "watcher")}
@@ -33,7 +35,7 @@ c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{folder}/hub-cookie-secret"
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{{proxy}}"
 c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
-c.ConfigurableHTTPProxy.command = ["node", "{checkout}/node_modules/configurable-http-proxy/bin/configurable-http-proxy"]
+c.ConfigurableHTTPProxy.command = {proxy_command}
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {{"root"}}
@@ -177,7 +179,15 @@ def running_hub(folder: Path, base_url: str, further: str = "") -> Iterator[Real
     configuration = folder / "jupyterhub_config.py"
     path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
     configuration.write_text(
-        CONFIGURATION.format(ports=ports, base_url=base_url, folder=folder, checkout=CHECKOUT, path=path, tokens=TOKENS)
+        CONFIGURATION.format(
+            ports=ports,
+            base_url=base_url,
+            folder=folder,
+            checkout=CHECKOUT,
+            path=path,
+            tokens=TOKENS,
+            proxy_command=proxy_command(),
+        )
         + further
     )
     hub = RealHub(f"http://127.0.0.1:{ports[0]}", base_url, folder)
