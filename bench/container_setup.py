@@ -12,7 +12,7 @@ from functools import partial
 
 from bench.frame import OURS, Bar, Extent, Result, interleave
 from bench.profile import Profile, large_profile, server_profile
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Network, TemporaryFolder
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher, Launcher
@@ -80,7 +80,7 @@ async def _run(launcher: Launcher, plan: ContainerPlan) -> float:
         began = time.time_ns()
         waiting = await launcher.prepare(ACCOUNT, Network.OWN, log.fileno())
         await waiting.run(plan)
-        while processes.is_running(waiting.first):
+        while process_identity.is_running(waiting.first):
             await asyncio.sleep(0.001)
         log.seek(0)
         return (int(log.read()) - began) / 1e6

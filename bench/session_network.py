@@ -20,9 +20,10 @@ from pathlib import Path
 
 from bench.frame import OURS, Extent, Figures, Result, interleave
 from bench.memory import shares
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.container import Network
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.launch import ColdLauncher
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
@@ -115,9 +116,9 @@ def _ground() -> Iterator[_Ground]:
             yield ground
         finally:
             status = runner.run(client.ask({"do": "status"}))
-            gateway = processes.identify(int(str(status["pid"])))
+            gateway = process_identity.identify(int(str(status["pid"])))
             if gateway:
-                runner.run(processes.end(gateway))
+                runner.run(process_identity.end(gateway))
             shutil.rmtree(folder)
 
 
@@ -129,11 +130,11 @@ def _timed(ground: _Ground, name: str, way: _Way) -> Callable[[], float]:
         took = time.perf_counter() - began
         helpers = await asyncio.to_thread(_helpers, waiting.first)
         ground.taken.setdefault(name, []).append(sum(share.kilobytes for share in shares(helpers)) / 1024)
-        ending = [process for process in map(processes.identify, helpers) if process]
+        ending = [process for process in map(process_identity.identify, helpers) if process]
         waiting.give_up()
-        await processes.end(waiting.first, grace=0)
+        await process_identity.end(waiting.first, grace=0)
         for process in ending:
-            await processes.end(process, grace=0)
+            await process_identity.end(process, grace=0)
         return took * 1000
 
     return lambda: ground.runner.run(once())

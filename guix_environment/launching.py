@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import INSIDE, ContainerPlan, Network, division, order
 from guix_environment.errors import ContainerFailure
 from guix_environment.launcher import messages
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 
 
 class Channel:
@@ -118,7 +119,7 @@ async def first_process(channel: Channel, request: bytes) -> ProcessIdentity:
     reply = await channel.receive()
     if reply is None or reply[0] != b"waiting":
         raise _failure(reply or [b"failed", b"namespaces", b"the launcher ended"])
-    first = processes.identify(int(reply[1]))
+    first = process_identity.identify(int(reply[1]))
     if first is None:
         raise _failure([b"failed", b"namespaces", b"the first process ended"])
     return first

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import SECRETS, ContainerPlan, Network, PlacedFile, plain_division, plain_order
 from guix_environment.errors import ContainerFailure
 from guix_environment.identifiers import StorePath
 from guix_environment.launcher_program import launcher_program
 from guix_environment.launching import Waiting, first_process, refuse_root
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 
 _ITS_OWN = frozenset({"/bin/sh", "/etc/group", "/etc/hosts", "/etc/passwd"})
 """What Guix makes itself, and fails over when it is there (``launch-environment/container`` in its ``environment.scm``)."""
@@ -107,8 +108,8 @@ class WaitingForGuix(Waiting):
             return await self._container(plan.command[0])
         except BaseException:
             # Guix's end would not be its container's.
-            for process in (*processes.children(self.first), self.first):
-                processes.send_signal(process, signal.SIGKILL)
+            for process in (*process_identity.children(self.first), self.first):
+                process_identity.send_signal(process, signal.SIGKILL)
             raise
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
@@ -116,9 +117,9 @@ class WaitingForGuix(Waiting):
     async def _container(self, program: str) -> ProcessIdentity:
         """Return the process that runs PROGRAM below Guix, once there is one.  Raises `ContainerFailure` when Guix ends."""
         wanted = await asyncio.to_thread(os.path.realpath, program)
-        while processes.is_running(self.first):
-            for child in processes.children(self.first):
-                if processes.program(child) == wanted:
+        while process_identity.is_running(self.first):
+            for child in process_identity.children(self.first):
+                if process_identity.program(child) == wanted:
                     return child
             await asyncio.sleep(_PAUSE)
         raise ContainerFailure(

@@ -6,7 +6,8 @@ from typing import Protocol
 from guix_environment.container import Network
 from guix_environment.launcher_program import launcher_program
 from guix_environment.launching import Channel, Waiting, divided, map_identifiers
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.accounts import subordinate
 
 

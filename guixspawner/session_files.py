@@ -7,7 +7,7 @@ from pathlib import Path
 
 from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath
-from guix_environment.processes import ProcessIdentity, from_record, to_record
+from guix_environment.process_identity import ProcessIdentity, from_record, to_record
 from guix_environment.roots import Roots
 from guix_environment.session_names import server_slug, slug
 

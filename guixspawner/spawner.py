@@ -10,9 +10,9 @@ from jupyterhub.spawner import Spawner
 from traitlets import Any as AnyTrait
 from traitlets import CaselessStrEnum, Float, List, Unicode, default
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.errors import GuixSpawnerError, RepositoryWithdrawn, SessionFailure
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records
 from guix_environment.roots import Roots
 from guix_environment.session_names import server_slug, slug
@@ -199,7 +199,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             return None
         if self.process is None:
             return 0
-        if processes.is_running(self.process):
+        if process_identity.is_running(self.process):
             await asyncio.to_thread(bound, self._files.log, SessionLife(parent=self).log_limit)
             await self._network.keep(self._api)
             return None
@@ -215,7 +215,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """Return what the hub keeps over its restarts: which process the session is."""
         state: dict[str, Any] = super().get_state()
         if self.process:
-            state["process"] = processes.to_record(self.process)
+            state["process"] = process_identity.to_record(self.process)
         if self._session:
             state["session"] = {"person": self._session.person, "server": self._session.server}
             if promised := self._limits.promised(str(self._session)):
@@ -225,7 +225,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the session that STATE tells of, after a restart of the hub."""
         super().load_state(state)
-        self.process = processes.from_record(state.get("process"))
+        self.process = process_identity.from_record(state.get("process"))
         named = state.get("session")
         self._session = SessionKey(named["person"], named["server"]) if named else None
         if self._session and "promised" in state:
@@ -313,7 +313,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _end(self, *, grace: float) -> None:
         if self.process:
-            await processes.end(self.process, grace=grace)
+            await process_identity.end(self.process, grace=grace)
         await self._end_leftover(grace=grace)
         await self._clear(self._files)
 
@@ -321,7 +321,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """End what a hub left behind that was itself ended in the middle of a start."""
         leftover = await asyncio.to_thread(self._files.remembered)
         if leftover:
-            await processes.end(leftover, grace=grace)
+            await process_identity.end(leftover, grace=grace)
 
     async def _clear(self, files: SessionFiles) -> None:
         """Remove everything that the session of FILES, which has ended, has outside of its container."""

@@ -13,7 +13,7 @@ from traitlets.config import LoggingConfigurable
 
 from guix_environment.container import ContainerPlan, Mount
 from guix_environment.errors import NotFound, SessionFailure
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from guixspawner import session
 from guixspawner.accounts import Person, SessionAccounts

@@ -21,7 +21,7 @@ from traitlets import Bool, Float, Integer, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 import guix_environment
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.container import Network
 from guix_environment.errors import SessionFailure
 from guix_environment.identifiers import StorePath
@@ -232,7 +232,7 @@ class WarmLauncher:
         The kernel counts memory for the group that a page was first used in, wherever a process is moved later.  Without
         this, the hub would be charged for what sessions take from the process, and ended when it is too much.
         """
-        process = processes.identify(pid)
+        process = process_identity.identify(pid)
         try:
             backend = await SessionLimits(parent=self.settings).chosen()
             for key in await backend.leftovers():

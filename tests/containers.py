@@ -5,9 +5,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.launch import ColdLauncher
 
 ACCOUNT = Account(70000, 70000) if os.geteuid() == 0 else Account(os.geteuid(), os.getegid())
@@ -25,7 +26,7 @@ async def printed_in(plan: ContainerPlan, account: Account = ACCOUNT) -> str:
     """Return what PLAN's command printed until its container ended."""
     with tempfile.TemporaryFile() as log:
         first = await started(plan, log.fileno(), account)
-        while processes.is_running(first):
+        while process_identity.is_running(first):
             await asyncio.sleep(0.01)
         log.seek(0)
         return log.read().decode()

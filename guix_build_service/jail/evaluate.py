@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Mapping
 from guix_build_service.jail import answer
 from guix_build_service.jail.plan import Bounds, EvaluatingGuix, Jail, limits, plan
 from guix_build_service.manifest.canonical import PackageList
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Network
 from guix_environment.errors import ContainerFailure, EvaluationFailed, SessionFailure
 from guix_environment.launcher_program import launcher_program
 from guix_environment.launching import Waiting, divided
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guix_environment.system_call_filter import compiled
 
 _BLOCK = 65536
@@ -61,7 +62,7 @@ async def running(jail: Jail, container: ContainerPlan, output: int) -> AsyncIte
     finally:
         if first is not None:
             # It is the first of its processes, which no other signal ends, and with it all others.
-            await processes.end(first, grace=0)
+            await process_identity.end(first, grace=0)
 
 
 async def walls(account: Account) -> None:

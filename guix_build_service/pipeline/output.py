@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from guix_build_service.logs import redaction
 from guix_build_service.pipeline.job import Job
-from guix_environment.processes import GRACE, start
+from guix_environment.process_identity import GRACE
+from guix_environment.processes import start
 
 _PROGRAM = Path(redaction.__file__)
 

@@ -13,7 +13,7 @@ from guix_build_service.pipeline.job import MARK, RUN_BY
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_environment.errors import InvalidInput
 from guix_environment.identifiers import BuildId
-from guix_environment.processes import ProcessIdentity, end, marked
+from guix_environment.process_identity import ProcessIdentity, end, marked
 
 
 class Attempts:

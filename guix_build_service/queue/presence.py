@@ -19,7 +19,7 @@ from guix_build_service.model.environments import Build
 from guix_build_service.store import Store
 from guix_build_service.store.services import Serving
 from guix_environment.errors import StoreUnavailable
-from guix_environment.processes import from_record, identify, is_of_this_boot, is_running, to_record
+from guix_environment.process_identity import from_record, identify, is_of_this_boot, is_running, to_record
 
 BEAT_SECONDS = 15.0
 """How often a service says that it is there."""

@@ -54,7 +54,7 @@ class Database:
         self.service = str(Token.new())
         """This process among those that serve with this database."""
         self.process: Mapping[str, object] = {}
-        """What others find that process by, as `guix_environment.processes.to_record` has it; empty until it is known."""
+        """What others find that process by, as `process_identity.to_record` has it; empty until it is known."""
         self.shared = engine.dialect.name == "postgresql"
         """Whether there can be others."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")

@@ -18,7 +18,7 @@ class Serving:
 
     id: str
     process: Mapping[str, object]
-    """As `guix_environment.processes.to_record` has it."""
+    """As `guix_environment.process_identity.to_record` has it."""
     seen: datetime
     """When it was last heard of, by the database's clock."""
 

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.container import INSIDE
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.accounts import handing_over
 from guixspawner.accounts.homes import find_home, next_number
 from guixspawner.accounts.person import LOWEST_OF_PEOPLE, TELL, Person, not_theirs
@@ -122,7 +123,7 @@ async def map_identifiers(process: ProcessIdentity, account: Account, *, inside:
 
 async def _map(process: ProcessIdentity, users: Sequence[Mapped], groups: Sequence[Mapped]) -> None:
     for command in mapping_commands(find_programs(), process.pid, users, groups):
-        if not processes.is_running(process):
+        if not process_identity.is_running(process):
             raise SessionFailure("The session's container could not be made.", hint=TELL)
         done = await processes.run(command, environment={}, timeout=_MAPPING_SECONDS, directory=Path("/"))
         if not done.succeeded:
@@ -165,7 +166,7 @@ async def hand_over(folder: Path, account: Account) -> None:
 async def _while_it_waits(channel: socket.socket, pid: int, account: Account) -> bool:
     """Give the process PID at the other end of CHANNEL its numbers; return whether it then did its work."""
     loop = asyncio.get_running_loop()
-    process = processes.identify(pid)
+    process = process_identity.identify(pid)
     if await loop.sock_recv(channel, 1) != handing_over.WAITING or process is None:
         return False
     users = [Mapped(handing_over.OURS, os.geteuid()), Mapped(handing_over.THEIRS, account.uid)]

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity
+from guix_environment import process_identity
+from guix_environment.process_identity import ProcessIdentity
 from guix_environment.roots import Roots
 from guixspawner.session_files import SessionFiles
 
@@ -91,7 +91,7 @@ class Places:
         found = []
         for key in self.keys() | {*further}:
             candidates = (self.files(key).remembered(), known.get(key))
-            running = [process for process in candidates if process and processes.is_running(process)]
+            running = [process for process in candidates if process and process_identity.is_running(process)]
             found.append(Found(key, running[0] if running else None))
         return found
 
@@ -120,7 +120,7 @@ async def sweep(
     Returns which were which.  To be called before the hub starts any session; one that runs and is known is not touched.
     """
     verdict = judge(await asyncio.to_thread(places.found, known, further), known)
-    await asyncio.gather(*(processes.end(one.process, grace=grace) for one in verdict.ended if one.process))
+    await asyncio.gather(*(process_identity.end(one.process, grace=grace) for one in verdict.ended if one.process))
     for key in (*verdict.cleared, *(one.key for one in verdict.ended)):
         await clear(key)
     return verdict

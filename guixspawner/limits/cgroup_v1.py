@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guixspawner.limits import cgroups
 from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 from guixspawner.threads import uninterrupted

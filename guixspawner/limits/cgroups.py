@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.errors import SessionFailure
 from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage
 
@@ -252,10 +252,10 @@ def _kill(group: Path) -> None:
         write(group / "cgroup.kill", "1")
     except OSError:
         for pid in members([group]):
-            process = processes.identify(pid)
+            process = process_identity.identify(pid)
             # Looked up again once it is known who bears the number: it may be somebody else's by now.
             if process and pid != os.getpid() and pid in members([group]):
-                processes.send_signal(process, signal.SIGKILL)
+                process_identity.send_signal(process, signal.SIGKILL)
 
 
 def members(groups: Iterable[Path]) -> set[int]:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.errors import SessionFailure
 from guixspawner.limits import cgroup_v1, cgroup_v2
 from guixspawner.limits.model import Backend, BackendKind, Enforced, Limits
@@ -67,7 +67,7 @@ async def _try(backend: Backend) -> Enforced | None:
     key = f"attempt-{os.getpid()}.{next(_NUMBERS)}"
     process = await processes.start([sleep, "60"], environment={}, output=_NO_OUTPUT)
     try:
-        identity = processes.identify(process.pid)
+        identity = process_identity.identify(process.pid)
         return await backend.hold(key, identity, _TRIED) if identity else None
     except (SessionFailure, OSError):
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 
 
 class BackendKind(StrEnum):

@@ -4,8 +4,9 @@ import resource
 from collections.abc import Collection
 from pathlib import Path
 
-from guix_environment import processes
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment import process_identity, processes
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 from guixspawner.limits.programs import find_program
 
@@ -91,7 +92,7 @@ async def _lower(pid: int, name: str, most: int) -> None:
         if program is None:
             raise
         command = [program, "--pid", str(pid), f"--{name}={highest}:{highest}"]
-        done = await processes.run(command, environment={}, timeout=processes.GRACE, account=_account_of(pid))
+        done = await processes.run(command, environment={}, timeout=process_identity.GRACE, account=_account_of(pid))
         if not done.succeeded:
             raise
 

@@ -12,7 +12,8 @@ from traitlets import Bool, CaselessStrEnum, Integer, TraitError, Unicode, valid
 from traitlets.config import LoggingConfigurable
 
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.limits import detection, disk
 from guixspawner.limits.model import Backend, BackendKind, Enforced, Limits, Usage
 from guixspawner.limits.promises import Machine, Promises

@@ -11,9 +11,10 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Completed, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Completed
 from guixspawner.limits import cgroups
 from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
 
@@ -59,7 +60,7 @@ class Systemd:
     async def _until_moved(self, key: str, process: ProcessIdentity) -> None:
         """Wait until PROCESS is in its scope: systemd answers before that."""
         pause, waited = 0.005, 0.0
-        while processes.is_running(process) and waited < _SECONDS:
+        while process_identity.is_running(process) and waited < _SECONDS:
             if any(group.endswith(f"/{self._unit(key)}") for group in _groups_of(process.pid)):
                 return
             await asyncio.sleep(pause)

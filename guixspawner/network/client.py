@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guixspawner.network.gateway import messages
 from guixspawner.network.gateway.messages import Message
 from guixspawner.network.gateway.settings import CONTROL, LOG, GatewaySettings
@@ -103,7 +103,7 @@ class GatewayClient:
 
     async def _introduce(self) -> None:
         """Tell the gateway whose end it is to watch for."""
-        own = processes.identify(os.getpid())
+        own = process_identity.identify(os.getpid())
         assert own is not None
         await self.ask({"do": "hub", "pid": own.pid, "started": own.started})
         self._introduced = True

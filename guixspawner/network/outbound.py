@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import guix_environment.outbound
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.addresses import LINK_LOCAL_AND_METADATA
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guixspawner.network.client import GatewayClient
 
 SUBNET = "198.18.0.0/24"
@@ -117,7 +117,7 @@ class Namespaces:
                     files.callback(os.close, opened[-1])
             except OSError as error:
                 raise _failed(str(error)) from error
-            if not processes.is_running(process):
+            if not process_identity.is_running(process):
                 raise _failed(f"the process {process.pid} has ended")
             yield cls(process, *opened)
 

@@ -11,10 +11,11 @@ from jupyterhub.proxy import Proxy
 from traitlets import CaselessStrEnum, List, Unicode
 from traitlets.config import LoggingConfigurable
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import Network
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.network import inside
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
@@ -169,7 +170,7 @@ class SessionNetwork(LoggingConfigurable):
                 opened.set()
                 await connect(way, session, self.refused_networks, self.gateway(api))
         except SessionFailure as error:
-            if processes.is_running(process):
+            if process_identity.is_running(process):
                 self.log.warning("%s %s", error, error.details.get("reason", ""))
         finally:
             opened.set()

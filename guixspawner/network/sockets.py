@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.errors import SessionFailure
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 
 SERVER = "server.sock"
 """What a session's server calls its socket."""
@@ -156,7 +157,7 @@ class SessionSockets:
 
 async def until_listening(sockets: SessionSockets, process: ProcessIdentity, *, pause: float = 0.02) -> bool:
     """Wait until the server behind SOCKETS takes connections and return True, or False when PROCESS has ended before."""
-    while processes.is_running(process):
+    while process_identity.is_running(process):
         if sockets.listens():
             return True
         await asyncio.sleep(pause)

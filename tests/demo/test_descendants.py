@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from demo.settings import CHECKOUT
-from guix_environment.processes import identify
+from guix_environment.process_identity import identify
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
 

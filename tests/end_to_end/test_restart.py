@@ -3,7 +3,7 @@
 import pytest
 
 from demo.descendants import descendants
-from guix_environment.processes import identify, is_running
+from guix_environment.process_identity import identify, is_running
 from tests.end_to_end.conftest import Installation
 from tests.end_to_end.rest import API, Client
 from tests.end_to_end.test_examples import PYTHON

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from guix_environment.processes import ProcessIdentity, identify
+from guix_environment.process_identity import ProcessIdentity, identify
 
 ROOTS = Path("/var/guix/profiles/per-user")
 

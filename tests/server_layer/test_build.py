@@ -20,10 +20,10 @@ import pytest
 
 from guix_build_service.server_layer.definitions import definitions_folder, locked_versions
 from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Mount, Network, TemporaryFolder
 from guix_environment.identifiers import VariableName
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from tests.containers import ACCOUNT, started
 
@@ -233,7 +233,7 @@ def served(record: ServerRecord, home: Path, **variables: str) -> Iterator[int]:
         wait_until_it_answers(first, port, log)
         yield port
     finally:
-        asyncio.run(processes.end(first))
+        asyncio.run(process_identity.end(first))
 
 
 def wait_until_it_answers(first: ProcessIdentity, port: int, log: Path) -> None:
@@ -242,7 +242,7 @@ def wait_until_it_answers(first: ProcessIdentity, port: int, log: Path) -> None:
         try:
             ask(port, "GET", "/api")
         except OSError:
-            assert processes.is_running(first), log.read_text()
+            assert process_identity.is_running(first), log.read_text()
             assert time.monotonic() - start < 60, log.read_text()
             time.sleep(0.02)
         else:

@@ -24,7 +24,7 @@ from guix_build_service.program.application import BuildService
 from guix_build_service.program.initial_environments import add_initial_environments
 from guix_build_service.program.preparation import check_isolation, check_walls, cookie_secret
 from guix_build_service.store.engine import open_database
-from guix_environment.processes import identify, is_running, send_signal
+from guix_environment.process_identity import identify, is_running, send_signal
 from tests.service.installation import BOB
 from tests.service.scripted import scripted
 

@@ -15,7 +15,7 @@ from guix_build_service.model.retention import Rules
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.store.tables import services, uses
 from guix_environment.errors import BuildFailure, LimitReached
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN

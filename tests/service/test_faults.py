@@ -23,7 +23,7 @@ from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.program.application import account_name
 from guix_build_service.queue.queue import DAEMON_LOSSES
 from guix_environment.errors import DaemonUnavailable, LimitReached, RepositoryUnavailable, StoreUnavailable
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer, serve_git
 from tests.service.client import Client
 from tests.service.daemon_door import door

@@ -14,7 +14,7 @@ from guix_build_service.model.environments import BuildChanged, BuildState, NewE
 from guix_build_service.pipeline.job import MARK
 from guix_build_service.program.application import account_name
 from guix_environment.identifiers import VariableName
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER
 from tests.git_server import GitServer
 from tests.postgresql import PostgreSQL

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from guix_build_service.model.environments import BuildState, Person
 from guix_build_service.pipeline.job import MARK
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from tests.service.installation import Installation
 from tests.service.scripted import scripted
 

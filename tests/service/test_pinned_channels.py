@@ -16,7 +16,7 @@ from guix_build_service.model.environments import Build, BuildState, NewEnvironm
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import MARK
 from guix_build_service.program.application import account_name
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer
 from tests.service.channel_repositories import STAND_IN, Channel, Signer, greeting
 from tests.service.installation import ADA, Installation, installation

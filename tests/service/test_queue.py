@@ -16,7 +16,7 @@ from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
-from guix_environment.processes import marked_with
+from guix_environment.process_identity import marked_with
 from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.scripted import ScriptedPipeline, busy, scripted
 

@@ -22,7 +22,8 @@ from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.vault.vault import Vault
 from guix_environment.errors import HostRefused
-from guix_environment.processes import marked_with, run
+from guix_environment.process_identity import marked_with
+from guix_environment.processes import run
 from guix_environment.repository_url import RepositoryUrl
 from tests.service.test_build_step import Reporter, job_with
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from guix_environment.processes import ProcessIdentity, children
+from guix_environment.process_identity import ProcessIdentity, children
 
 
 def token_of(first: ProcessIdentity) -> str:

@@ -32,7 +32,7 @@ from guix_build_service.pipeline.variables import read_variables
 from guix_build_service.server_layer.definitions import definitions_folder
 from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
 from guix_environment.identifiers import Commit, StorePath
-from guix_environment.processes import ProcessIdentity, from_record
+from guix_environment.process_identity import ProcessIdentity, from_record
 from guix_environment.records import Records, Visibility
 from guixspawner.configure import _internal_ports, proxy_command
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version

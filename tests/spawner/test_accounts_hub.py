@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment.processes import is_running
+from guix_environment.process_identity import is_running
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.private_etc import as_root, entering, private_etc
 from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub

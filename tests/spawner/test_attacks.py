@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from guix_environment.processes import is_running
+from guix_environment.process_identity import is_running
 from guix_environment.system_call_filter import ABSENT, REFUSED
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.memory import token_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Link, Mount, Network, PlacedFile, TemporaryFolder
 from guix_environment.errors import ContainerFailure
 from guix_environment.identifiers import StorePath
@@ -175,7 +175,7 @@ async def probed(launcher: Launcher, plan: ContainerPlan, account: Account) -> d
         # Who looks for a command's process finds it as long as that runs.
         [seen] = [Path(mount.source, "seen") for mount in plan.mounts if mount.target == "/home/ada"]
         await asyncio.to_thread(seen.touch)
-        while processes.is_running(first):
+        while process_identity.is_running(first):
             await asyncio.sleep(0.01)
         await asyncio.to_thread(seen.unlink)
         log.seek(0)
@@ -249,7 +249,7 @@ async def test_what_guix_cannot_make_is_told(plan: ContainerPlan, account: Accou
         waiting = await shell(PROFILE).prepare(account, plan.network, log.fileno())
         with pytest.raises(ContainerFailure, match="Guix could not make"):
             await waiting.run(plan)
-        assert not processes.is_running(waiting.first)
+        assert not process_identity.is_running(waiting.first)
 
 
 async def test_guix_never_runs_as_root() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from guix_environment.identifiers import StorePath, VersionId
-from guix_environment.processes import identify, is_running
+from guix_environment.process_identity import identify, is_running
 from guix_environment.records import Records, Visibility
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment
 from tests.spawner.memory import token_of

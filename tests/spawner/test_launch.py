@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder, division
 from guix_environment.errors import ContainerFailure, SessionFailure
 from guix_environment.identifiers import EnvironmentId, VersionId
@@ -219,7 +219,7 @@ async def test_its_end_is_the_containers_end() -> None:
         first = await started(plan("/bin/sh", "-c", f"sleep {mark} & setsid sleep {mark} & sleep {mark}"), log.fileno())
         while len(processes_with(mark)) < 4:
             await asyncio.sleep(0.01)
-        await processes.end(first, grace=0)
+        await process_identity.end(first, grace=0)
         assert processes_with(mark) == []
 
 
@@ -306,9 +306,9 @@ async def test_secrets_that_do_not_fit_are_told() -> None:
 async def test_a_hub_that_ends_leaves_no_process_that_waits() -> None:
     with tempfile.TemporaryFile() as log:
         waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
-        assert processes.is_running(waiting.first)
+        assert process_identity.is_running(waiting.first)
         waiting.give_up()
-        while processes.is_running(waiting.first):
+        while process_identity.is_running(waiting.first):
             await asyncio.sleep(0.01)
 
 
@@ -325,13 +325,15 @@ def test_a_launcher_whose_hub_is_killed_ends() -> None:
         reply = messages.receive(ours.recv)
         assert reply is not None
         assert reply[0] == b"waiting"
-        first = processes.identify(int(reply[1]))
+        first = process_identity.identify(int(reply[1]))
         assert first is not None
         assert len(processes_writing_to(errors.fileno())) == 1
         # As the kernel closes what a killed process had open.
         for end in (hub, ours):
             end.close()
-        while processes.is_running(first) or processes_writing_to(log.fileno()) or processes_writing_to(errors.fileno()):
+        while (
+            process_identity.is_running(first) or processes_writing_to(log.fileno()) or processes_writing_to(errors.fileno())
+        ):
             pass
         errors.seek(0)
         assert errors.read() == b""

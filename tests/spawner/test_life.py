@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity, identify
+from guix_environment import process_identity
+from guix_environment.process_identity import ProcessIdentity, identify
 from guix_environment.roots import Roots
 from guixspawner.life import SessionLife
 from guixspawner.life.culling import SCOPES, culler_command, culler_role, culler_service
@@ -146,23 +146,23 @@ def test_a_link_in_a_logs_place_is_not_followed(tmp_path: Path) -> None:
 def test_a_process_is_found_again_by_its_record() -> None:
     own = identify(os.getpid())
     assert own is not None
-    record = json.loads(json.dumps(processes.to_record(own)))
-    assert processes.from_record(record) == own
+    record = json.loads(json.dumps(process_identity.to_record(own)))
+    assert process_identity.from_record(record) == own
 
 
 def test_the_same_numbers_after_the_machine_restarted_are_not_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     own = identify(os.getpid())
     assert own is not None
-    record = processes.to_record(own)
-    monkeypatch.setattr(processes, "_boot", lambda: "another")
-    assert processes.from_record(record) is None
+    record = process_identity.to_record(own)
+    monkeypatch.setattr(process_identity, "_boot", lambda: "another")
+    assert process_identity.from_record(record) is None
 
 
 @pytest.mark.parametrize("damage", [{}, {"pid": 1}, {"pid": "1", "started": 1}, None, [], "x", {"boot": "x"}])
 def test_a_damaged_record_is_no_process(damage: object) -> None:
-    whole = {"boot": processes._boot(), **damage} if isinstance(damage, dict) else damage
-    assert processes.from_record(whole) is None
-    assert processes.from_record({"pid": os.getpid(), "started": 1}) is None
+    whole = {"boot": process_identity._boot(), **damage} if isinstance(damage, dict) else damage
+    assert process_identity.from_record(whole) is None
+    assert process_identity.from_record({"pid": os.getpid(), "started": 1}) is None
 
 
 # What is left of sessions that are gone
@@ -228,7 +228,7 @@ async def test_nothing_of_a_session_that_runs_is_touched(places: Places, sleepin
     before = sorted(places.sessions.parent.rglob("*"))
     assert await swept(places, {ADA: sleeping}) == []
     assert sorted(places.sessions.parent.rglob("*")) == before
-    assert processes.is_running(sleeping)
+    assert process_identity.is_running(sleeping)
 
 
 async def test_a_session_that_the_database_alone_remembers_is_not_touched(places: Places, sleeping: ProcessIdentity) -> None:
@@ -251,16 +251,16 @@ async def test_after_a_restart_of_the_machine_everything_is_cleared_and_nobody_i
 ) -> None:
     # Another program that the new start of the machine gave the session's number, at the same moment after its start.
     traces(places, ADA, sleeping)
-    monkeypatch.setattr(processes, "_boot", lambda: "another")
+    monkeypatch.setattr(process_identity, "_boot", lambda: "another")
     assert await swept(places, {}) == [ADA]
-    assert processes.is_running(sleeping)
+    assert process_identity.is_running(sleeping)
     assert not places.leases.held()
 
 
 async def test_a_session_that_no_hub_knows_is_ended(places: Places, sleeping: ProcessIdentity) -> None:
     traces(places, CYD, sleeping)
     assert await swept(places, {}) == [CYD]
-    assert not processes.is_running(sleeping)
+    assert not process_identity.is_running(sleeping)
     assert not places.leases.held()
 
 

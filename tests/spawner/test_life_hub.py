@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.identifiers import StorePath
-from guix_environment.processes import ProcessIdentity, identify, is_running
+from guix_environment.process_identity import ProcessIdentity, identify, is_running
 from guixspawner.session_files import SessionFiles
 from tests.spawner.computing import compute_in_silence
 from tests.spawner.conftest import ENVIRONMENT
@@ -205,7 +205,9 @@ async def test_a_server_and_a_kernel_that_ignore_being_asked_are_ended_in_bounde
         os.kill(pid, signal.SIGSTOP)
     before = time.monotonic()
     await asyncio.to_thread(hub.stop, "hal")
-    assert time.monotonic() - before < 5 + processes.GRACE + 10, "the hub's grace, the kernel's, and the hub's own delays"
+    assert time.monotonic() - before < 5 + process_identity.GRACE + 10, (
+        "the hub's grace, the kernel's, and the hub's own delays"
+    )
     assert not is_running(first)
     assert not [pid for pid in everything if identify(pid)]
     assert not [name for name in leases(hub) if name.startswith("hal.")]
@@ -243,8 +245,8 @@ async def test_many_sessions_are_found_again_and_what_is_left_of_others_is_clear
     assert unknown is not None
     sessions = hub.state / "sessions"
     for name, record in (
-        ("old", {**processes.to_record(found["kim"]), "boot": "another"}),
-        ("unknown", processes.to_record(unknown)),
+        ("old", {**process_identity.to_record(found["kim"]), "boot": "another"}),
+        ("unknown", process_identity.to_record(unknown)),
     ):
         (sessions / name).mkdir()
         (sessions / name / "default.json").write_text(json.dumps(record))

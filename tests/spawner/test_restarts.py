@@ -22,7 +22,7 @@ from typing import Self
 import jupyterhub
 import pytest
 
-from guix_environment.processes import ProcessIdentity, identify, is_running
+from guix_environment.process_identity import ProcessIdentity, identify, is_running
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.real_hub import RealHub, built_records, first_process, leases, running_hub, wait_for
 

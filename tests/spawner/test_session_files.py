@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guixspawner.session_files import SessionFiles
 from tests.spawner.conftest import PROFILE, SERVER
 

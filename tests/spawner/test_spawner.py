@@ -13,7 +13,7 @@ from tornado.web import HTTPError
 from traitlets.config import Config
 
 import guixspawner
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.errors import InvalidOptions, SessionFailure
 from guixspawner import GuixSpawner
 from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
@@ -30,9 +30,9 @@ async def test_a_server_that_was_never_started_does_not_run(spawner: GuixSpawner
 
 
 async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner) -> None:
-    me = processes.identify(os.getpid())
+    me = process_identity.identify(os.getpid())
     assert me is not None
-    spawner.load_state({"process": processes.to_record(me), "session": {"person": "ada", "server": "default"}})
+    spawner.load_state({"process": process_identity.to_record(me), "session": {"person": "ada", "server": "default"}})
     assert await spawner.poll() is None
     kept = spawner.get_state()
     again = GuixSpawner()
@@ -47,22 +47,22 @@ async def test_a_session_is_found_again_from_what_was_kept(spawner: GuixSpawner)
 async def test_another_process_under_a_sessions_number_is_neither_taken_for_it_nor_ended(tmp_path: Path) -> None:
     other = await processes.start(["/bin/sleep", "600"], environment={}, output=subprocess.DEVNULL)
     try:
-        there = processes.identify(other.pid)
+        there = process_identity.identify(other.pid)
         assert there is not None
         config = Config(SessionLimits={"backend": "nothing"})
         found = GuixSpawner(sessions_folder=str(tmp_path), leases_folder=str(tmp_path), config=config)
         session = {"person": "ada", "server": "default"}
         # Of this start of the machine too, so that only the moment at which it began tells them apart.
-        gone = processes.to_record(replace(there, started=there.started - 1))
+        gone = process_identity.to_record(replace(there, started=there.started - 1))
         found.load_state({"process": gone, "session": session})
         assert await found.poll() == 0
         await found.stop(now=True)
-        assert processes.is_running(there)
-        found.load_state({"process": processes.to_record(there), "session": session})
+        assert process_identity.is_running(there)
+        found.load_state({"process": process_identity.to_record(there), "session": session})
         assert await found.poll() is None
         await found.stop(now=True)
         assert await found.poll() == 0
-        assert not processes.is_running(there)
+        assert not process_identity.is_running(there)
     finally:
         if other.returncode is None:
             other.kill()

@@ -66,7 +66,7 @@ BEGINNING = """
 import asyncio, os, sys
 from pathlib import Path
 from traitlets.config import Config
-from guix_environment import processes
+from guix_environment import process_identity, processes
 from guix_environment.errors import SessionFailure
 from guixspawner.accounts import SessionAccounts
 from guixspawner.accounts.subordinate import map_identifiers
@@ -187,7 +187,7 @@ print(os.getuid(), os.getgid(), os.getgroups())
         sys.executable, "-c", code, str(homes / "ada"), str(homes / "bob"), stdin=-1, stdout=-1
     )
     await child.stdout.readline()
-    await map_identifiers(processes.identify(child.pid), someone.account)
+    await map_identifiers(process_identity.identify(child.pid), someone.account)
     print((await child.communicate(b"go\\n"))[0].decode())
 
 person("bob")
@@ -207,7 +207,7 @@ def test_a_process_that_ended_is_not_mapped(world: Path) -> None:
 async def late():
     someone = await settings.person("ada", homes)
     child = await asyncio.create_subprocess_exec("sleep", "60")
-    process = processes.identify(child.pid)
+    process = process_identity.identify(child.pid)
     child.kill()
     await child.wait()
     try:

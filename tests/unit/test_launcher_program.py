@@ -11,12 +11,12 @@ from typing import IO
 import pytest
 
 from guix_environment import launcher_program as module
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import Network, division
 from guix_environment.errors import SessionFailure
 from guix_environment.launcher_program import LauncherProgram
 from guix_environment.launching import first_process
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from tests.containers import processes_writing_to
 
 
@@ -42,7 +42,7 @@ async def first(program: LauncherProgram) -> ProcessIdentity:
     with tempfile.TemporaryFile() as log:
         async with program.request(log.fileno()) as channel:
             found = await first_process(channel, division(Network.OWN))
-            assert processes.is_running(found)
+            assert process_identity.is_running(found)
             channel.close()
     return found
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity, end, identify, is_running, run, send_signal, start
+from guix_environment import process_memory
+from guix_environment.process_identity import ProcessIdentity, end, identify, is_running, send_signal
+from guix_environment.processes import run, start
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -130,7 +131,7 @@ async def test_a_command_that_holds_less_runs_to_its_end() -> None:
 
 
 async def test_what_grows_at_once_is_refused_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "MEMORY_SECONDS", 600)
+    monkeypatch.setattr(process_memory, "MEMORY_SECONDS", 600)
     done = await run([sys.executable, "-c", AT_ONCE], environment={}, timeout=600, memory=128 * 2**20)
     assert done.status == 1
     assert b"MemoryError" in done.errors

@@ -9,8 +9,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity
+from guix_environment import process_identity
+from guix_environment.process_identity import ProcessIdentity
 
 
 class Held:
@@ -35,7 +35,7 @@ class Held:
         except OSError:
             os.close(file)
             return
-        if not processes.is_running(process):
+        if not process_identity.is_running(process):
             os.close(watched)
             os.close(file)
             return

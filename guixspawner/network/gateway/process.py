@@ -16,9 +16,9 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.files import read_json, write_json
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guixspawner.network.gateway import messages
 from guixspawner.network.gateway.allowed import Destination
 from guixspawner.network.gateway.doors import Doors, bound
@@ -287,7 +287,7 @@ class Gateway:
             self._remember()
 
     def _somebody_is_there(self) -> bool:
-        if self._tasks or (self._hub and processes.is_running(self._hub)):
+        if self._tasks or (self._hub and process_identity.is_running(self._hub)):
             return True
         try:
             folders = list(self._sockets.iterdir())

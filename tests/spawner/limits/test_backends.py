@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guixspawner.limits import Backend, BackendKind, Limits
 from guixspawner.limits.cgroups import folders_of, members
 
@@ -78,7 +78,7 @@ async def test_end_takes_everything(backend: Backend, server: Server) -> None:
     held = await pids_of(backend, server)
     assert len(held) == 11
     await backend.end(KEY)
-    assert not [pid for pid in held if processes.identify(pid)]
+    assert not [pid for pid in held if process_identity.identify(pid)]
     assert not await backend.leftovers()
     assert not [folder for folder in folders if KEY in str(folder) and folder.exists()]
 
@@ -120,7 +120,7 @@ async def test_a_new_session_of_the_same_name_ends_what_is_left_of_the_old(backe
     other = Server()
     try:
         enforced = await backend.hold(KEY, other.identity, LIMITS)
-        assert not [pid for pid in old if processes.identify(pid)]
+        assert not [pid for pid in old if process_identity.identify(pid)]
         assert enforced.memory_events
         assert kills(enforced.memory_events) == 0
         assert other.ask("ping") == "pong"
@@ -134,7 +134,7 @@ async def test_a_hub_that_was_restarted_knows_it_again(backend: Backend, server:
     again = copy.copy(backend)
     assert set(await again.leftovers()) == {KEY}
     await again.end(KEY)
-    assert not processes.is_running(server.identity)
+    assert not process_identity.is_running(server.identity)
 
 
 async def test_usage(backend: Backend, server: Server) -> None:

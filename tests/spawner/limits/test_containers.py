@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Mount
 from guixspawner.launch import ColdLauncher
 from guixspawner.limits import Backend, Limits
@@ -59,10 +59,10 @@ async def test_a_container_is_held_from_its_first_process_on(backend: Backend) -
         assert (enforced.memory, enforced.cpu, enforced.processes) == (128 * MIB, 0.5, 30)
         first = await waiting.run(plan)
         while (printed := _content(log.fileno())).count("\n") < 3:
-            assert processes.is_running(first), printed
+            assert process_identity.is_running(first), printed
             await asyncio.sleep(0.1)
         await backend.end(KEY)
-        assert not processes.is_running(first)
+        assert not process_identity.is_running(first)
         assert not await backend.leftovers()
     killed, full, stopped = printed.splitlines()
     assert killed == "-9"

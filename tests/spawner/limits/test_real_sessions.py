@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from tests.spawner.real_hub import RealHub, built_records, connected, first_process, running_hub, wait_for
 
 from .conftest import BACKEND, EXPECTED
@@ -101,7 +101,7 @@ async def test_too_much_memory_ends_the_kernel_and_the_server_answers(hub: RealH
             break
     connection.close()
     assert kills(hub, ada) > before
-    assert processes.is_running(server)
+    assert process_identity.is_running(server)
     assert await asyncio.to_thread(answers, hub, ada)
     assert await hub.run_code(ada, "print('goes on')") == "goes on"
 
@@ -175,7 +175,7 @@ def test_a_hub_clears_away_the_groups_of_sessions_that_ended_without_it(hub: Rea
     assert hub.spawn("carol", GIVEN)[0] == 201
     groups, process = groups_of(hub, "carol"), first_process(hub, "carol")
     hub.kill()
-    processes.send_signal(process, signal.SIGKILL)
+    process_identity.send_signal(process, signal.SIGKILL)
     hub.start()
     wait_for(lambda: not [group for group in groups if group.exists()])
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from traitlets import TraitError
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Mount
 from guix_environment.errors import LimitReached, SessionFailure
-from guix_environment.processes import Account, ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
+from guix_environment.processes import Account
 from guixspawner.limits import Backend, BackendKind, Enforced, Limits, Machine, SessionLimits, Usage, with_limits
 from guixspawner.limits.detection import detect
 from guixspawner.limits.rlimits import NoLimits, ResourceLimits
@@ -34,7 +35,7 @@ class Scripted:
         self.held: set[str] = set()
 
     async def hold(self, key: str, process: ProcessIdentity, limits: Limits) -> Enforced:
-        assert processes.is_running(process)
+        assert process_identity.is_running(process)
         self.held.add(key)
         if not self.bounds:
             raise SessionFailure("no")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tornado.websocket import WebSocketClientConnection
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guixspawner.limits import cgroups
 from tests.spawner.real_hub import PATIENCE, RealHub, built_records, connected, first_process, running_hub
 
@@ -192,7 +192,7 @@ async def test_memory_filled_in_a_kernel_ends_that_kernel_and_the_person_is_told
         # It started anew by itself, and works.
         await greedy.answers_again()
         assert await greedy.run("print('kept' in globals())") == "False"
-    assert processes.is_running(server)
+    assert process_identity.is_running(server)
 
 
 async def test_folders_in_memory_that_are_all_filled_leave_room_for_the_server(hub: RealHub) -> None:
@@ -210,7 +210,7 @@ async def test_folders_in_memory_that_are_all_filled_leave_room_for_the_server(h
         shown = await hub.run_in_terminal("ada", "rm -v /tmp/fill /var/tmp/fill /dev/shm/fill")
         assert shown.count("removed") == 3, shown
     assert await hub.run_code("ada", "print(len(bytearray(1) * (600 * 2**20)) >> 20)") == "600"
-    assert processes.is_running(server)
+    assert process_identity.is_running(server)
 
 
 async def test_a_fork_bomb_stays_within_its_session_which_can_be_ended(hub: RealHub) -> None:
@@ -224,8 +224,8 @@ async def test_a_fork_bomb_stays_within_its_session_which_can_be_ended(hub: Real
         assert await asyncio.to_thread(answers, hub, "ada")
         held = members_of(hub, "ada")
         await asyncio.to_thread(hub.stop, "ada")
-        assert not processes.is_running(server)
-        assert not [pid for pid in held if processes.identify(pid)]
+        assert not process_identity.is_running(server)
+        assert not [pid for pid in held if process_identity.identify(pid)]
         assert not [group for group in groups if group.exists()]
         await unaffected(hub, other)
     assert (await asyncio.to_thread(hub.spawn, "ada", GIVEN))[0] == 201

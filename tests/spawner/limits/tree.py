@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity
+from guix_environment import process_identity
+from guix_environment.process_identity import ProcessIdentity
 
 
 class Server:
@@ -32,7 +32,7 @@ class Server:
             start_new_session=True,
         )
         assert self.ask("ping") == "pong"
-        identity = processes.identify(self._process.pid)
+        identity = process_identity.identify(self._process.pid)
         assert identity
         self.identity: ProcessIdentity = identity
 

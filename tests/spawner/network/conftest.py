@@ -13,7 +13,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
 from guixspawner.network.client import GatewayClient
@@ -82,9 +82,9 @@ async def client(folder: Path, settings: GatewaySettings) -> AsyncIterator[Gatew
     yield found
     with suppress(SessionFailure):
         pid = int(str((await found.ask({"do": "status"}))["pid"]))
-        process = processes.identify(pid)
+        process = process_identity.identify(pid)
         assert process
-        await processes.end(process)
+        await process_identity.end(process)
     print((folder / "gateway" / "log").read_text())
 
 
@@ -96,13 +96,13 @@ async def door(client: GatewayClient, settings: GatewaySettings, key: str) -> Pa
     return sockets.gateway
 
 
-async def gateway_of(client: GatewayClient) -> processes.ProcessIdentity:
-    found = processes.identify(int(str((await client.ask({"do": "status"}))["pid"])))
+async def gateway_of(client: GatewayClient) -> process_identity.ProcessIdentity:
+    found = process_identity.identify(int(str((await client.ask({"do": "status"}))["pid"])))
     assert found
     return found
 
 
-async def kill(process: processes.ProcessIdentity) -> None:
-    processes.send_signal(process, signal.SIGKILL)
-    while processes.is_running(process):
+async def kill(process: process_identity.ProcessIdentity) -> None:
+    process_identity.send_signal(process, signal.SIGKILL)
+    while process_identity.is_running(process):
         await asyncio.sleep(0.01)

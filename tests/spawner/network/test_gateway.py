@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
 from guixspawner.network.client import GatewayClient
@@ -183,16 +183,16 @@ async def test_a_new_configuration_takes_over_without_losing_anything(
         assert await ask(ports[0]) == b"HELLO END"
 
         # The old one goes on for whoever is connected, and no longer.
-        assert processes.is_running(before)
+        assert process_identity.is_running(before)
         writer.write(b"after")
         assert await reader.read(100) == b"AFTER"
         writer.write_eof()
         assert await reader.read() == b"END"
         writer.close()
-        while processes.is_running(before):
+        while process_identity.is_running(before):
             await asyncio.sleep(0.05)
         with contextlib.suppress(SessionFailure):
-            await processes.end(await gateway_of(newer))
+            await process_identity.end(await gateway_of(newer))
 
 
 async def test_what_is_held_lives_as_long_as_the_session(client: GatewayClient, folder: Path) -> None:
@@ -202,7 +202,7 @@ async def test_what_is_held_lives_as_long_as_the_session(client: GatewayClient, 
         sleeper = await asyncio.create_subprocess_exec("sleep", "1000")
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        identity = processes.identify(sleeper.pid)
+        identity = process_identity.identify(sleeper.pid)
         assert identity
         await client.hold(identity, writing)
         os.close(writing)
@@ -242,8 +242,8 @@ async def test_it_ends_in_an_orderly_way_when_asked(client: GatewayClient, setti
     gateway = await gateway_of(client)
     folder = await door(client, settings, KEY)
     assert {entry.name for entry in folder.iterdir()} == {"hub.sock", "filter.sock"}
-    processes.send_signal(gateway, signal.SIGTERM)
-    while processes.is_running(gateway):
+    process_identity.send_signal(gateway, signal.SIGTERM)
+    while process_identity.is_running(gateway):
         await asyncio.sleep(0.01)
     assert list(folder.iterdir()) == []
     with pytest.raises(SessionFailure):
@@ -255,16 +255,16 @@ async def test_it_ends_by_itself_when_neither_hub_nor_session_is_left(folder: Pa
     await client.ensure()
     gateway = await gateway_of(client)
     sleeper = await asyncio.create_subprocess_exec("sleep", "1000")
-    hub = processes.identify(sleeper.pid)
+    hub = process_identity.identify(sleeper.pid)
     assert hub
     await client.ask({"do": "hub", "pid": hub.pid, "started": hub.started})
     async with session(settings):
         sleeper.kill()
         await sleeper.wait()
         await asyncio.sleep(6)
-        assert processes.is_running(gateway), "a session is there"
+        assert process_identity.is_running(gateway), "a session is there"
     beginning = time.monotonic()
-    while processes.is_running(gateway):
+    while process_identity.is_running(gateway):
         await asyncio.sleep(0.05)
     assert time.monotonic() - beginning < 30
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder
 from guix_environment.errors import SessionFailure
 from guix_environment.outbound import netlink, program
-from guix_environment.processes import ProcessIdentity
+from guix_environment.process_identity import ProcessIdentity
 from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher
 from guixspawner.network import outbound
@@ -67,7 +67,7 @@ class Session:
         asked.with_suffix(".new").write_text(code)
         asked.with_suffix(".new").rename(asked)
         while not answered.exists():
-            assert processes.is_running(self.first)
+            assert process_identity.is_running(self.first)
             await asyncio.sleep(0.01)
         return answered.read_text().strip()
 
@@ -120,7 +120,7 @@ async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIt
             yield Session(waiting.first, folder / "talk")
         finally:
             waiting.give_up()
-            await processes.end(waiting.first, grace=0)
+            await process_identity.end(waiting.first, grace=0)
             log.seek(0)
             print(log.read().decode())
 
@@ -169,7 +169,7 @@ async def test_a_session_begins_before_its_way_out_is_there(
                 assert await session.reaches(OUTSIDE) == "OSError 101", "no network but its loopback"
         finally:
             waiting.give_up()
-            await processes.end(waiting.first, grace=0)
+            await process_identity.end(waiting.first, grace=0)
 
 
 @real
@@ -241,7 +241,7 @@ async def test_the_filter_lets_through_to_the_open_internet_alone(client: Gatewa
             assert b" 403 " in await answer(host, plain), host
         assert b" 403 " in await answer("unlisted.org")
     finally:
-        await processes.end(await gateway_of(newer))
+        await process_identity.end(await gateway_of(newer))
 
 
 @real
@@ -305,21 +305,21 @@ def way_outs(first: ProcessIdentity) -> list[int]:
 
 
 async def until_gone(pid: int) -> None:
-    while processes.identify(pid):
+    while process_identity.identify(pid):
         await asyncio.sleep(0.01)
 
 
 @real
 async def test_it_ends_with_its_session(session: Session) -> None:
     (helper,) = way_outs(session.first)
-    await processes.end(session.first, grace=0)
+    await process_identity.end(session.first, grace=0)
     await until_gone(helper)
 
 
 @real
 async def test_a_session_lives_on_without_it(session: Session) -> None:
     (helper,) = way_outs(session.first)
-    identity = processes.identify(helper)
+    identity = process_identity.identify(helper)
     assert identity
     await kill(identity)
     assert (await session.reaches(OUTSIDE)).startswith(("OSError", "TimeoutError"))
@@ -337,7 +337,7 @@ async def test_it_never_outlives_the_gateway_and_can_be_made_again(session: Sess
 @real
 @pytest.mark.usefixtures("internet")
 async def test_a_process_without_a_network_of_its_own_is_never_touched(client: GatewayClient) -> None:
-    me = processes.identify(os.getpid())
+    me = process_identity.identify(os.getpid())
     assert me
     with pytest.raises(SessionFailure) as failure, Namespaces.of(me) as namespaces:
         await connect(find("slirp4netns", root=True), namespaces, [], client)

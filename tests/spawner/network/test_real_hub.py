@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 import jupyterhub
 import pytest
 
-from guix_environment import processes
-from guix_environment.processes import ProcessIdentity
+from guix_environment import process_identity
+from guix_environment.process_identity import ProcessIdentity
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.network.conftest import kill
 from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub, wait_for
@@ -65,7 +65,7 @@ def gateways(hub: RealHub) -> list[ProcessIdentity]:
             except OSError:
                 continue
             if f"{hub.state}/run/gateway".encode() in words:
-                found.append(processes.identify(int(folder.name)))
+                found.append(process_identity.identify(int(folder.name)))
     return [process for process in found if process]
 
 
@@ -150,7 +150,7 @@ for path in ("/run/guix-environment/gateway/x", "/run/guix-environment/sockets/x
 async def test_the_gateway_outlives_the_hub_and_comes_back_by_itself(hub: RealHub, ada: str) -> None:
     first = gateway(hub)
     hub.kill()
-    assert processes.is_running(first)
+    assert process_identity.is_running(first)
     hub.start()
     wait_for(lambda: hub.model(ada).get("ready"))
     assert gateway(hub) == first

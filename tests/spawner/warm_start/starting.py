@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import ContainerPlan, Link, Network, PlacedFile, TemporaryFolder
 from guix_environment.records import ServerRecord
 from guix_environment.system_call_filter import compiled
@@ -49,7 +49,7 @@ async def printed(launcher: Launcher, container: ContainerPlan) -> str:
     with tempfile.TemporaryFile() as log:
         waiting = await launcher.prepare(ACCOUNT, container.network, log.fileno())
         await waiting.run(container)
-        while processes.is_running(waiting.first):
+        while process_identity.is_running(waiting.first):
             await asyncio.sleep(0.01)
         log.seek(0)
         return log.read().decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import Network
 from guix_environment.records import ServerRecord
 from guixspawner.launch import ColdLauncher
@@ -67,7 +67,7 @@ async def test_that_being_asked_to_end_reaches_the_server(settings: WarmStart, s
         await waiting.run(probing(server, script))
         while b"ready" not in os.pread(log.fileno(), 100, 0):
             await asyncio.sleep(0.01)
-        await processes.end(waiting.first, grace=10)
+        await process_identity.end(waiting.first, grace=10)
         assert os.pread(log.fileno(), 100, 0) == b"ready\nasked to end\ndone\n"
 
 

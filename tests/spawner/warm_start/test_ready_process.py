@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_environment import processes
+from guix_environment import process_identity
 from guix_environment.container import Network
 from guix_environment.records import ServerRecord
 from guixspawner.life.sweep import session_key
@@ -112,9 +112,9 @@ async def test_that_it_belongs_neither_to_the_hub_nor_to_a_session(settings: War
         assert own not in Path(f"/proc/{waiting.first.pid}/cgroup").read_text()
         waiting.give_up()
         await backend.end("somebody.default")
-    ready = processes.identify(int(found.name))
+    ready = process_identity.identify(int(found.name))
     assert ready is not None
-    await processes.end(ready, grace=0)
+    await process_identity.end(ready, grace=0)
     os.utime(next(Path(settings.folder).glob("*.sock")), (0, 0))
     await printed(launcher, probing(server, "pass"))
     [other] = await groups_of(settings)
