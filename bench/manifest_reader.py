@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.frame import OURS, Bar, Extent, Result, interleave
 from guix_build_service.manifest.grammar import read_manifest
-from tests.service.test_manifest_against_guix import EVALUATE
-from tests.service.test_manifest_corpora import BENIGN, Sample
+from tests.service.manifest.test_against_guix import EVALUATE
+from tests.service.manifest.test_corpora import BENIGN, Sample
 
 MILLISECONDS = 5.0
 TIMES_FASTER = 100.0

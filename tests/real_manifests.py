@@ -20,8 +20,8 @@ from guix_build_service.manifest.evaluation import Level
 from guix_build_service.manifest.grammar import NeighbourNeeded, read_manifest
 from guix_build_service.pipeline.guix import Listed, search_path, system
 from guix_environment.errors import ManifestUnreadable
-from tests.service.test_manifest_against_guix import evaluated, ours
-from tests.service.test_manifest_corpora import Sample
+from tests.service.manifest.test_against_guix import evaluated, ours
+from tests.service.manifest.test_corpora import Sample
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from guix_environment.errors import FolderInUse, RecordInvalid
 from tests.git_server import GitServer
 from tests.postgresql import PostgreSQL
 from tests.service.commands.conftest import Said
-from tests.service.test_application import answer, running
+from tests.service.program.test_application import answer, running
 from tests.service.web.conftest import Site
 from tests.service.web.real_hub import CHECKOUT
 

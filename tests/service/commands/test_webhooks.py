@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 from guix_build_service.commands.outcomes import ExitStatus
 from tests.service.commands.conftest import Terminal
-from tests.service.deliveries import of_github, sent
 from tests.service.web.conftest import PREFIX, Site
+from tests.service.webhooks.deliveries import of_github, sent
 
 
 async def test_a_webhook_is_made_used_and_removed(site: Site, terminal: Terminal) -> None:

@@ -29,9 +29,9 @@ from guix_environment.errors import BuildFailure, DefinitionsRefused, Evaluation
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import StorePath
 from tests.git_server import GitServer
+from tests.service.git.test_repositories import Client
 from tests.service.installation import ADA, Installation, installation
-from tests.service.test_jail_attacks import LAB, jail
-from tests.service.test_repositories import Client
+from tests.service.jail.test_jail_attacks import LAB, jail
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(600)]
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
+from tests.service.git.raw_repository import Objects, Raw, entry, line, packed, varint
 from tests.service.hostile.corpus import (
     DAMAGED,
     FILE,
@@ -19,7 +20,6 @@ from tests.service.hostile.corpus import (
     served,
     with_entries,
 )
-from tests.service.raw_repository import Objects, Raw, entry, line, packed, varint
 
 MANY_REFS = int(os.environ.get("HOSTILE_REFS", "20000"))
 """A million at full size."""

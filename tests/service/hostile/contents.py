@@ -1,5 +1,6 @@
 """Repositories with files that want to be run, followed or taken for others."""
 
+from tests.service.git.raw_repository import Objects, Raw
 from tests.service.hostile.corpus import (
     ABSENT,
     CASES,
@@ -19,7 +20,6 @@ from tests.service.hostile.corpus import (
     served,
     with_entries,
 )
-from tests.service.raw_repository import Objects, Raw
 
 
 @hostile(READ)

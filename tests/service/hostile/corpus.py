@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.service.raw_repository import Objects, Raw
+from tests.service.git.raw_repository import Objects, Raw
 
 MANIFEST = b'(specifications->manifest (list "sed"))\n'
 FILE, PROGRAM, LINK, FOLDER, SUBMODULE = "100644", "100755", "120000", "40000", "160000"

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
+from tests.service.git.raw_repository import CAPABILITIES, PERSON, Objects, Raw, entry, line, packed, varint
 from tests.service.hostile.corpus import (
     ABSENT,
     CASES,
@@ -18,7 +19,6 @@ from tests.service.hostile.corpus import (
     hostile,
     served,
 )
-from tests.service.raw_repository import CAPABILITIES, PERSON, Objects, Raw, entry, line, packed, varint
 
 
 def damaged(name: str, change: Callable[[bytes], bytes], outcome: str = DAMAGED) -> None:

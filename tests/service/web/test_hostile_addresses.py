@@ -9,7 +9,7 @@ from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.resolve import resolve
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.repository_url import RepositoryUrl
-from tests.service.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, no_git, nothing_but_refusal
+from tests.service.providers.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, no_git, nothing_but_refusal
 from tests.service.web.conftest import Site, refusal
 
 TOKEN = "token-ada"

@@ -37,8 +37,8 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
         "service/web/test_peers_traps.py::test_repositories_of_one_name_and_ref_are_two",
     ),
     "building again does nothing": (
-        "service/test_manager.py::test_a_new_commit_is_a_new_version_and_one_can_go_back",
-        "service/test_manager.py::test_a_version_of_which_parts_are_gone_is_built_again",
+        "service/manager/test_manager.py::test_a_new_commit_is_a_new_version_and_one_can_go_back",
+        "service/manager/test_manager.py::test_a_version_of_which_parts_are_gone_is_built_again",
     ),
     "what can be started is told apart by the name it is shown with": (
         "spawner/test_form.py::test_environments_of_one_name_are_two_choices",
@@ -52,14 +52,14 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
         "service/web/test_peers_traps.py::test_a_deletion_that_deletes_nothing_says_so",
     ),
     "DELETE drops the record first, and then fails with what it was of": (
-        "service/test_queue.py::test_a_deletion_that_was_cut_short_is_finished_at_the_next_start",
+        "service/queue/test_queue.py::test_a_deletion_that_was_cut_short_is_finished_at_the_next_start",
     ),
     "what the hub refuses becomes a 500": (
         "service/web/test_peers_traps.py::test_what_the_hub_refuses_keeps_its_status",
         "service/web/test_hub_client.py::test_what_the_hub_refuses_becomes_a_kind_of_failure",
     ),
     "404 where 403 is meant": (
-        "service/test_manager.py::test_what_one_may_see_and_not_change_is_refused",
+        "service/manager/test_manager.py::test_what_one_may_see_and_not_change_is_refused",
         "service/web/test_authorization.py::test_everybody_gets_what_is_theirs_and_nothing_else",
     ),
     "the files stay old where the environment is new": (
@@ -77,11 +77,11 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
     "a hub's base address with spaces in it": ("service/web/test_peers_traps.py::test_a_base_address_with_a_space_works",),
     "ssh and file addresses reach Git": (
         "unit/test_repository_url.py::test_what_is_no_address_is_refused_with_a_hint",
-        "service/test_hosts.py::test_files_are_used_below_listed_folders_alone",
+        "service/git/test_hosts.py::test_files_are_used_below_listed_folders_alone",
     ),
     "short commits, tags and branches are mixed up": (
-        "service/test_repositories.py::test_a_name_stands_for_one_commit",
-        "service/test_repositories.py::test_a_short_commit_is_explained",
+        "service/git/test_repositories.py::test_a_name_stands_for_one_commit",
+        "service/git/test_repositories.py::test_a_short_commit_is_explained",
     ),
     "a default branch that was renamed": ("service/web/test_peers_traps.py::test_a_renamed_default_branch_is_followed",),
 }

@@ -25,8 +25,8 @@ from guix_build_service.web.limits import RequestLimits
 from guix_build_service.web.webhooks import LARGEST_DELIVERY
 from guix_build_service.webhooks.deliveries import Forge
 from guix_environment.identifiers import Commit
-from tests.service.deliveries import BODIES, ZEROS, as_form, of_github, sent
 from tests.service.web.conftest import PREFIX, Site, refusal
+from tests.service.webhooks.deliveries import BODIES, ZEROS, as_form, of_github, sent
 
 ADA = Person("ada")
 

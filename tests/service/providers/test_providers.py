@@ -7,7 +7,7 @@ from guix_build_service.providers.place import KNOWN_HOSTS
 from guix_environment.archived import ArchiveSites
 from guix_environment.errors import InvalidAddress, InvalidInput, InvalidRef
 from guix_environment.repository_url import RepositoryUrl
-from tests.service.addresses import HOSTILE_ADDRESSES, lines
+from tests.service.providers.addresses import HOSTILE_ADDRESSES, lines
 
 COMMIT = "7f3a9c1" + "0" * 33
 SWH = f"swh:1:rev:{COMMIT};origin=https://github.com/a/b"

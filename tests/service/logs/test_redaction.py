@@ -25,7 +25,7 @@ from guix_environment.errors import HostRefused
 from guix_environment.process_identity import marked_with
 from guix_environment.processes import run
 from guix_environment.repository_url import RepositoryUrl
-from tests.service.test_build_step import Reporter, job_with
+from tests.service.pipeline.test_build_step import Reporter, job_with
 
 SECRET = "correct horse/battery+staple:é"
 TOKEN = "ghp_abcdefghijkl0123456789"

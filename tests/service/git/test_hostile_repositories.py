@@ -11,10 +11,10 @@ from guix_build_service.pipeline import resolve as resolving
 from guix_build_service.pipeline.job import ReadManifest
 from guix_build_service.pipeline.read import read
 from guix_environment.errors import GuixSpawnerError
-from tests.service.addresses import is_told_well
 from tests.service.client import Client
+from tests.service.git.raw_repository import Objects, serve_raw, tripwire
 from tests.service.hostile import CASES, READ, Hostile, Traps
-from tests.service.raw_repository import Objects, serve_raw, tripwire
+from tests.service.providers.addresses import is_told_well
 
 MEGABYTE = 1024 * 1024
 LARGEST_PACK, LARGEST_LISTING, LARGEST_MEMORY = 20 * MEGABYTE, 80 * MEGABYTE, 384 * MEGABYTE

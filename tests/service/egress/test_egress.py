@@ -26,7 +26,7 @@ from guix_environment.errors import HostRefused, RepositoryTooLarge, RepositoryU
 from guix_environment.identifiers import BuildId
 from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import GitServer, end_tls, make_certificate, serve_git, with_tls
-from tests.service.addresses import can_trace
+from tests.service.providers.addresses import can_trace
 
 FORGE = "forge.example"
 NOWHERE = "93.184.216.34"

@@ -18,8 +18,8 @@ from guix_build_service.pipeline.job import MARK
 from guix_build_service.program.application import account_name
 from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer
-from tests.service.channel_repositories import STAND_IN, Channel, Signer, greeting
 from tests.service.installation import ADA, Installation, installation
+from tests.service.pipeline.channel_repositories import STAND_IN, Channel, Signer, greeting
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(900)]
 

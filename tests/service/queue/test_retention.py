@@ -24,7 +24,7 @@ from guix_environment.processes import run
 from guix_environment.records import ServerRecord
 from guix_environment.roots import Roots
 from tests.service.installation import ADA, ADMIN, BOB, Installation
-from tests.service.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
+from tests.service.queue.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
 from tests.service.scripted import PROFILE, ScriptedPipeline, scripted
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -285,7 +285,7 @@ async def test_what_another_service_comes_to_need_at_that_moment_is_held_again(
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_service_that_is_killed_between_row_and_root_goes_on_where_it_was(tmp_path: Path, step: str) -> None:
     (tmp_path / "leases").mkdir()
-    command = [sys.executable, "-m", "tests.service.killed_letting_go", str(tmp_path), step]
+    command = [sys.executable, "-m", "tests.service.queue.killed_letting_go", str(tmp_path), step]
     done = await run(command, environment={"PYTHONPATH": ":".join(filter(None, sys.path))}, timeout=60)
     assert done.status == -signal.SIGKILL, done.errors
     leases = Roots(tmp_path / "leases")

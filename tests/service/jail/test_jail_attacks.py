@@ -28,7 +28,7 @@ from guix_environment.identifiers import Commit
 from guix_environment.process_identity import marked_with
 from tests.containers import ACCOUNT
 from tests.git_server import GitServer
-from tests.service.test_repositories import Client
+from tests.service.git.test_repositories import Client
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(600)]
 

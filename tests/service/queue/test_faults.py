@@ -26,8 +26,8 @@ from guix_environment.errors import DaemonUnavailable, LimitReached, RepositoryU
 from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer, serve_git
 from tests.service.client import Client
-from tests.service.daemon_door import door
 from tests.service.installation import ADA, Installation, installation
+from tests.service.queue.daemon_door import door
 from tests.service.scripted import scripted
 
 PYTHON = '(specifications->manifest (list "python" "python-pandas"))\n'

@@ -12,7 +12,7 @@ from guix_build_service.pipeline.resolve import resolve
 from guix_environment.errors import GuixSpawnerError, HostRefused, InvalidAddress, InvalidRef
 from guix_environment.repository_url import RepositoryUrl
 
-CORPORA = Path(__file__).parents[1] / "corpora"
+CORPORA = Path(__file__).parents[2] / "corpora"
 FORGE = "https://forge.example/a/b"
 REFUSALS = (InvalidAddress, InvalidRef, HostRefused)
 

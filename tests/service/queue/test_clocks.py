@@ -19,10 +19,10 @@ from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN
-from tests.service.killed_letting_go import NEW, OLD, URL
+from tests.service.pipeline.test_build_step import job_with, run_step
+from tests.service.queue.killed_letting_go import NEW, OLD, URL
+from tests.service.queue.test_queue import until
 from tests.service.scripted import busy, scripted
-from tests.service.test_build_step import job_with, run_step
-from tests.service.test_queue import until
 
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 

@@ -11,7 +11,7 @@ import pytest
 
 from guix_build_service.git.hosts import Hosts
 from guix_environment.repository_url import RepositoryUrl, checked_ref
-from tests.service.addresses import (
+from tests.service.providers.addresses import (
     FORGE,
     HOSTILE_ADDRESSES,
     HOSTILE_REFS,
@@ -102,7 +102,7 @@ import asyncio, json, sys
 from pathlib import Path
 from guix_build_service.git.git import Git
 from guix_build_service.git.hosts import Hosts
-from tests.service.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, refused
+from tests.service.providers.addresses import FORGE, HOSTILE_ADDRESSES, HOSTILE_REFS, refused
 
 async def main():
     hosts, git = Hosts(), Git("/nonexistent/git", Path("/nonexistent"))
@@ -121,7 +121,7 @@ def test_the_kernel_sees_no_connection_while_they_are_refused(tmp_path: Path) ->
     command = ["strace", "-f", "-qq", "-o", str(trace), "-e", calls, sys.executable, "-c", TRACED]
     done = subprocess.run(
         command,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={**os.environ, "PYTHONPATH": "."},
         capture_output=True,
         text=True,

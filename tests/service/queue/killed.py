@@ -1,4 +1,4 @@
-"""A service that is at work until somebody kills it, for tests: ``python -m tests.service.killed FOLDER``.
+"""A service that is at work until somebody kills it, for tests: ``python -m tests.service.queue.killed FOLDER``.
 
 It adds an environment after the other, each by a build with processes of its own, one of which leaves for a session of its
 own; each writes numbered lines into the log, and then into a file of its own what it has written.

@@ -20,7 +20,7 @@ TIMES = int(os.environ.get("GUIX_SERVICE_KILLS", "5"))
 
 def killed_at_work(folder: Path, seconds: float) -> None:
     """Have a service work in FOLDER and kill it SECONDS after it began."""
-    command = [sys.executable, "-m", "tests.service.killed", str(folder)]
+    command = [sys.executable, "-m", "tests.service.queue.killed", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout is not None
         assert victim.stdout.readline() == "at work\n"

@@ -10,7 +10,7 @@ from guix_build_service.webhooks.deliveries import Delivery, Forge, checked_secr
 from guix_build_service.webhooks.pushes import Push, push_of
 from guix_environment.errors import InvalidInput
 from guix_environment.repository_url import RepositoryUrl
-from tests.service.deliveries import BODIES, ZEROS, as_form, of_github, of_gitlab, sent
+from tests.service.webhooks.deliveries import BODIES, ZEROS, as_form, of_github, of_gitlab, sent
 
 REPOSITORY = "https://git.example/ada/plots"
 SECRET = "a-secret-of-ours-that-nobody-knows"

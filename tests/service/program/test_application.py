@@ -60,7 +60,7 @@ def running(folder: Path, *options: str, port: int | None = None) -> Iterator[tu
     ]
     environment = {**HUB, "PATH": os.environ["PATH"], "JUPYTERHUB_SERVICE_URL": address}
     with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=Path(__file__).parents[2])
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=Path(__file__).parents[3])
     try:
         yield process, f"{address}/services/guix/"
     finally:
@@ -271,7 +271,7 @@ def test_the_service_of_a_hub_that_was_killed_makes_room_for_the_next_one_at_the
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert hub.stdout is not None
     left = identify(int(hub.stdout.readline()))

@@ -32,7 +32,7 @@ from guix_build_service.model.environments import BuildState, EnvironmentDetail,
 from guix_environment.errors import GuixSpawnerError, HostRefused, RepositoryTooLarge, RepositoryUnanswered
 from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import IDENTITY, make_certificate
-from tests.service.archive_site import CREATED, ArchiveSite, Reply, member, serve_archive, tarred, zipped
+from tests.service.archives.archive_site import CREATED, ArchiveSite, Reply, member, serve_archive, tarred, zipped
 from tests.service.web.scripted import AskingPipeline, running_manager
 
 ADA, BOB = Person("ada"), Person("bob")
@@ -114,7 +114,7 @@ async def test_a_session_gets_a_working_copy_of_a_record(manager: Manager, site:
         "GUIX_PROJECT_COMMIT": detail.version.commit,
         "GUIX_PROJECT_REF": detail.version.ref,
     }
-    script = Path(__file__).parents[2] / "guixspawner" / "session" / "project.sh"
+    script = Path(__file__).parents[3] / "guixspawner" / "session" / "project.sh"
     subprocess.run(["bash", "-c", f". {script}"], env=variables, check=True, capture_output=True)
     assert (home / "zenodo-7" / "notes" / "a b.ipynb").read_text() == "{}"
     at = ["git", "-C", str(home / "zenodo-7")]

@@ -12,7 +12,7 @@ from guix_build_service.manifest.canonical import Entry, Kind, Named
 from guix_build_service.manifest.grammar import NeighbourNeeded, Reading, read_manifest
 from guix_environment.errors import ManifestUnreadable
 
-CORPORA = Path(__file__).parents[1] / "corpora"
+CORPORA = Path(__file__).parents[2] / "corpora"
 
 
 @dataclass(frozen=True)

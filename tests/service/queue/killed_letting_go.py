@@ -1,4 +1,4 @@
-"""A service that is killed while it lets a profile go: ``python -m tests.service.killed_letting_go FOLDER STEP``."""
+"""A service that is killed while it lets a profile go: ``python -m tests.service.queue.killed_letting_go FOLDER STEP``."""
 
 import asyncio
 import os

@@ -18,7 +18,7 @@ from guix_build_service.pipeline.guix import Listed, search_path, system
 from guix_environment.errors import ManifestUnreadable
 from guix_environment.guix_command import GuixCommand
 from guix_environment.processes import run
-from tests.service.test_manifest_corpora import BENIGN, Sample
+from tests.service.manifest.test_corpora import BENIGN, Sample
 
 pytestmark = pytest.mark.guix
 
