@@ -22,11 +22,11 @@ from guixspawner.folders import SessionFolders
 from guixspawner.guix_shell import GuixShell
 from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.life import SessionLife
-from guixspawner.life.sweep import SessionKey
 from guixspawner.limits import Limits, SessionLimits, with_limits
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.progress import StartProgress
 from guixspawner.session_files import SessionFiles
+from guixspawner.session_key import SessionKey
 from guixspawner.threads import uninterrupted
 from guixspawner.warm_start import WarmStart
 
