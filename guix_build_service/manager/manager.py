@@ -34,6 +34,7 @@ from guix_build_service.model.environments import (
     Version,
     now,
 )
+from guix_build_service.model.health import Health
 from guix_build_service.model.measures import Needed
 from guix_build_service.providers import Place, read
 from guix_build_service.providers.located import Located, located
@@ -279,6 +280,11 @@ class Manager(Sharing, Keeping):
         if self._vault is None:
             raise NotFound("Credentials are not kept here.")
         return self._vault
+
+    async def health(self) -> Health:
+        """Return what `Keeping.health` does, and why the tokens of people's logins cannot be read where that is so."""
+        found = await super().health()
+        return replace(found, logins=self._vault.logins_hindrance) if self._vault is not None else found
 
     # --- webhooks ------------------------------------------------------------
 
