@@ -95,7 +95,7 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
         if attempt == ATTEMPTS or not (timed_out(said) and workshop.clocks.has_leapt(begun)):
             raise reason(said, [entry.name for entry in packages.entries])
         await job.log.say(
-            "[The machine's clock was set, which Guix's daemon took for time that the build took; it goes on.]"
+            "[The machine slept or its clock was set, which Guix's daemon took for time that the build took; it goes on.]"
         )
 
 

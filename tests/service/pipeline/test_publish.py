@@ -43,7 +43,8 @@ def fetched(folder: Path) -> tuple[Job, Made]:
 
 async def test_a_version_is_whole_before_the_environment_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
-    write_environment, seen = Records.write_environment, []
+    write_environment = Records.write_environment
+    seen: list[Path] = []
 
     def watched(self: Records, record: object) -> None:
         seen.extend(self.environment_folder(ENVIRONMENT.id).glob("versions/*/version.json"))
