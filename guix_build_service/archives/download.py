@@ -16,11 +16,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from guix_build_service.egress import Passage
 from guix_build_service.git.hosts import Hosts, Reached
-from guix_environment.errors import HostRefused, RepositoryTooLarge, RepositoryUnanswered, RepositoryUnavailable
+from guix_environment.errors import (
+    HostRefused,
+    InvalidAddress,
+    RepositoryTooLarge,
+    RepositoryUnanswered,
+    RepositoryUnavailable,
+)
 from guix_environment.repository_url import RepositoryUrl
 
 ANSWER_SECONDS = 30.0
@@ -36,6 +42,9 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 
 _OVERHEAD = 256 * 1024
 """Bytes of a transfer that are not the file: what TLS and HTTP say about it."""
+
+_OF_ADDRESSES = "!#$%&'()*+,/:;=?@[]~"
+"""What stays as it is of where a redirect leads, beside letters, digits and ``_.-``."""
 
 _BLOCK = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -94,7 +103,7 @@ class Downloads:
                     answer = await self._one(reached, address, order)
                     if answer.status not in _REDIRECTS:
                         return answer
-                    address = urljoin(address, answer.location)
+                    address = _led_to(url, address, answer.location)
         except TimeoutError:
             raise _unanswered(url.authority) from None
         raise RepositoryUnavailable(f"{url.authority} leads from one address to the next without an end.")
@@ -115,14 +124,32 @@ class Downloads:
                 raise _unanswered(reached.url.authority) from None
 
 
+def _led_to(url: RepositoryUrl, address: str, location: str) -> str:
+    """Return where LOCATION, of the answer at ADDRESS, leads to, in the characters that addresses have (RFC 3986, 2).
+
+    Raises `HostRefused` for what is no address.
+    """
+    try:
+        return urljoin(address, quote(location, safe=_OF_ADDRESSES, encoding="latin-1"))
+    except ValueError:
+        raise _not_followed(url) from None
+
+
 def _to_check(url: RepositoryUrl, address: str) -> RepositoryUrl:
     """Return what is to be checked before ADDRESS is asked: URL itself where it is at the same site."""
     parts = urlsplit(address)
     if parts.scheme not in {"https", "http"} or parts.username or parts.password or not parts.netloc:
-        raise HostRefused(f"{url.authority} leads to an address that is not followed.")
+        raise _not_followed(url)
     if (parts.scheme, parts.netloc) == (url.scheme, url.authority):
         return url
-    return RepositoryUrl.parse(f"{parts.scheme}://{parts.netloc}/download")
+    try:
+        return RepositoryUrl.parse(f"{parts.scheme}://{parts.netloc}/download")
+    except InvalidAddress:
+        raise _not_followed(url) from None
+
+
+def _not_followed(url: RepositoryUrl) -> HostRefused:
+    return HostRefused(f"{url.authority} leads to an address that is not followed.", hint="Open it in a browser.")
 
 
 def _transfer(reached: Reached, address: str, order: Order, certificates: Path | None) -> Answer:

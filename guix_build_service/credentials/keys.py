@@ -105,3 +105,19 @@ class GivenKeys:
     def keys(self) -> Sequence[Key]:
         """Return them."""
         return self._keys
+
+
+class KeysAndEarlier:
+    """Keys that came later than those in a file, which open still what they sealed, for as long as they are there."""
+
+    def __init__(self, keys: KeyFile | GivenKeys, earlier: KeyFile) -> None:
+        self._source = keys
+        self._earlier = earlier
+
+    def keys(self) -> Sequence[Key]:
+        """Return them all.  Raises `KeysUnusable` where the later ones cannot be used.  Blocks for a moment."""
+        keys = self._source.keys()
+        try:
+            return (*keys, *self._earlier.keys())
+        except KeysUnusable:
+            return keys

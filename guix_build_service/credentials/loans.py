@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from guix_build_service.credentials.envelope import Secret
 from guix_environment.errors import GuixSpawnerError
@@ -65,7 +66,8 @@ class _Desk:
 
     def __init__(self, secret: Secret | Find, url: RepositoryUrl, loan: Loan) -> None:
         self._secret = secret
-        self._wanted = {"protocol": url.scheme, "host": url.authority, "path": url.path.lstrip("/")}
+        # Git tells the path as it is meant (gitcredentials(7)), and not as it stands in the address.
+        self._wanted = {"protocol": url.scheme, "host": url.authority, "path": unquote(url.path).lstrip("/")}
         self._loan = loan
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,7 +5,6 @@ Guix's: of it only the form is looked at.  One whose outcome's hash is known get
 have itself only plain downloads from hosts that the administrator names are let through, and none that runs a program.
 """
 
-import fnmatch
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from guix_build_service.definitions.derivation import Derivation, read_derivation
 from guix_build_service.definitions.recorder import AddedText, Recorded, foreign_item
 from guix_build_service.definitions.wire import too_much
+from guix_build_service.git.choice import is_matched
 from guix_build_service.manifest.reader import read_all
 from guix_build_service.manifest.syntax import Form, Text
 from guix_environment.errors import DefinitionsRefused, InvalidInput, ManifestUnreadable
@@ -191,7 +191,7 @@ class _Inspection:
             match = _MIRROR.fullmatch(address)
         if match is None:
             raise self.refused(f"is to be downloaded from {address!r:.200}, which is no plain https address")
-        if not any(fnmatch.fnmatchcase(match[1], host) for host in self.allowance.hosts):
+        if not any(is_matched(match[1], host.lower()) for host in self.allowance.hosts):
             raise DefinitionsRefused(
                 f"{self._shown} is to be downloaded from {match[1]}, and packages of manifests get nothing from there.",
                 hint="Keep it in the repository, or ask the administrator to allow that host: "

@@ -3,17 +3,15 @@
 A person's address of a repository is a way to make this machine connect somewhere.  Public addresses over HTTPS are fine;
 everything else (the machine itself, the networks around it, a cloud's metadata service) is reached only where the
 administrator lists it.  A name is looked up here and nowhere else: Git gets no further than the addresses that were checked
-(`guix_build_service.egress`).
-
-Which of all these are for this installation, the administrator says too: by names of hosts, or by addresses in which ``*``
-stands for anything. A name or an address counts as a whole, never by how it begins.
+(`guix_build_service.egress`). Which of all these are for this installation is said elsewhere too
+(`guix_build_service.git.choice`).
 """
 
-import fnmatch
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from guix_build_service.git.choice import Choice
 from guix_environment.addresses import Address, as_address, is_name_around, is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnanswered
 from guix_environment.repository_url import RepositoryUrl
@@ -60,49 +58,6 @@ class PrivateHost:
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InvalidInput(f"This is not a host and a port: {text!r:.80}", hint="Write it as 127.0.0.1:3000")
         return cls(host, int(port))
-
-
-def is_named(url: RepositoryUrl, patterns: Collection[str]) -> bool:
-    """Tell whether one of PATTERNS, addresses or names of hosts with ``*`` for anything, is the whole of URL or its host."""
-    return any(
-        fnmatch.fnmatchcase(str(url), pattern)
-        if "/" in pattern
-        else fnmatch.fnmatchcase(url.host, pattern) or fnmatch.fnmatchcase(url.authority, pattern)
-        for pattern in patterns
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which repositories the administrator chose, of all that could be reached."""
-
-    allowed: tuple[str, ...] = ()
-    """Those that may be used; without any, all may."""
-    banned: tuple[str, ...] = ()
-    """Those that may not, though they be allowed."""
-
-    def check(self, url: RepositoryUrl) -> None:
-        """Return if the repository at URL may be used.  Raises `HostRefused`.
-
-        Forges know an address by its spelling without ``.git`` too, and most in whatever case: a ban counts for them all.
-        """
-        plain = replace(url, path=url.path.removesuffix(".git"))
-        any_case = replace(url, path=url.path.lower().removesuffix(".git"), user=url.user.lower())
-        banned = [pattern.lower().removesuffix(".git") for pattern in self.banned]
-        if any(is_named(spelling, banned) for spelling in (any_case, *_otherwise(any_case))):
-            raise HostRefused("This repository is not used on this hub.", hint="Ask its administrator why.")
-        if self.allowed and not (is_named(url, self.allowed) or is_named(plain, self.allowed)):
-            raise HostRefused(
-                f"Repositories of {url.authority or 'this machine'} at this address are not used on this hub.",
-                hint="Its administrator lists those that are.",
-            )
-
-
-def _otherwise(url: RepositoryUrl) -> tuple[RepositoryUrl, ...]:
-    """Return what forges have the repository at URL under too: over SSH what is there over HTTPS, and the reverse."""
-    if url.scheme == "ssh":
-        return (replace(url, scheme="https", port=None, user=""),)
-    return (RepositoryUrl("ssh", url.host, None, url.path, "git"),) if url.host else ()
 
 
 class Hosts:

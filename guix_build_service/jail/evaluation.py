@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guix_build_service.git.hosts import is_named
+from guix_build_service.git.choice import is_named
 from guix_build_service.jail.evaluate import evaluate, walls
 from guix_build_service.jail.parts import evaluating_guix, place_of
 from guix_build_service.jail.plan import Bounds, EvaluatingGuix, Jail

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
+from guix_build_service.git.choice import Choice
 from guix_build_service.git.git import Git, find_git
-from guix_build_service.git.hosts import Choice, Hosts, PrivateHost
+from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.logs.session_logs import SessionLogs
 from guix_build_service.manager.manager import MayAdd
 from guix_build_service.manifest.allowed_channels import AllowedChannel
@@ -24,6 +25,7 @@ from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_build_service.settings.isolation import Isolation
 from guix_build_service.settings.login_tokens import LoginTokenHosts
+from guix_build_service.settings.patterns import checked_patterns
 from guix_build_service.settings.retention import Retention
 from guix_build_service.settings.ssh import SshHosts
 from guix_build_service.web.limits import RequestLimits
@@ -272,6 +274,10 @@ class BuildService(Application):
         except InvalidInput as error:
             raise TraitError(f"{error.message} {error.hint}") from None
         return channels
+
+    @validate("allowed_repositories", "banned_repositories")
+    def _check_chosen(self, proposal: Mapping[str, Any]) -> list[str]:
+        return checked_patterns(proposal["value"])
 
     @validate("roots_folder")
     def _check_roots_folder(self, proposal: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from traitlets import Unicode
 from traitlets.config import Configurable
 
-from guix_build_service.credentials.keys import GivenKeys, KeyFile, parse_keys
+from guix_build_service.credentials.keys import GivenKeys, KeyFile, KeysAndEarlier, parse_keys
 from guix_build_service.vault.seals import KeySource
 from guix_build_service.web.secret_file import random_line, read_or_make_secret
 
@@ -19,8 +19,9 @@ class CredentialKeys(Configurable):
 
         It must belong to the service's account, with mode 0600. A new key on its first line takes effect while the service
         runs: everything is sealed anew, after which the old ones can go. Without such a file the keys are those of the
-        variable JUPYTERHUB_CRYPT_KEY, where the service is given it, or else one is made in the service's folder. Keep it
-        apart from backups of that folder: whoever has both can read everything.
+        variable JUPYTERHUB_CRYPT_KEY, where the service is given it, or else one is made in the service's folder, as
+        credential-keys; what that one sealed is sealed anew at the first start with others. Keep keys apart from backups
+        of that folder: whoever has both can read everything.
         """
     ).tag(config=True)
 
@@ -29,9 +30,10 @@ class CredentialKeys(Configurable):
 
         Raises `KeysUnusable`, and what `read_or_make_secret` does where a key is to be made.
         """
+        own = folder / "credential-keys"
         if self.key_file:
-            return KeyFile(Path(self.key_file).absolute())
+            return KeysAndEarlier(KeyFile(Path(self.key_file).absolute()), KeyFile(own))
         if given := environment.get("JUPYTERHUB_CRYPT_KEY", ""):
-            return GivenKeys(parse_keys(given))
-        read_or_make_secret(folder / "credential-keys", random_line)
-        return KeyFile(folder / "credential-keys")
+            return KeysAndEarlier(GivenKeys(parse_keys(given)), KeyFile(own))
+        read_or_make_secret(own, random_line)
+        return KeyFile(own)

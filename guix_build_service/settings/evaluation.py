@@ -1,12 +1,15 @@
 """Running manifests that are no data, as the administrator configures it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from traitlets import Float, Integer, List, Unicode
+from traitlets import Float, Integer, List, Unicode, validate
 from traitlets.config import Configurable
 
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.jail.plan import Bounds
+from guix_build_service.settings.patterns import checked_patterns
 from guix_environment.guix_command import GuixCommand
 
 
@@ -77,6 +80,10 @@ class ManifestEvaluation(Configurable):
         min=256 * 1024**2,
         help="Bytes of addresses that running a manifest may take; Guix itself takes some 400 MiB.",
     ).tag(config=True)
+
+    @validate("repositories", "building_repositories")
+    def _check_patterns(self, proposal: Mapping[str, Any]) -> list[str]:
+        return checked_patterns(proposal["value"])
 
     def evaluation(self, guix: GuixCommand) -> Evaluation | None:
         """Return how manifests are run by GUIX, or None where none is."""

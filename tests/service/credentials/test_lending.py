@@ -16,6 +16,7 @@ from guix_build_service.credentials.loans import lent
 from guix_build_service.git.git import Git, listing
 from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.pipeline.resolve import resolve
+from guix_build_service.settings.credentials import CredentialKeys
 from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.vault.vault import MOST_CREDENTIALS, Vault
@@ -168,6 +169,14 @@ async def test_a_private_repository_opens_for_whoever_has_its_credential(
         await vault.remove("ada", server.host)
 
 
+async def test_a_repository_whose_address_has_a_space_opens_as_any(server: GitServer, vault: Vault, tmp_path: Path) -> None:
+    commit = server.commit("My Project/private", {"manifest.scm": "()"})
+    url = RepositoryUrl.parse(server.url("My%20Project/private"))
+    await vault.put("ada", server.host, SECRET)
+    hosts = Hosts([PrivateHost.parse(server.host)])
+    assert (await resolve(git_of(vault, "ada", tmp_path), hosts, url, "main")).commit == commit
+
+
 async def test_a_repository_that_is_public_is_given_no_credential(vault: Vault, tmp_path: Path) -> None:
     (tmp_path / "public").mkdir()
     with serve_git(tmp_path / "public") as server:
@@ -212,6 +221,18 @@ async def test_the_keys_change_while_the_service_runs(store: Store, tmp_path: Pa
     with pytest.raises(CredentialUnusable):
         await vault.put("ada", "git.example", SECRET)
     await vault.begin()
+
+
+async def test_what_the_first_key_of_its_own_sealed_opens_once_the_service_is_given_another(
+    store: Store, tmp_path: Path
+) -> None:
+    rows, settings, variables = CredentialRows(store), CredentialKeys(), {"JUPYTERHUB_CRYPT_KEY": NEW}
+    await Vault(rows, settings.source(tmp_path, {}), tmp_path / "loans").put("ada", "git.example", SECRET)
+    await Vault(rows, settings.source(tmp_path, variables), tmp_path / "loans").begin()
+    (tmp_path / "credential-keys").unlink()
+    async with Vault(rows, settings.source(tmp_path, variables), tmp_path / "loans").lend("ada", URL) as loan:
+        assert loan
+        assert "a-token-of-the-test" in await ask(loan.helper, "get", ABOUT + "\n")
 
 
 async def test_a_row_that_was_moved_opens_nothing(vault: Vault, tmp_path: Path) -> None:

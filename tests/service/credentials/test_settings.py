@@ -16,10 +16,16 @@ def test_a_file_comes_before_the_hubs_key_and_that_before_one_of_its_own(tmp_pat
     assert file.stat().st_mode & 0o777 == 0o600
     assert CredentialKeys().source(tmp_path, {}).keys() == own == parse_keys(file.read_text())
     variables = {"JUPYTERHUB_CRYPT_KEY": f"{GIVEN};{WRITTEN}"}
-    assert CredentialKeys().source(tmp_path, variables).keys() == parse_keys(variables["JUPYTERHUB_CRYPT_KEY"])
+    given = parse_keys(variables["JUPYTERHUB_CRYPT_KEY"])
+    assert CredentialKeys().source(tmp_path, variables).keys() == (*given, *own)
     (tmp_path / "keys").touch(0o600)
     (tmp_path / "keys").write_text(WRITTEN)
-    assert CredentialKeys(key_file=str(tmp_path / "keys")).source(tmp_path, variables).keys() == parse_keys(WRITTEN)
+    configured = CredentialKeys(key_file=str(tmp_path / "keys"))
+    assert configured.source(tmp_path, variables).keys() == (*parse_keys(WRITTEN), *own)
+    file.unlink()
+    assert configured.source(tmp_path, variables).keys() == parse_keys(WRITTEN)
+    assert CredentialKeys().source(tmp_path, variables).keys() == given
+    assert not file.exists()
 
 
 def test_a_key_of_the_hubs_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from traitlets import TraitError
 
-from guix_build_service.git.hosts import Choice, Hosts, PrivateHost
+from guix_build_service.git.choice import Choice
+from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.program.application import BuildService
+from guix_build_service.settings.evaluation import ManifestEvaluation
 from guix_environment.addresses import is_public
 from guix_environment.errors import HostRefused, InvalidInput, RepositoryUnavailable
 from guix_environment.repository_url import RepositoryUrl
@@ -173,6 +176,23 @@ def test_what_is_no_private_host(text: str) -> None:
             ("https://forge.example/bad/a", "https://other.example/a"),
         ),
         (Choice(allowed=("forge.example",)), (), ("file:///srv/a",)),
+        (
+            Choice(allowed=("GIT.example", "HTTPS://Forge.Example/Our/*")),
+            ("https://git.example/a", "https://forge.example/Our/a"),
+            ("https://forge.example/our/a",),
+        ),
+        # The brackets of an address are no more than what they are.
+        (
+            Choice(
+                banned=("[2606:2800:220:1::1]", "https://[2606:2800:220:1::2]:8443/*", "https://forge.example/one/miner/")
+            ),
+            ("https://[2606:2800:220:1::2]/a",),
+            (
+                "https://[2606:2800:220:1::1]/a",
+                "https://[2606:2800:220:1:0:0:0:2]:8443/a",
+                "https://forge.example/one/miner",
+            ),
+        ),
     ],
 )
 async def test_what_the_administrator_chose_counts_as_a_whole(
@@ -191,7 +211,19 @@ async def test_what_the_administrator_chose_counts_as_a_whole(
         assert raised.value.hint
     assert asked == []  # nobody is asked about what is refused
     for address in used:
-        assert (await hosts.check(RepositoryUrl.parse(address))).addresses == ("93.184.216.34",)
+        reached = await hosts.check(RepositoryUrl.parse(address))
+        assert reached.addresses in {("93.184.216.34",), ("2606:2800:220:1::2",)}
+
+
+@pytest.mark.parametrize("trait", ["allowed_repositories", "banned_repositories"])
+@pytest.mark.parametrize("pattern", ["", " ", "github.com/our-group/*", "codeberg.org ", "//codeberg.org/*"])
+def test_what_would_never_count_is_said_at_the_start(trait: str, pattern: str) -> None:
+    with pytest.raises(TraitError, match="codeberg"):
+        BuildService(**{trait: ["codeberg.org", pattern]})
+    with pytest.raises(TraitError):
+        ManifestEvaluation(repositories=[pattern])
+    with pytest.raises(TraitError):
+        ManifestEvaluation(building_repositories=[pattern])
 
 
 async def test_what_is_configured_holds_for_whatever_git_is_asked(tmp_path: Path) -> None:
