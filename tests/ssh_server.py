@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from guix_build_service.credentials.ssh_keys import SshKey
 from tests.git_server import GitServer
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -53,6 +54,11 @@ def make_key(file: Path, *words: str, passphrase: str = "") -> Path:
     command = ["ssh-keygen", "-q", *kind, "-N", passphrase, "-C", "", "-f", str(file)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     return file
+
+
+def key_of(folder: Path, *words: str, passphrase: str = "") -> SshKey:
+    """Make a key as `make_key` does, with the private one at ``FOLDER/key``, and return it as the service reads it."""
+    return SshKey.parse(make_key(folder / "key", *words, passphrase=passphrase).read_text())
 
 
 @contextlib.contextmanager
