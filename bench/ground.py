@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from bench.frame import OURS, say
 from guix_environment.records import Records, ServerRecord
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import PROXY_APART, RealHub, built_records
+from tests.spawner.real_hub import PROXY_APART, RealHub
 from tests.spawner.real_hub import proxy_apart as run_proxy
 
 PERSON = "ada"

@@ -110,7 +110,7 @@ def configure(
     """
     state = state_folder.absolute()
     _make_folders(state)
-    ports = _internal_ports(state, port)
+    ports = internal_ports(state, port)
     prefix = f"/{base_url.strip('/')}/".replace("//", "/")
     _configure_hub(c, state, f"http://{address}:{port}{prefix}", ports)
     _configure_spawner(c, state)
@@ -319,7 +319,7 @@ def _shared_folder(name: str) -> Path:
     return here if here.is_dir() else Path(sys.prefix) / "share" / "guixspawner" / name
 
 
-def _internal_ports(state: Path, port: int) -> dict[str, int]:
+def internal_ports(state: Path, port: int) -> dict[str, int]:
     """Return the ports on which hub, proxy and service reach each other, the same ones each time.
 
     Sessions that outlive the hub find it where it was.

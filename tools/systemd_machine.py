@@ -24,7 +24,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from tests.spawner.real_hub import built_records  # noqa: E402 - found only once the checkout is on the path
+from tests.spawner.built_records import built_records  # noqa: E402 - found only once the checkout is on the path
 
 FOLDER = CHECKOUT / ".cache" / "systemd-machine"
 

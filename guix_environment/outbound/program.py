@@ -64,8 +64,8 @@ def main(user: int, network: int, errors: int, refused: list[str], command: list
     system.enter(user, system.CLONE_NEWUSER)
     _become_account()
     system.unshare(system.CLONE_NEWNS)
-    operations = [[word.encode() for word in operation] for operation in _operations(network, command[0])]
-    file_system.change_root(operations, file_system.open_sealed(operations))
+    made_of = [[word.encode() for word in operation] for operation in operations(network, command[0])]
+    file_system.change_root(made_of, file_system.open_sealed(made_of))
     words = [_NETWORK if word == "{network}" else word for word in command]
     os.execve(words[0], words, {})  # noqa: S606 - no shell is what is wanted
 
@@ -132,8 +132,11 @@ def _become_account() -> None:
     system.forbid_new_privileges()
 
 
-def _operations(network: int, program: str) -> Iterator[tuple[str, ...]]:
-    """Yield what makes the files that PROGRAM sees, in the words of `guix_environment.launcher.file_system`."""
+def operations(network: int, program: str, resolv_conf: str = _RESOLV_CONF) -> Iterator[tuple[str, ...]]:
+    """Yield what makes the files that PROGRAM sees, in the words of `guix_environment.launcher.file_system`.
+
+    NETWORK is the open network namespace, and RESOLV_CONF where the machine says how names are resolved.
+    """
     for folder in dict.fromkeys((*_PROGRAMS, os.path.dirname(os.path.realpath(program)))):
         if os.path.islink(folder):
             yield "link", folder, os.readlink(folder)
@@ -142,8 +145,8 @@ def _operations(network: int, program: str) -> Iterator[tuple[str, ...]]:
     yield "bind", "/etc", "/etc", "ro", ""
     for folder in _RESOLVING:
         yield "bind", folder, folder, "ro", "optional"
-    if os.path.islink(_RESOLV_CONF):
-        elsewhere = os.path.normpath(os.path.join("/etc", os.readlink(_RESOLV_CONF)))
+    if os.path.islink(resolv_conf):
+        elsewhere = os.path.normpath(os.path.join("/etc", os.readlink(resolv_conf)))
         if not elsewhere.startswith(("/etc/", *(f"{folder}/" for folder in _RESOLVING))):
             yield "bind", elsewhere, elsewhere, "ro", "optional"
     yield "tmpfs", os.path.dirname(_TUN), "mode=755"

@@ -159,7 +159,7 @@ async def connect(way: WayOut, session: Namespaces, refused: Sequence[str], gate
             raise _failed(said.decode(errors="replace").strip())
 
 
-class _End:
+class PipeEnd:
     """One end of a pipe."""
 
     def __init__(self, number: int) -> None:
@@ -179,8 +179,8 @@ class _End:
             self.number = -1
 
 
-def _pipe(files: contextlib.ExitStack) -> tuple[_End, _End]:
-    ends = [_End(number) for number in os.pipe2(os.O_CLOEXEC)]
+def _pipe(files: contextlib.ExitStack) -> tuple[PipeEnd, PipeEnd]:
+    ends = [PipeEnd(number) for number in os.pipe2(os.O_CLOEXEC)]
     for end in ends:
         files.callback(end.close)
     return ends[0], ends[1]

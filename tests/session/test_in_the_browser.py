@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from guix_environment.identifiers import Commit
 from guix_environment.records import Records
+from tests.spawner.built_records import built_records, output
 from tests.spawner.conftest import ENVIRONMENT, VERSION
-from tests.spawner.real_hub import RealHub, built_records, output, running_hub, wait_for
+from tests.spawner.real_hub import RealHub, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 

@@ -21,9 +21,11 @@ from guix_build_service.pipeline.variables import read_variables
 from guix_environment.identifiers import Commit, StorePath
 from guix_environment.records import Records
 from guixlab.stand_ins.catalogue import LEFT_OUT
+from tests.spawner.built_records import PACKAGES, built_records, output
 from tests.spawner.computing import compute_in_silence
 from tests.spawner.conftest import ENVIRONMENT, VERSION
-from tests.spawner.real_hub import PACKAGES, RealHub, Visitor, built_records, output, wait_for
+from tests.spawner.real_hub import RealHub, wait_for
+from tests.spawner.visitor import Visitor
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
 

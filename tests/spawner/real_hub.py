@@ -1,8 +1,7 @@
-"""A real hub with its proxy for the tests, and an environment that the real Guix built for it."""
+"""A real hub with its proxy for the tests."""
 
 import asyncio
 import contextlib
-import getpass
 import hashlib
 import json
 import os
@@ -16,32 +15,19 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
+from urllib.request import Request, urlopen
 
-import jupyterhub
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from guix_build_service.pipeline.kernels import write_kernels
-from guix_build_service.pipeline.variables import read_variables
-from guix_build_service.server_layer.definitions import definitions_folder
-from guix_build_service.server_layer.profile import ServerProfileSettings, ensure_server_profile
-from guix_environment.identifiers import Commit, StorePath
 from guix_environment.process_identity import ProcessIdentity, from_record
-from guix_environment.records import Records, Visibility
-from guixspawner.configure import _internal_ports, proxy_command
-from tests.spawner.conftest import ENVIRONMENT, VERSION, environment, version
+from guixspawner.configure import internal_ports, proxy_command
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 """Of a service of the tests that may do everything; not a secret of anybody's."""
-
-PACKAGES = ("python", "python-ipykernel", "python-pandas", "r-minimal", "r-irkernel")
-"""What the environment of the tests asks for."""
 
 PATIENCE = float(os.environ.get("GUIX_TEST_PATIENCE", "1"))
 """By how much longer than usual everything may take, as on a machine that is itself a program."""
@@ -89,63 +75,6 @@ def free_port() -> int:
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", random.randrange(10000, 32000)))
             return int(listener.getsockname()[1])
-
-
-def output(*command: str | Path) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def built_records() -> Iterator[Path]:
-    """Yield a folder of records with the server profile and an environment of everybody's, built by the real Guix.
-
-    Where there is its store and no Guix, GUIX_TEST_RECORDS names such a folder, from elsewhere.
-    """
-    if elsewhere := os.environ.get("GUIX_TEST_RECORDS"):
-        yield Path(elsewhere)
-        return
-    folder = Path(tempfile.mkdtemp(prefix="guixspawner-records-"))
-    folder.chmod(0o755)
-    roots = Path("/var/guix/profiles/per-user") / getpass.getuser() / f"guix-build-service-spawner-tests-{os.getpid()}"
-    try:
-        roots.mkdir(parents=True)
-        series = jupyterhub.__version__.partition(".")[0]
-        server = ServerProfileSettings(definitions_folder(), series, folder / "records", roots / "server", folder / "logs")
-        asyncio.run(ensure_server_profile(server))
-        output("guix", "package", f"--profile={roots / 'environment'}", "--install", *PACKAGES)
-        _write_environment(
-            Records(folder / "records"), StorePath(os.path.realpath(roots / "environment")), folder / "source"
-        )
-        yield folder / "records"
-    finally:
-        shutil.rmtree(roots, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_environment(records: Records, profile: StorePath, source: Path) -> None:
-    bare = records.repository(ENVIRONMENT)
-    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    output("git", "init", "--quiet", "--initial-branch=trunk", source)
-    (source / "index.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    output("git", "-C", source, "add", ".")
-    output("git", "-C", source, *identity, "commit", "--quiet", "--message=one")
-    output("git", "clone", "--quiet", "--bare", source, bare)
-    variables = read_variables(profile)
-    fields = version()
-    written = type(fields)(
-        id=VERSION,
-        commit=Commit(output("git", "-C", source, "rev-parse", "HEAD").strip()),
-        ref="trunk",
-        subdirectory="",
-        profile=profile,
-        closure=tuple(StorePath(item) for item in output("guix", "gc", "--requisites", profile).split()),
-        variables=variables,
-        kernels=write_kernels(profile, variables, records.kernels(ENVIRONMENT, VERSION)),
-        size=1,
-        notebook="index.ipynb",
-    )
-    records.write_version(ENVIRONMENT, written)
-    records.write_environment(environment(visibility=Visibility.EVERYONE))
 
 
 class RealHub:
@@ -221,14 +150,14 @@ class RealHub:
     def spawn(self, user: str, options: object, server: str = "") -> tuple[int, str]:
         """Have the person USER, who is made when there is none, start a server with OPTIONS, and wait until it is there."""
         self.request("POST", f"/hub/api/users/{user}")
-        status, text = self.request("POST", self._server(user, server), options)
+        status, text = self.request("POST", self.server_path(user, server), options)
         if status == 202:
             wait_for(lambda: not self.model(user, server).get("pending"), 120)
             return (201 if self.model(user, server).get("ready") else 500), text
         return status, text
 
     def stop(self, user: str, server: str = "") -> None:
-        self.request("DELETE", self._server(user, server))
+        self.request("DELETE", self.server_path(user, server))
         wait_for(lambda: not self.model(user, server), 60)
 
     def model(self, user: str, server: str = "") -> dict[str, Any]:
@@ -242,7 +171,8 @@ class RealHub:
         return file.read_text() if file.exists() else ""
 
     @staticmethod
-    def _server(user: str, server: str) -> str:
+    def server_path(user: str, server: str) -> str:
+        """Return where the hub's API has the server SERVER, or the one without a name, of USER."""
         return f"/hub/api/users/{user}/servers/{server}" if server else f"/hub/api/users/{user}/server"
 
     async def run_code(self, user: str, code: str, kernel: str = "python3", server: str = "") -> str:
@@ -346,7 +276,7 @@ def _run(hub: RealHub) -> Iterator[RealHub]:
         status, users = hub.request("GET", "/hub/api/users")
         for user in json.loads(users) if status == 200 else []:
             for server in user.get("servers", {}):
-                hub.request("DELETE", hub._server(user["name"], server))
+                hub.request("DELETE", hub.server_path(user["name"], server))
         hub.end()
         for log in (hub.log, *hub.state.glob("sessions/*/*.log")):
             print(f"--- {log}\n{log.read_text(errors='replace')[-20000:]}")
@@ -356,7 +286,7 @@ def _run(hub: RealHub) -> Iterator[RealHub]:
 @contextmanager
 def proxy_apart(hub: RealHub) -> Iterator[None]:
     """Run the proxy of HUB, of which its configuration says so (`PROXY_APART`); the hub finds it and leaves it alone."""
-    local, ports = "127.0.0.1", _internal_ports(hub.state, hub.port)
+    local, ports = "127.0.0.1", internal_ports(hub.state, hub.port)
     words = ["--ip", local, "--port", str(hub.port), "--api-ip", local, "--api-port", str(ports["proxy"])]
     words += ["--error-target", f"http://{local}:{ports['hub']}/hub/error"]
     variables = os.environ | {"CONFIGPROXY_AUTH_TOKEN": TOKEN}
@@ -374,29 +304,6 @@ def proxy_apart(hub: RealHub) -> Iterator[None]:
 def _listens(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Visitor:
-    """A person's browser, as far as cookies and forms go."""
-
-    def __init__(self, hub: RealHub, user: str) -> None:
-        self.address = hub.address
-        self._cookies = CookieJar()
-        self._opener = build_opener(HTTPCookieProcessor(self._cookies))
-        self.open("/hub/login")
-        self.open("/hub/login", {"username": user, "password": "any"})
-
-    def open(self, path: str, fields: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Return the status and text of a page, wherever it leads to; FIELDS are sent as by a form of the hub."""
-        body = None
-        if fields is not None:
-            [token] = [cookie.value or "" for cookie in self._cookies if cookie.name == "_xsrf"]
-            body = urlencode({"_xsrf": token, **fields}).encode()
-        try:
-            with self._opener.open(Request(self.address + path, body), timeout=120 * PATIENCE) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
 
 
 def first_process(hub: RealHub, user: str, server: str = "default") -> ProcessIdentity:

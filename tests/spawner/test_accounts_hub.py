@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from guix_environment.process_identity import is_running
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.private_etc import as_root, entering, private_etc
-from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub
+from tests.spawner.real_hub import RealHub, first_process, running_hub
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800), as_root]
 

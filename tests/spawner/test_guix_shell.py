@@ -22,8 +22,8 @@ from guix_environment.records import Records
 from guix_environment.system_call_filter import compiled
 from guixspawner.guix_shell import GuixShell, words
 from guixspawner.launch import ColdLauncher, Launcher
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT, PROFILE, VERSION
-from tests.spawner.real_hub import built_records
 
 PROBE = """
 import ctypes, json, os, socket, time

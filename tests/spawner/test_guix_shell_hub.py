@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from guix_environment.process_identity import children, is_running
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, first_process, running_hub, wait_for
+from tests.spawner.real_hub import RealHub, first_process, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 

@@ -16,9 +16,11 @@ import pytest
 from guix_environment.identifiers import StorePath, VersionId
 from guix_environment.process_identity import identify, is_running
 from guix_environment.records import Records, Visibility
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT, VERSION, environment
 from tests.spawner.memory import token_of
-from tests.spawner.real_hub import TOKEN, RealHub, Visitor, built_records, first_process, leases, running_hub, wait_for
+from tests.spawner.real_hub import TOKEN, RealHub, first_process, leases, running_hub, wait_for
+from tests.spawner.visitor import Visitor
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800)]
 

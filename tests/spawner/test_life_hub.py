@@ -21,9 +21,10 @@ from guix_environment import process_identity
 from guix_environment.identifiers import StorePath
 from guix_environment.process_identity import ProcessIdentity, identify, is_running
 from guixspawner.session_files import SessionFiles
+from tests.spawner.built_records import built_records
 from tests.spawner.computing import compute_in_silence
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, first_process, leases, running_hub, wait_for
+from tests.spawner.real_hub import RealHub, first_process, leases, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800)]
 

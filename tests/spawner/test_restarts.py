@@ -23,8 +23,9 @@ import jupyterhub
 import pytest
 
 from guix_environment.process_identity import ProcessIdentity, identify, is_running
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
-from tests.spawner.real_hub import RealHub, built_records, first_process, leases, running_hub, wait_for
+from tests.spawner.real_hub import RealHub, first_process, leases, running_hub, wait_for
 
 pytestmark = [
     pytest.mark.guix,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from guix_environment import process_identity
-from tests.spawner.real_hub import RealHub, built_records, connected, first_process, running_hub, wait_for
+from tests.spawner.built_records import built_records
+from tests.spawner.real_hub import RealHub, connected, first_process, running_hub, wait_for
 
 from .conftest import BACKEND, EXPECTED
 from .held_hub import GIB, GIVEN, HELD, answers, groups_of, kills, told

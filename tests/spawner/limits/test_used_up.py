@@ -14,7 +14,8 @@ from tornado.websocket import WebSocketClientConnection
 
 from guix_environment import process_identity
 from guixspawner.limits import cgroups
-from tests.spawner.real_hub import PATIENCE, RealHub, built_records, connected, first_process, running_hub
+from tests.spawner.built_records import built_records
+from tests.spawner.real_hub import PATIENCE, RealHub, connected, first_process, running_hub
 
 from .conftest import EXPECTED, throttled
 from .held_hub import GIVEN, HELD, answers, groups_of, kills, members_of

@@ -195,7 +195,9 @@ async def test_a_new_configuration_takes_over_without_losing_anything(
             await process_identity.end(await gateway_of(newer))
 
 
-async def test_what_is_held_lives_as_long_as_the_session(client: GatewayClient, folder: Path) -> None:
+async def test_what_is_held_lives_as_long_as_the_session(
+    client: GatewayClient, settings: GatewaySettings, folder: Path
+) -> None:
     """And is handed over like everything else, and never longer than the gateway."""
 
     async def held() -> tuple[asyncio.subprocess.Process, int]:
@@ -215,7 +217,7 @@ async def test_what_is_held_lives_as_long_as_the_session(client: GatewayClient, 
     first.kill()
     await first.wait()
     await until_closed(first_end)
-    newer = GatewayClient(folder / "gateway", dataclasses.replace(client._settings, linger=61.0))
+    newer = GatewayClient(folder / "gateway", dataclasses.replace(settings, linger=61.0))
     await newer.ensure()
     await asyncio.sleep(0.2)
     with pytest.raises(BlockingIOError):

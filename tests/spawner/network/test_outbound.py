@@ -13,19 +13,15 @@ from pathlib import Path
 import pytest
 
 from guix_environment import process_identity
-from guix_environment.container import ContainerPlan, Mount, Network, PlacedFile, TemporaryFolder
+from guix_environment.container import Network
 from guix_environment.errors import SessionFailure
-from guix_environment.outbound import netlink, program
 from guix_environment.process_identity import ProcessIdentity
-from guix_environment.system_call_filter import compiled
 from guixspawner.launch import ColdLauncher
-from guixspawner.network import outbound
 from guixspawner.network.client import GatewayClient
 from guixspawner.network.gateway.settings import GatewaySettings
-from guixspawner.network.outbound import Namespaces, WayOut, command, connect, find
+from guixspawner.network.outbound import Namespaces, connect, find
 from guixspawner.network.settings import SessionNetwork
 from tests.containers import ACCOUNT
-from tests.open_files import high_numbers
 from tests.spawner.network.conftest import door, gateway_of, kill
 from tests.spawner.network.internet import (
     ANOTHER_OF_THE_MACHINES,
@@ -40,6 +36,7 @@ from tests.spawner.network.internet import (
     listening,
     machine_in_a_network,
 )
+from tests.spawner.network.obedient_session import ObedientSession, obedient
 
 real = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("slirp4netns") or not Path("/dev/net/tun").exists(),
@@ -53,61 +50,8 @@ def internet() -> Iterator[int]:
         yield world
 
 
-class Session:
-    """A container with a way out, and a program in it that does what it is told."""
-
-    def __init__(self, first: ProcessIdentity, folder: Path) -> None:
-        self.first = first
-        self._folder = folder
-
-    async def does(self, code: str) -> str:
-        """Return what CODE prints in the session."""
-        asked, answered = self._folder / "asked", self._folder / "answered"
-        answered.unlink(missing_ok=True)
-        asked.with_suffix(".new").write_text(code)
-        asked.with_suffix(".new").rename(asked)
-        while not answered.exists():
-            assert process_identity.is_running(self.first)
-            await asyncio.sleep(0.01)
-        return answered.read_text().strip()
-
-    async def reaches(self, address: str, port: int = 80) -> str:
-        return await self.does(_REACHING.format(address=address, port=port))
-
-
-_REACHING = """
-import socket
-try:
-    connection = socket.create_connection(({address!r}, {port}), 5)
-    connection.settimeout(1)
-    try:
-        print(connection.recv(100).decode())
-    except TimeoutError:
-        print("connected")
-except OSError as error:
-    print(type(error).__name__, error.errno)
-"""
-_OBEYING = """
-import contextlib, io, os, time, traceback
-while True:
-    if not os.path.exists("/talk/asked"):
-        time.sleep(0.01)
-        continue
-    code = open("/talk/asked").read()
-    os.unlink("/talk/asked")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        try:
-            exec(code, {})
-        except BaseException:
-            traceback.print_exc(file=printed)
-    open("/talk/answering", "w").write(printed.getvalue())
-    os.rename("/talk/answering", "/talk/answered")
-"""
-
-
 @pytest.fixture
-async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIterator[Session]:
+async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIterator[ObedientSession]:
     assert internet
     way = find("slirp4netns", root=True)
     with tempfile.TemporaryFile() as log:
@@ -115,34 +59,14 @@ async def session(folder: Path, client: GatewayClient, internet: int) -> AsyncIt
         try:
             with Namespaces.of(waiting.first) as namespaces:
                 # The session has left these namespaces when it is connected, as is usual.
-                await waiting.run(plan(folder, way))
+                await waiting.run(obedient(folder, way))
                 await connect(way, namespaces, ["203.0.113.0/24"], client)
-            yield Session(waiting.first, folder / "talk")
+            yield ObedientSession(waiting.first, folder / "talk")
         finally:
             waiting.give_up()
             await process_identity.end(waiting.first, grace=0)
             log.seek(0)
             print(log.read().decode())
-
-
-def plan(folder: Path, way: WayOut) -> ContainerPlan:
-    talk = folder / "talk"
-    folder.chmod(0o755)
-    talk.mkdir()
-    os.chown(talk, ACCOUNT.uid, ACCOUNT.gid)
-    machine = [Mount(path, path, optional=True) for path in ("/usr", "/lib", "/lib64", "/bin")]
-    return ContainerPlan(
-        store_items=(),
-        command=("/usr/bin/python3", "-I", "-c", _OBEYING),
-        directory="/",
-        variables={},
-        host_name="test",
-        mounts=(*machine, Mount(str(talk), "/talk", writable=True)),
-        temporary_folders=(TemporaryFolder("/tmp", 0o1777),),
-        files=(PlacedFile("/etc/resolv.conf", way.resolv_conf), PlacedFile("/etc/hosts", b"127.0.0.1 localhost\n")),
-        network=Network.OWN,
-        filter=compiled(),
-    )
 
 
 @real
@@ -157,8 +81,8 @@ async def test_a_session_begins_before_its_way_out_is_there(
         waiting = await ColdLauncher().prepare(ACCOUNT, Network.OWN, log.fileno())
         try:
             await network.attach(waiting.first, settings.api)
-            await waiting.run(plan(folder, find(program, root=True)))
-            session = Session(waiting.first, folder / "talk")
+            await waiting.run(obedient(folder, find(program, root=True)))
+            session = ObedientSession(waiting.first, folder / "talk")
             if program == "slirp4netns":
                 while await session.reaches(OUTSIDE) != f"reached {OUTSIDE}":
                     assert await session.reaches(METADATA[0]) in {"OSError 101", "OSError 113"}
@@ -173,14 +97,14 @@ async def test_a_session_begins_before_its_way_out_is_there(
 
 
 @real
-async def test_the_outside_is_reached_by_address_and_by_name(session: Session) -> None:
+async def test_the_outside_is_reached_by_address_and_by_name(session: ObedientSession) -> None:
     assert await session.reaches(OUTSIDE) == f"reached {OUTSIDE}"
     assert await session.reaches("anything.example") == f"reached {OUTSIDE}"
     assert await session.reaches(PRIVATE) == f"reached {PRIVATE}", "the networks around the machine, unless refused"
 
 
 @real
-async def test_link_local_and_metadata_addresses_are_not(session: Session) -> None:
+async def test_link_local_and_metadata_addresses_are_not(session: ObedientSession) -> None:
     for address in METADATA:
         # EHOSTUNREACH of the session's own kernel: nothing was sent.
         assert await session.reaches(address) == "OSError 113", address
@@ -188,7 +112,7 @@ async def test_link_local_and_metadata_addresses_are_not(session: Session) -> No
 
 
 @real
-async def test_other_spellings_of_an_address_lead_nowhere_either(session: Session) -> None:
+async def test_other_spellings_of_an_address_lead_nowhere_either(session: ObedientSession) -> None:
     assert await session.reaches(f"::ffff:{OUTSIDE}") == f"reached {OUTSIDE}", "the same address"
     for address in METADATA:
         assert await session.reaches(f"::ffff:{address}") == "OSError 113", address
@@ -197,14 +121,14 @@ async def test_other_spellings_of_an_address_lead_nowhere_either(session: Sessio
 
 
 @real
-async def test_names_that_lead_to_them_lead_nowhere(session: Session) -> None:
+async def test_names_that_lead_to_them_lead_nowhere(session: ObedientSession) -> None:
     for name in NAMES:
         answer = await session.reaches(name)
         assert answer == f"reached {PRIVATE}" if name == "private.example" else "Error" in answer, name
 
 
 @real
-async def test_the_other_internet_is_not_reached_at_all(session: Session) -> None:
+async def test_the_other_internet_is_not_reached_at_all(session: ObedientSession) -> None:
     """And with it none of its link-local, private and metadata addresses."""
     for address in (METADATA_6, OUTSIDE_6):
         with socket.create_connection((address, 80)) as machine:
@@ -217,12 +141,12 @@ async def test_the_other_internet_is_not_reached_at_all(session: Session) -> Non
 
 @real
 @pytest.mark.usefixtures("internet")
-async def test_the_filter_lets_through_to_the_open_internet_alone(client: GatewayClient, folder: Path) -> None:
+async def test_the_filter_lets_through_to_the_open_internet_alone(settings: GatewaySettings, folder: Path) -> None:
     """With a gateway, a resolver and addresses that are real ones to it."""
     allowed = ("93.184.216.34", "*.example", "[::1]", *METADATA, f"[{METADATA_6}]", "[::ffff:169.254.169.254]")
-    settings = dataclasses.replace(client._settings, allowed=allowed, refused=("203.0.113.0/24",))
-    newer = GatewayClient(folder / "gateway", settings)
-    proxy = await door(newer, settings, "ada.default") / "filter.sock"
+    filtering = dataclasses.replace(settings, allowed=allowed, refused=("203.0.113.0/24",))
+    newer = GatewayClient(folder / "gateway", filtering)
+    proxy = await door(newer, filtering, "ada.default") / "filter.sock"
 
     async def answer(host: str, request: str = "CONNECT {host}:80 HTTP/1.1\r\n\r\n") -> bytes:
         reader, writer = await asyncio.open_unix_connection(str(proxy))
@@ -245,7 +169,7 @@ async def test_the_filter_lets_through_to_the_open_internet_alone(client: Gatewa
 
 
 @real
-async def test_nothing_of_the_machine_is(session: Session) -> None:
+async def test_nothing_of_the_machine_is(session: ObedientSession) -> None:
     with listening("127.0.0.1") as loopback, listening("0.0.0.0") as anywhere, listening(MACHINE) as own:
         for address in (MACHINE, ANOTHER_OF_THE_MACHINES):
             for port in (loopback, anywhere, own):
@@ -257,13 +181,13 @@ async def test_nothing_of_the_machine_is(session: Session) -> None:
 
 
 @real
-async def test_the_way_to_the_resolver_leads_nowhere_else(session: Session) -> None:
+async def test_the_way_to_the_resolver_leads_nowhere_else(session: ObedientSession) -> None:
     """On a cloud, what resolves names is also what tells the machine's secrets."""
     assert "Error" in await session.reaches("198.18.0.3", 80)
 
 
 @real
-async def test_the_session_has_no_right_to_change_that(session: Session) -> None:
+async def test_the_session_has_no_right_to_change_that(session: ObedientSession) -> None:
     removing = (
         "import socket\n"
         "s = socket.socket(16, 3, 0)\n"
@@ -277,7 +201,7 @@ async def test_the_session_has_no_right_to_change_that(session: Session) -> None
 
 
 @real
-async def test_a_way_out_is_an_ordinary_account_that_sees_little(session: Session) -> None:
+async def test_a_way_out_is_an_ordinary_account_that_sees_little(session: ObedientSession) -> None:
     (helper,) = way_outs(session.first)
     status = Path(f"/proc/{helper}/status").read_text()
     assert f"Uid:\t{ACCOUNT.uid}\t{ACCOUNT.uid}\t{ACCOUNT.uid}\t{ACCOUNT.uid}" in status
@@ -310,14 +234,14 @@ async def until_gone(pid: int) -> None:
 
 
 @real
-async def test_it_ends_with_its_session(session: Session) -> None:
+async def test_it_ends_with_its_session(session: ObedientSession) -> None:
     (helper,) = way_outs(session.first)
     await process_identity.end(session.first, grace=0)
     await until_gone(helper)
 
 
 @real
-async def test_a_session_lives_on_without_it(session: Session) -> None:
+async def test_a_session_lives_on_without_it(session: ObedientSession) -> None:
     (helper,) = way_outs(session.first)
     identity = process_identity.identify(helper)
     assert identity
@@ -327,7 +251,7 @@ async def test_a_session_lives_on_without_it(session: Session) -> None:
 
 
 @real
-async def test_it_never_outlives_the_gateway_and_can_be_made_again(session: Session, client: GatewayClient) -> None:
+async def test_it_never_outlives_the_gateway_and_can_be_made_again(session: ObedientSession, client: GatewayClient) -> None:
     (helper,) = way_outs(session.first)
     await kill(await gateway_of(client))
     await until_gone(helper)
@@ -345,67 +269,3 @@ async def test_a_process_without_a_network_of_its_own_is_never_touched(client: G
     gone = ProcessIdentity(me.pid, me.started + 1)
     with pytest.raises(SessionFailure), Namespaces.of(gone):
         pass
-
-
-def test_what_a_machine_lacks_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SessionFailure, match="is not installed") as failure:
-        find("no-such-program", root=True)
-    assert "slirp4netns" in failure.value.hint
-    with pytest.raises(SessionFailure, match="there is no"):
-        find("true", root=True, tun=tmp_path / "tun")
-    (tmp_path / "tun").touch(0o600)
-    with pytest.raises(SessionFailure, match="is closed to this account"):
-        find("true", root=False, tun=tmp_path / "tun")
-    assert find("true", root=True, tun=tmp_path / "tun").program.endswith("/true")
-
-
-def test_the_command() -> None:
-    assert command(WayOut("/usr/bin/slirp4netns"), ready=7, life=9) == (
-        "/usr/bin/slirp4netns",
-        "--configure",
-        "--mtu=65520",
-        "--cidr=198.18.0.0/24",
-        "--disable-host-loopback",
-        "--enable-seccomp",
-        "--ready-fd=7",
-        "--exit-fd=9",
-        "--netns-type=path",
-        "{network}",
-        "tap0",
-    )
-    assert outbound.RESOLVER.encode() in WayOut("x").resolv_conf
-
-
-def test_names_are_resolved_wherever_the_machine_keeps_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = tmp_path / "resolv.conf"
-    monkeypatch.setattr(program, "_RESOLV_CONF", str(link))
-    seen = set(program._operations(0, "/usr/bin/slirp4netns"))
-    link.symlink_to("/run/systemd/resolve/stub-resolv.conf")
-    assert set(program._operations(0, "/usr/bin/slirp4netns")) == seen, "a folder that is shown in any case"
-    link.unlink()
-    link.symlink_to("../mnt/wsl/resolv.conf")
-    (more,) = set(program._operations(0, "/usr/bin/slirp4netns")) - seen
-    assert more == ("bind", "/mnt/wsl/resolv.conf", "/mnt/wsl/resolv.conf", "ro", "optional")
-
-
-def test_a_route_in_the_kernels_words() -> None:
-    assert netlink.unreachable("169.254.0.0/16", 1).hex() == (
-        "2400000018000506010000000000000002100000fe0400070000000008000100a9fe0000"
-    )
-    assert netlink.unreachable("fe80::/10", 2)[16:18] == bytes([10, 10])
-
-
-def test_addresses_out_of_the_kernels_words() -> None:
-    assert "127.0.0.1" not in netlink.own_addresses()
-    message = bytes.fromhex("2000000014000200010000000000000002188000020000000800020005060708")
-    done = bytes.fromhex("1400000003000200010000000000000000000000")
-    assert netlink.addresses_in(message) == (["5.6.7.8"], False)
-    assert netlink.addresses_in(message + done) == (["5.6.7.8"], True)
-
-
-def test_a_hub_with_thousands_of_open_files_reads_what_a_way_out_says() -> None:
-    with high_numbers(*os.pipe()) as (reading, writing):
-        end = outbound._End(reading)
-        assert end.read(0) == b""
-        os.write(writing, b"1")
-        assert end.read(10) == b"1"

@@ -16,9 +16,10 @@ import pytest
 
 from guix_environment import process_identity
 from guix_environment.process_identity import ProcessIdentity
+from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.network.conftest import kill
-from tests.spawner.real_hub import TOKEN, RealHub, built_records, running_hub, wait_for
+from tests.spawner.real_hub import TOKEN, RealHub, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub]
 
