@@ -27,10 +27,12 @@ Anywhere with a token of the hub, or there with --folder FOLDER and none; COMMAN
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what ARGUMENTS say and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if words[:1] in (["-h"], ["--help"], ["help"]):
         print(OVERVIEW, end="")
         return 0
-    if words[:1] == ["--version"]:
+    if words[:1] in (["-V"], ["--version"]):
         print(f"guixspawner {version('guixspawner')}")
         return 0
     name = words.pop(0) if words and not words[0].startswith("-") else "serve"

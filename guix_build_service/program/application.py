@@ -6,6 +6,7 @@ import logging
 import os
 import pwd
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -73,6 +74,7 @@ class BuildService(Application):
     """
 
     name = "guix-build-service"
+    version = version("guixspawner")
     description = __doc__ or ""
     raise_config_file_errors = True
     classes = [CredentialKeys, Isolation, LoginTokenHosts, ManifestEvaluation, RequestLimits, Retention, SshHosts]  # noqa: RUF012 - traitlets' own way

@@ -37,7 +37,8 @@ def serve(service: BuildService) -> int:
     """Run the service."""
     if "JUPYTERHUB_API_TOKEN" not in os.environ:
         print(
-            "guix-build-service: JupyterHub starts this program; see c.JupyterHub.services in the documentation.",
+            "guix-build-service: JupyterHub starts the service; see c.JupyterHub.services in the documentation. "
+            "What you ask of a running one begins with a command, such as list; see --help.",
             file=sys.stderr,
         )
         return 1

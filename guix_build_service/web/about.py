@@ -30,6 +30,10 @@ class Health(AnsweringHandler):
         self.set_status(HTTPStatus.OK if health.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE)
         self.write(HealthAnswer.of(health).model_dump())
 
+    async def head(self) -> None:
+        """Answer by the status alone."""
+        await self.get()
+
 
 class SoftwareVersions(ApiHandler):
     """What is installed."""
@@ -62,5 +66,4 @@ class Description(ApiHandler):
     @operation("Read this description")
     async def get(self) -> None:
         """Answer."""
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.write(json.dumps(self.settings["openapi"]))
+        self.give_json(json.dumps(self.settings["openapi"]))

@@ -122,4 +122,5 @@ class AnsweringHandler(RequestHandler):
     def _methods(self) -> list[str]:
         """Return the methods that this address does have."""
         unimplemented = RequestHandler._unimplemented_method  # noqa: SLF001 - tornado has no public way to ask
-        return [name for name in self.SUPPORTED_METHODS if getattr(type(self), name.lower()) is not unimplemented]
+        found = [name for name in self.SUPPORTED_METHODS if getattr(type(self), name.lower()) is not unimplemented]
+        return [name for name in found if name != "HEAD" or "GET" in found]

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
@@ -79,6 +79,12 @@ class ApiHandler(Authenticated):
 
     _tag: str | None = None
 
+    def _as_get(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
+        """Answer as to GET, without the body, which tornado leaves out; where there is no GET there is no HEAD."""
+        return self.get(*args, **kwargs)
+
+    head: Callable[..., Awaitable[None] | None] = _as_get
+
     def body(self, kind: type[Body]) -> Body:
         """Return the request's body as KIND.
 
@@ -109,8 +115,11 @@ class ApiHandler(Authenticated):
     def give(self, answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> None:
         """Answer with ANSWER as JSON; a GET whose caller has just that already is answered with 304."""
         self.set_status(status)
+        self.give_json(answer.model_dump_json())
+
+    def give_json(self, text: str) -> None:
+        """Answer with TEXT, which is JSON, and its entity tag."""
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        text = answer.model_dump_json()
         self._tag = tag_of(text)
         if self.changes_something:
             self.set_header("Etag", self._tag)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
 
 from guix_build_service.model.environments import (
     LARGEST_PAGE,
@@ -104,6 +105,7 @@ class BuildStream(LinkReader, EventStream):
     """
 
     route = "build/{provider}/{spec}"
+    head = RequestHandler.head  # none: it would build and start as GET does, and tell nobody
 
     @property
     def changes_something(self) -> bool:

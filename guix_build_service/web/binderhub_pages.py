@@ -73,6 +73,10 @@ class Badge(AnsweringHandler):
         self.set_header("Cache-Control", "public, max-age=86400")
         self.write(_BADGE)
 
+    async def head(self) -> None:
+        """Answer without the picture, as to those who see whether links lead somewhere."""
+        await self.get()
+
 
 class OldBadge(Badge):
     """The same for links from before there was a logo on it."""
@@ -89,10 +93,6 @@ class BinderHealth(Health):
         ok = status == "ok"
         self.set_status(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE)
         self.write({"ok": ok, "status": status, "checks": [{"service": "Build service", "ok": ok}]})
-
-    async def head(self) -> None:
-        """Answer by the status alone."""
-        await self.get()
 
 
 class BinderVersions(ApiHandler):

@@ -129,23 +129,32 @@ class OneVersion(ApiHandler):
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
         self.give(VersionAnswer.of(await self.manager.version(*identifiers, self.person)))
 
-    @operation("Pin a version, so that its profile is kept, or unpin it", takes=VersionChanges, gives=VersionAnswer)
+    @operation(
+        "Pin a version, so that its profile is kept, or unpin it", takes=VersionChanges, gives=VersionAnswer, tagged=True
+    )
     async def patch(self, environment: str, version: str) -> None:
         """Pin or unpin."""
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
         pinned = self.body(VersionChanges).pinned
+        await self._check_seen(*identifiers)
         self.give(VersionAnswer.of(await self.manager.pin_version(*identifiers, self.person, pinned=pinned)))
 
     @operation(
         "Forget a version that is not the current one",
         statuses=(HTTPStatus.NO_CONTENT,),
         refuses=(HTTPStatus.CONFLICT,),
+        tagged=True,
     )
     async def delete(self, environment: str, version: str) -> None:
         """Delete."""
         identifiers = identified(EnvironmentId, environment), identified(VersionId, version)
+        await self._check_seen(*identifiers)
         await self.manager.delete_version(*identifiers, self.person)
         self.set_status(HTTPStatus.NO_CONTENT)
+
+    async def _check_seen(self, environment: EnvironmentId, version: VersionId) -> None:
+        """Return if the caller knows the version as it is, or does not mind.  Raises `ChangedMeanwhile`."""
+        self.check_match(VersionAnswer.of(await self.manager.version(environment, version, self.person)))
 
 
 class VersionExport(ApiHandler):

@@ -93,6 +93,11 @@ class Events(EventStream):
         with self.opened():
             await self._stream(identifier, int(last["position"]) if last else 0)
 
+    async def head(self, build: str) -> None:
+        """Answer as to GET, without following anything."""
+        await self.manager.build(identified(BuildId, build), self.person)
+        self.set_stream_headers()
+
     async def _stream(self, build: BuildId, position: int) -> None:
         self.set_stream_headers()
         clock = asyncio.get_running_loop().time

@@ -121,7 +121,7 @@ def _unchanged(handler: type[AnsweringHandler], method: str, operation: Operatio
 
 def _has_tag(handler: type[AnsweringHandler], method: str, operation: Operation) -> bool:
     """Tell whether OPERATION answers with an entity tag that a caller can send back."""
-    return method == "get" and issubclass(handler, ApiHandler) and operation.gives is not None and operation.is_json
+    return method == "get" and issubclass(handler, ApiHandler) and operation.is_json
 
 
 def _query(operation: Operation) -> Iterable[dict[str, object]]:

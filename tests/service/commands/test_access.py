@@ -20,6 +20,7 @@ from guix_build_service.commands.outcomes import (
     TokenMissing,
 )
 from guix_build_service.commands.transport import plainly, refusal_in
+from guix_build_service.program.application import BuildService
 from tests.service.commands.conftest import Terminal, wire
 from tests.service.web.conftest import Site
 
@@ -229,5 +230,9 @@ def test_what_there_is_and_which_release_is_said(capsys: pytest.CaptureFixture[s
     for word in ("help", "--help", "-h"):
         assert main([word]) == 0
         assert capsys.readouterr().out == OVERVIEW
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"guixspawner {version('guixspawner')}\n"
+    for word in ("--version", "-V"):
+        assert main([word]) == 0
+        assert capsys.readouterr().out == f"guixspawner {version('guixspawner')}\n"
+    assert BuildService.version == version("guixspawner")
+    assert main(["help", "tokens", "create"]) == 0
+    assert capsys.readouterr().out.startswith("usage: guix-build-service tokens create ")

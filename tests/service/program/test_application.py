@@ -115,7 +115,7 @@ def test_without_a_hub_it_says_who_starts_it(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.delenv("JUPYTERHUB_API_TOKEN", raising=False)
     BuildService.clear_instance()
     assert main(["serve"]) == 1
-    assert "JupyterHub starts this program" in capsys.readouterr().err
+    assert "JupyterHub starts the service" in capsys.readouterr().err
     BuildService.clear_instance()
     assert main(["no-such-command"]) == 2
 

@@ -5,11 +5,12 @@ import json
 import re
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from guix_build_service.model.environments import BuildState, Person
+from guix_build_service.model.environments import BuildState, NewEnvironment, Person
 from guix_build_service.web import hub_client, refusals
 from guix_build_service.web.api import operations
 from guix_build_service.web.application import API, BESIDE, PAGES
@@ -144,7 +145,50 @@ async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
 async def test_a_method_that_is_not_there_is_refused_with_those_that_are(site: Site) -> None:
     answer = await site.ask("PUT", "api/v1/environments", token=TOKEN, body=b"{}")
     assert (answer.code, refusal(answer)) == (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed")
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
+    answer = await site.ask("HEAD", "api/v1/resolve", token=TOKEN)
+    assert (answer.code, answer.headers["Allow"]) == (HTTPStatus.METHOD_NOT_ALLOWED, "POST")
+
+
+HEADS = [
+    "environments",
+    "environments/{environment}",
+    "openapi.json",
+    "versions",
+    "metrics",
+    "builds/{build}/log",
+    "sessions",
+]
+
+
+@pytest.mark.parametrize("path", HEADS)
+async def test_a_look_at_the_headers_alone_is_answered_as_to_get(site: Site, path: str) -> None:
+    detail = await site.ready("good", "ada")
+    assert detail.build is not None
+    path = f"api/v1/{path}".format(environment=detail.environment.id, build=detail.build.id)
+    got = await site.ask("GET", path, token=TOKEN)
+    look = await site.ask("HEAD", path, token=TOKEN)
+    assert (look.code, look.body) == (HTTPStatus.OK, b"")
+    for name in ("Content-Type", "Etag", "Content-Security-Policy"):
+        assert look.headers.get(name) == got.headers.get(name)
+    assert (await site.ask("HEAD", path)).code == HTTPStatus.UNAUTHORIZED
+    if "{" in path:
+        assert (await site.ask("HEAD", path, token="token-eve")).code == HTTPStatus.NOT_FOUND
+    if "Etag" in got.headers:
+        known = {"If-None-Match": got.headers["Etag"]}
+        assert (await site.ask("HEAD", path, token=TOKEN, headers=known)).code == HTTPStatus.NOT_MODIFIED
+
+
+async def test_a_look_at_a_stream_follows_and_builds_nothing(site: Site) -> None:
+    detail = await site.manager.add_environment(NewEnvironment("https://git.example/a/slow"), Person("ada"))
+    assert detail.build is not None
+    path = f"api/v1/builds/{detail.build.id}/events"
+    look = await site.ask("HEAD", path, token=TOKEN)  # and does not wait for the build's end
+    assert (look.code, look.headers["Content-Type"]) == (HTTPStatus.OK, "text/event-stream; charset=utf-8")
+    assert (await site.ask("HEAD", path, token="token-eve")).code == HTTPStatus.NOT_FOUND
+    link = f"build/git/{quote('https://git.example/a/good', safe='')}/main"
+    assert (await site.ask("HEAD", link, token=TOKEN)).code == HTTPStatus.METHOD_NOT_ALLOWED
+    assert [each.environment.repository.name for each in await site.manager.environments(Person("ada"))] == ["slow"]
 
 
 async def test_others_are_not_told_who_shares_a_build(site: Site) -> None:

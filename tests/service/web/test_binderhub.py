@@ -300,6 +300,8 @@ async def test_the_badge_is_for_every_page(site: Site) -> None:
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert answer.body.startswith(b"<svg ")
     assert (await site.ask("GET", "badge.svg")).body == answer.body
+    look = await site.ask("HEAD", "badge_logo.svg")
+    assert (look.code, look.body, look.headers["Content-Type"]) == (HTTPStatus.OK, b"", "image/svg+xml")
 
 
 async def test_health_and_versions_are_told_in_binderhubs_form(site: Site) -> None:

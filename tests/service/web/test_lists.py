@@ -191,6 +191,24 @@ async def test_what_was_changed_meanwhile_is_not_changed_by_who_did_not_see_it(s
     assert (await site.ask("DELETE", address, token=TOKEN, headers={"If-Match": answer.headers["Etag"]})).code == 204
 
 
+async def test_a_version_that_was_pinned_meanwhile_is_not_deleted_by_who_did_not_see_it(site: Site) -> None:
+    detail = await site.ready("good", "ada")
+    assert detail.version is not None
+    newer = await site.manager.start_build(detail.environment.id, Person("ada"), force=True)
+    assert newer.build is not None
+    async for _ in site.manager.follow(newer.build.id, Person("ada")):
+        pass
+    address = f"api/v1/environments/{detail.environment.id}/versions/{detail.version.id}"
+    tag = (await site.ask("GET", address, token=TOKEN)).headers["Etag"]
+    pinned = await site.ask("PATCH", address, token=TOKEN, json_body={"pinned": True}, headers={"If-Match": tag})
+    assert pinned.code == 200
+    for method, body in (("PATCH", {"pinned": False}), ("DELETE", None)):
+        old = await site.ask(method, address, token=TOKEN, json_body=body, headers={"If-Match": tag})
+        assert (old.code, refusal(old)) == (412, "changed-meanwhile")
+    assert content(await site.ask("GET", address, token=TOKEN))["pinned"] is True
+    assert (await site.ask("DELETE", address, token=TOKEN, headers={"If-Match": pinned.headers["Etag"]})).code == 204
+
+
 async def test_a_limit_can_be_taken_away(site: Site) -> None:
     address = f"api/v1/environments/{await add(site, 'plots', memory=2**30, cpu=2.0)}"
     changed = content(await site.ask("PATCH", address, token=TOKEN, json_body={"name": "b"}))
