@@ -1,6 +1,7 @@
 """Failures in the form in which the hub shows them to a person."""
 
 import logging
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -35,6 +36,12 @@ def for_the_hub(failure: GuixSpawnerError, page: str = "") -> HTTPError:
     error.jupyterhub_html_message = "<br>".join(lines)
     assert isinstance(error, HTTPError)
     return error
+
+
+def for_the_log(failure: GuixSpawnerError, last_lines: Sequence[str], token: str) -> str:
+    """Return FAILURE as the hub's log has it: with its details and the LAST_LINES of the session, and without its TOKEN."""
+    told = "\n    ".join([str(failure), *(str(value) for value in failure.details.values()), *last_lines])
+    return told.replace(token, "[token]") if token else told
 
 
 class OnlyPreselected(HTTPError):

@@ -74,6 +74,14 @@ def parse_options(given: object) -> SessionOptions:
     )
 
 
+def environment_in(given: object) -> str:
+    """Return the environment that GIVEN, the ``user_options`` of a spawn, ask for; nothing where they are not right."""
+    try:
+        return parse_options(given).environment
+    except InvalidOptions:
+        return ""
+
+
 def options_from_fields(fields: Mapping[str, Sequence[object]]) -> dict[str, object]:
     """Return the form FIELDS, which arrive as lists of texts, as ``user_options``; empty ones are left out.
 

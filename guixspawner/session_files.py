@@ -9,17 +9,14 @@ from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath
 from guix_environment.process_identity import ProcessIdentity, from_record, to_record
 from guix_environment.roots import Roots
-from guix_environment.session_names import server_slug, slug
+from guixspawner.session_key import SessionKey
 
 
 @dataclass(frozen=True, slots=True)
 class SessionFiles:
     """The files of one person's one server.  Every call blocks for a few system calls."""
 
-    person: str
-    """The person's name in paths."""
-    server: str
-    """The server's name in paths."""
+    key: SessionKey
     folder: Path
     """Where logs are, a folder for each person; for the hub's eyes, and of the logs the service's."""
     leases: Roots
@@ -27,12 +24,12 @@ class SessionFiles:
     @classmethod
     def of(cls, user_name: str, server_name: str, folder: Path, leases: Path) -> "SessionFiles":
         """Return the files of the server SERVER_NAME of the person USER_NAME, as the hub names both."""
-        return cls(slug(user_name), server_slug(server_name), folder, Roots(leases))
+        return cls(SessionKey.of(user_name, server_name), folder, Roots(leases))
 
     @property
     def log(self) -> Path:
         """What the session printed."""
-        return self.folder / self.person / f"{self.server}.log"
+        return self.folder / self.key.person / f"{self.key.server}.log"
 
     @property
     def last_log(self) -> Path:
@@ -107,8 +104,7 @@ class SessionFiles:
 
     @property
     def _identity(self) -> Path:
-        return self.folder / self.person / f"{self.server}.json"
+        return self.folder / self.key.person / f"{self.key.server}.json"
 
     def _lease(self, kind: str) -> str:
-        # No slug holds a dot.
-        return f"{self.person}.{self.server}.{kind}"
+        return f"{self.key}.{kind}"

@@ -15,20 +15,20 @@ from guix_environment.errors import GuixSpawnerError, RepositoryWithdrawn, Sessi
 from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records
 from guix_environment.roots import Roots
-from guix_environment.session_names import server_slug, slug
 from guixspawner import session
-from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
+from guixspawner.failure import OnlyPreselected, for_the_hub, for_the_log, quieten
 from guixspawner.form import render_form
 from guixspawner.life import SessionLife
 from guixspawner.life.beginning import Beginning
+from guixspawner.life.ending import Ending
 from guixspawner.life.log_size import bound
-from guixspawner.life.sweep import Places, SessionKey, session_key, sweep
 from guixspawner.limits import Limits, SessionLimits
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.offers import offers_for
-from guixspawner.options import options_from_fields, parse_options, preselection
+from guixspawner.options import environment_in, options_from_fields, parse_options, preselection
 from guixspawner.progress import ProgressEvent, StartProgress
 from guixspawner.session_files import SessionFiles
+from guixspawner.session_key import SessionKey
 from guixspawner.start import Installation, SessionStart, Wanted
 
 _BEGINNINGS: "dict[tuple[str, str], Beginning[GuixSpawner]]" = {}
@@ -179,7 +179,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             return await self._start()
         except BaseException as error:
-            await self._end(grace=0)
+            await self._ending.end(self._files, self.process, grace=0)
             if isinstance(error, GuixSpawnerError):
                 self._log_failure(error)
                 raise for_the_hub(error, self._page_of(self.user_options)) from error
@@ -191,7 +191,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def stop(self, now: bool = False) -> None:
         """End the session: ask it, and after `grace` seconds have the kernel end it; at once with NOW."""
         self._stopping = True
-        await self._end(grace=0 if now else self.grace)
+        await self._ending.end(self._files, self.process, grace=0 if now else self.grace)
 
     async def poll(self) -> int | None:
         """Return None while the session starts or runs, else how it ended: 0 when that is not known."""
@@ -203,7 +203,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await asyncio.to_thread(bound, self._files.log, SessionLife(parent=self).log_limit)
             await self._network.keep(self._api)
             return None
-        await self._clear(self._files)
+        await self._ending.clear(self._files)
         return 0
 
     async def progress(self) -> AsyncIterator[ProgressEvent]:
@@ -254,7 +254,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
     async def _start(self) -> str:
         await self._beginning.done()
-        self._session = SessionKey(slug(self.user.name), server_slug(self.name))
+        self._session = SessionKey.of(self.user.name, self.name)
         self._watchers.add(5, "Looking up the environment")
         if self.internal_ssl:
             raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
@@ -262,7 +262,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.title = choice.title
         limits = self._limits_of(choice)
         self._limits.promise(str(self.session_key), limits)
-        await self._end_leftover(grace=self.grace)
+        await self._ending.end_leftover(self._files, grace=self.grace)
         address = await SessionStart(
             self._installation, self._wanted(choice, limits), self._files, self._watchers, self._begun
         ).run()
@@ -311,54 +311,25 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             cpu_guarantee=self.cpu_guarantee,
         )
 
-    async def _end(self, *, grace: float) -> None:
-        if self.process:
-            await process_identity.end(self.process, grace=grace)
-        await self._end_leftover(grace=grace)
-        await self._clear(self._files)
-
-    async def _end_leftover(self, *, grace: float) -> None:
-        """End what a hub left behind that was itself ended in the middle of a start."""
-        leftover = await asyncio.to_thread(self._files.remembered)
-        if leftover:
-            await process_identity.end(leftover, grace=grace)
-
-    async def _clear(self, files: SessionFiles) -> None:
-        """Remove everything that the session of FILES, which has ended, has outside of its container."""
-        await self._limits.end(f"{files.person}.{files.server}")
-        await self._network.clear(f"{files.person}.{files.server}", self._api)
-        await asyncio.to_thread(files.release)
-
     async def _sweep(self) -> None:
-        """Clear away what sessions left that ended while there was no hub."""
-        sockets = (self._network.sockets("any").folder.parent,) if self._network.folder else ()
-        places = Places(Path(self.sessions_folder), Roots(Path(self.leases_folder)), sockets)
-        held = [key for key in map(session_key, await self._limits.leftovers()) if key]
         # No start is under way yet: a session whose process the database does not have is one of an interrupted start.
         known = {spawner.session_key: spawner.process for spawner in self._beginning.members if spawner.process}
-        verdict = await sweep(
-            places, known, further=held, clear=lambda key: self._clear(places.files(key)), grace=self.grace
-        )
-        for found in verdict.ended:
-            self.log.warning("Ended the session %s, which this hub knows nothing of.", found.key)
-        if verdict.cleared:
-            self.log.info("Cleared away what sessions left that are gone: %s", ", ".join(map(str, verdict.cleared)))
+        await self._ending.sweep(Path(self.sessions_folder), self._leases, known, grace=self.grace, log=self.log)
 
     def _log_failure(self, error: GuixSpawnerError) -> None:
         lines = self._files.last_lines() if self.process else []
-        told = "\n    ".join([str(error), *(str(value) for value in error.details.values()), *lines])
-        self.log.error("The session %s did not start: %s", self._log_name, told.replace(self.api_token or "\0", "[token]"))
+        self.log.error("The session %s did not start: %s", self._log_name, for_the_log(error, lines, self.api_token))
 
     # What is where
 
     @property
     def asked_environment(self) -> str:
         """The environment that was asked for last, or nothing; for the hub's pages."""
-        return _environment_in(self.user_options)
+        return environment_in(self.user_options)
 
     def _page_of(self, options: object) -> str:
         """Return the page of the environment that OPTIONS ask for, or nothing."""
-        environment = _environment_in(options)
+        environment = environment_in(options)
         return f"{self.service_url}environments/{environment}" if environment else ""
 
     @property
@@ -372,7 +343,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def session_key(self) -> SessionKey:
         """The session that runs, under the names that its person and server had when it started; or the next one."""
-        return self._session or SessionKey(slug(self.user.name), server_slug(self.name))
+        return self._session or SessionKey.of(self.user.name, self.name)
 
     @property
     def _api(self) -> str:
@@ -388,10 +359,16 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return SessionLimits(parent=self)
 
     @property
+    def _ending(self) -> Ending:
+        return Ending(self._limits, self._network, self._api)
+
+    @property
     def _files(self) -> SessionFiles:
-        return SessionFiles(
-            self.session_key.person, self.session_key.server, Path(self.sessions_folder), Roots(Path(self.leases_folder))
-        )
+        return SessionFiles(self.session_key, Path(self.sessions_folder), self._leases)
+
+    @property
+    def _leases(self) -> Roots:
+        return Roots(Path(self.leases_folder))
 
     def _files_of(self, server: str) -> SessionFiles:
         return SessionFiles.of(self.user.name, server, Path(self.sessions_folder), Path(self.leases_folder))
@@ -410,13 +387,6 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             self._applicant,
             timedelta(hours=self.private_repository_hours),
         )
-
-
-def _environment_in(options: object) -> str:
-    try:
-        return parse_options(options).environment
-    except GuixSpawnerError:
-        return ""
 
 
 def _stopped() -> SessionFailure:

@@ -15,6 +15,7 @@ from guix_environment.container import ContainerPlan, Mount
 from guix_environment.errors import NotFound, SessionFailure
 from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
+from guix_environment.threads import uninterrupted
 from guixspawner import session
 from guixspawner.accounts import Person, SessionAccounts
 from guixspawner.checks import check_containers, check_environment_items, check_folders, check_kept, check_server_items
@@ -22,12 +23,11 @@ from guixspawner.folders import SessionFolders
 from guixspawner.guix_shell import GuixShell
 from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.life import SessionLife
-from guixspawner.life.sweep import SessionKey
 from guixspawner.limits import Limits, SessionLimits, with_limits
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.progress import StartProgress
 from guixspawner.session_files import SessionFiles
-from guixspawner.threads import uninterrupted
+from guixspawner.session_key import SessionKey
 from guixspawner.warm_start import WarmStart
 
 _FOR_GUIX = ("PATH", "GUIX_DAEMON_SOCKET", "GUIX_LOCPATH")

@@ -5,7 +5,6 @@ And the bytes on disk are never shown as they are: `harmless` removes what a ter
 looks like a secret is blanked once more, for logs that are older than that.
 """
 
-import asyncio
 import codecs
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from guix_build_service.logs.redaction import LogFile, Redaction, without_secrets
 from guix_build_service.model.environments import LogText
 from guix_environment.identifiers import BuildId
+from guix_environment.threads import uninterrupted
 
 LARGEST_LOG = 64 * 1024 * 1024
 """Bytes; a build that writes more is ended."""
@@ -137,5 +137,5 @@ class Log:
         self._file.write(f"{self.redaction.text(harmless(text))}\n".encode())
 
     async def say(self, text: str) -> None:
-        """Append TEXT without blocking the loop."""
-        await asyncio.to_thread(self.write, text)
+        """Append TEXT without blocking the loop.  When cancelled meanwhile, it is appended before the log can be closed."""
+        await uninterrupted(self.write, text)

@@ -34,6 +34,7 @@ from guix_build_service.model.environments import (
     Version,
     now,
 )
+from guix_build_service.model.health import Health
 from guix_build_service.model.measures import Needed
 from guix_build_service.providers import Place, read
 from guix_build_service.providers.located import Located, located
@@ -106,10 +107,9 @@ class Manager(Sharing, Keeping):
                 evaluated_for = self._policy.evaluated_for(person)
                 build = new_build(wanted, resolved, person, force=False, evaluated_for=evaluated_for)
                 deed = audit.added(person.name, wanted, resolved)
-                self._count(await self._store.add_environment(wanted, build, _request_key(build), deed))
+                self._queued(await self._store.add_environment(wanted, build, _request_key(build), deed))
         if environment is not None:
             return await self._build(environment, resolved, person, force=False)
-        self._queue.notice()
         return await self.environment(wanted.id, person)
 
     async def _check_environments(self, person: Person) -> None:
@@ -215,13 +215,14 @@ class Manager(Sharing, Keeping):
         await self._check_builds(person)
         evaluated_for = self._policy.evaluated_for(person)
         build = new_build(environment, resolved, person, force=force, evaluated_for=evaluated_for)
-        self._count(await self._store.request_build(build, _request_key(build), deed))
-        self._queue.notice()
+        self._queued(await self._store.request_build(build, _request_key(build), deed))
         return await self._store.environment(environment.id)
 
-    def _count(self, joined: Joined | None) -> None:
+    def _queued(self, joined: Joined | None) -> None:
+        """Count what a request led to, and have the queue look at it."""
         if joined is not None:
             self.measures.request(Needed.BUILD if joined.created else Needed.NOTHING_MORE)
+            self._queue.notice(joined.superseded)
 
     async def _version_of(self, environment: Environment, resolved: Found) -> Version | None:
         """Return the newest version of what was RESOLVED that sessions can start from, if there is one."""
@@ -279,6 +280,11 @@ class Manager(Sharing, Keeping):
         if self._vault is None:
             raise NotFound("Credentials are not kept here.")
         return self._vault
+
+    async def health(self) -> Health:
+        """Return what `Keeping.health` does, and why the tokens of people's logins cannot be read where that is so."""
+        found = await super().health()
+        return replace(found, logins=self._vault.logins_hindrance) if self._vault is not None else found
 
     # --- webhooks ------------------------------------------------------------
 

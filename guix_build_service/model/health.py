@@ -13,6 +13,8 @@ class Health:
     """Why no build begins."""
     retention: str = ""
     """Why nothing is let go for its age, which keeps nobody from working."""
+    logins: str = ""
+    """Why the tokens of people's logins cannot be read, without which people keep tokens of their own."""
 
     @property
     def status(self) -> str:

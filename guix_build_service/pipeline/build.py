@@ -19,6 +19,7 @@ from guix_environment.files import read_json, write_json
 from guix_environment.identifiers import StorePath, VariableName
 from guix_environment.processes import Completed
 from guix_environment.store_items import all_there
+from guix_environment.threads import uninterrupted
 
 
 async def known_profile(workshop: Workshop, key: str) -> Profile | None:
@@ -45,11 +46,11 @@ async def build(
     the root goes again, unless it was there already.  Raises `BuildFailure`, `LimitReached`, `GuixUnavailable`.
     """
     held = (await asyncio.to_thread(workshop.roots.held)).get(key)
-    await asyncio.to_thread(workshop.roots.hold, key, lowered.profile)
     try:
+        await uninterrupted(workshop.roots.hold, key, lowered.profile)
         answer = await _run_guix(workshop, job, packages, lowered, reporter)
         profile = await _describe(workshop, job, key, lowered.profile, answer)
-        await asyncio.to_thread(_remember, workshop, profile)
+        await uninterrupted(_remember, workshop, profile)
     except BaseException:
         if held is None:
             workshop.roots.release(key)
@@ -94,7 +95,7 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
         if attempt == ATTEMPTS or not (timed_out(said) and workshop.clocks.has_leapt(begun)):
             raise reason(said, [entry.name for entry in packages.entries])
         await job.log.say(
-            "[The machine's clock was set, which Guix's daemon took for time that the build took; it goes on.]"
+            "[The machine slept or its clock was set, which Guix's daemon took for time that the build took; it goes on.]"
         )
 
 

@@ -16,6 +16,7 @@ from guix_build_service.definitions.lowering import lowered
 from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.pipeline.guix import own_derivations, system
+from guix_environment.threads import uninterrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ async def definitions(
     allowance = Allowance(system(), evaluation.download_hosts)
     inspected = await asyncio.to_thread(inspect, graph, derivations(packages), guixs, allowance)
     additions = folder / "additions"
-    await asyncio.to_thread(write_additions, recorded, inspected.additions, additions)
+    await uninterrupted(write_additions, recorded, inspected.additions, additions)
     return Definitions(packages, inspected, additions / INDEX)
 
 

@@ -13,7 +13,7 @@ from guix_build_service.logs.build_logs import Log
 from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.manifest.canonical import PackageList
 from guix_build_service.manifest.pinned_channels import PinnedChannel
-from guix_build_service.model.clocks import Clocks
+from guix_build_service.model.clocks import Clocks, working_clocks
 from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_environment.archived import ArchiveSites
 from guix_environment.guix_command import GuixCommand
@@ -63,8 +63,8 @@ class Workshop:
     """What must be in no log of a person's build of a repository, in all the forms that are looked for."""
     leases: Roots | None = None
     """Where sessions hold what they use; None where that is not known."""
-    clocks: Clocks = field(default_factory=Clocks)
-    """By which is seen whether the machine's clock leaps."""
+    clocks: Clocks = field(default_factory=working_clocks)
+    """By which is seen whether the machine's clock leaps, or the machine sleeps."""
     channel_guix: ChannelGuix | None = None
     """What ``guix`` is of, where it is not the machine's own."""
 

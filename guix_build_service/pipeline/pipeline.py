@@ -17,6 +17,7 @@ from guix_environment.archived import Archived
 from guix_environment.identifiers import BuildId, EnvironmentId, StorePath, VersionId
 from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
+from guix_environment.threads import uninterrupted
 
 
 class Pipeline:
@@ -133,7 +134,7 @@ class Pipeline:
         records = self.workshop.records
         async with self._repositories.held(environment):
             if await asyncio.to_thread(records.environment_folder(environment).is_dir):
-                await asyncio.to_thread(records.write_access, environment, access)
+                await uninterrupted(records.write_access, environment, access)
 
     async def is_whole(self, version: Version) -> bool:
         """Tell whether sessions can start from VERSION: nothing of it was collected or removed since it was built."""
@@ -161,15 +162,15 @@ class Pipeline:
     async def hold(self, profile: Profile) -> None:
         """Keep PROFILE, which a version has now, also where another service has just let it go."""
         async with self._profiles.held(profile.key):
-            await asyncio.to_thread(self.workshop.roots.hold, profile.key, profile.path)
+            await uninterrupted(self.workshop.roots.hold, profile.key, profile.path)
 
     async def note_let_go(self, versions: Iterable[Version]) -> None:
         """Have the records of VERSIONS say whether their profiles are kept."""
-        await asyncio.to_thread(publish.note_let_go, self.workshop.records, list(versions))
+        await uninterrupted(publish.note_let_go, self.workshop.records, list(versions))
 
     async def tidy_let_go(self, versions: Sequence[Version]) -> None:
         """Have the records say that the profiles of VERSIONS are not kept, and those of all others are."""
-        await asyncio.to_thread(publish.tidy_let_go, self.workshop.records, versions)
+        await uninterrupted(publish.tidy_let_go, self.workshop.records, versions)
 
     async def needed_bytes(self, profiles: Mapping[str, int]) -> int:
         """Return the bytes of what PROFILES need together, as `storage.needed_bytes` does."""
@@ -185,14 +186,14 @@ class Pipeline:
         records = self.workshop.records
         async with self._repositories.held(environment.id):
             if environment.current is not None:
-                await asyncio.to_thread(publish.write_environment, records, environment, environment.current)
+                await uninterrupted(publish.write_environment, records, environment, environment.current)
             else:
-                await asyncio.to_thread(publish.withdraw_environment, records, environment.id)
+                await uninterrupted(publish.withdraw_environment, records, environment.id)
 
     async def remove_record(self, environment: EnvironmentId) -> None:
         """Remove all that sessions of ENVIRONMENT started from."""
         async with self._repositories.held(environment):
-            await asyncio.to_thread(publish.remove_environment, self.workshop.records, environment)
+            await uninterrupted(publish.remove_environment, self.workshop.records, environment)
 
     async def tidy(self, kept: Mapping[EnvironmentId, Mapping[VersionId, str]]) -> None:
         """Remove what belongs to no version that is KEPT, with their environment keys; only while no job runs.

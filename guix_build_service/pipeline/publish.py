@@ -1,6 +1,5 @@
 """Write the environment record of a version, so that sessions can start without this service and without Guix."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from guix_environment.records import EnvironmentRecord, Records, VersionRecord
 from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.store_items import all_there
+from guix_environment.threads import uninterrupted
 
 
 async def publish(records: Records, git: Git, job: Job, made: Made, environment: Environment) -> Version:
@@ -29,10 +29,10 @@ async def publish(records: Records, git: Git, job: Job, made: Made, environment:
     identifier = VersionId.new()
     try:
         await _keep_commit(records, git, job, made, environment.id)
-        record = await asyncio.to_thread(_write_version, records, made, job.subdirectory, environment.id, identifier)
+        record = await uninterrupted(_write_version, records, made, job.subdirectory, environment.id, identifier)
         if made.resolved.private:
-            await asyncio.to_thread(_write_access, records, job, environment)
-        await asyncio.to_thread(write_environment, records, environment, identifier)
+            await uninterrupted(_write_access, records, job, environment)
+        await uninterrupted(write_environment, records, environment, identifier)
     except BaseException:
         remove_folder(records.version_folder(environment.id, identifier))
         raise
@@ -188,7 +188,7 @@ async def _keep_commit(records: Records, git: Git, job: Job, made: Made, environ
     """Have the environment's own repository hold the commit, under its name and as its branch."""
     repository = records.repository(environment)
     if not (repository / "HEAD").exists():
-        await asyncio.to_thread(repository.parent.mkdir, parents=True, exist_ok=True)
+        await uninterrupted(repository.parent.mkdir, parents=True, exist_ok=True)
         _check((await git.run("init", "--quiet", "--bare", "--template=", folder=repository)).succeeded)
     commit, name = made.resolved.commit, version_reference(made.resolved.commit)
     words = fetching(f"file://{job.clone}", name, name)
@@ -200,7 +200,7 @@ async def _keep_commit(records: Records, git: Git, job: Job, made: Made, environ
         done = await git.run("update-ref", f"refs/heads/{branch}", f"{commit}^{{commit}}", folder=repository)
         if done.succeeded:
             await git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=repository)
-    await asyncio.to_thread(_make_readable, repository)
+    await uninterrupted(_make_readable, repository)
 
 
 def _check(succeeded: bool) -> None:

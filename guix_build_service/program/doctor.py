@@ -8,17 +8,24 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from guix_build_service.git.git import LOCAL_SECONDS
 from guix_build_service.isolation.levels import Finding, Report, State
 from guix_build_service.jail.evaluation import Evaluation
+from guix_build_service.local.door import connected
 from guix_build_service.pipeline.guix import identity
 from guix_build_service.program.application import BuildService
 from guix_build_service.program.preparation import prepare_folder
 from guix_build_service.settings.isolation import Isolation
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.processes import run
+
+_MARKS = {True: "ok", False: "NOT OK", None: "-"}
+
+_HEALTH_SECONDS = 10.0
+"""How long a running service may take to say how it is."""
 
 JSON = "--json"
 """The word that asks for JSON; it is no setting of the service."""
@@ -28,14 +35,16 @@ JSON = "--json"
 class Examination:
     """What was found."""
 
-    needs: Mapping[str, tuple[bool, str]]
-    """Everything that the service needs: whether it is there, and what was found."""
+    needs: Mapping[str, tuple[bool | None, str]]
+    """Everything that the service needs: whether it is there, None where nobody can tell, and what was found."""
     isolation: Report
 
     @property
     def good(self) -> bool:
         """Whether the service can do what it is configured for."""
-        return all(there for there, _ in self.needs.values()) and self.isolation.reached >= self.isolation.wanted
+        return (
+            all(there is not False for there, _ in self.needs.values()) and self.isolation.reached >= self.isolation.wanted
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return it for programs."""
@@ -51,7 +60,7 @@ class Examination:
 
     def lines(self) -> list[str]:
         """Return it for people."""
-        needs = [f"{'ok' if there else 'NOT OK':7}{name}: {said}" for name, (there, said) in self.needs.items()]
+        needs = [f"{_MARKS[there]:7}{name}: {said}" for name, (there, said) in self.needs.items()]
         found = [line for finding in self.isolation.findings for line in self._shown(finding)]
         wanted, reached = self.isolation.wanted, self.isolation.reached
         asked = f"; {wanted.word} is asked for, and the service does not start" if reached < wanted else ""
@@ -75,7 +84,7 @@ async def examine(service: BuildService) -> Examination:
     """Find out what SERVICE, as it is configured, has to work with."""
     prepare_folder(service.folder)
     workshop = service.workshop()
-    found: dict[str, tuple[bool, str]] = {}
+    found: dict[str, tuple[bool | None, str]] = {}
     try:
         found["Guix's identity"] = (True, await asyncio.to_thread(identity, workshop.guix))
     except GuixSpawnerError as error:
@@ -95,8 +104,28 @@ async def examine(service: BuildService) -> Examination:
         found[name] = await asyncio.to_thread(_writable, folder)
     if workshop.evaluation is not None:
         found["running manifests"] = await _runs_manifests(workshop.evaluation)
+    found["the running service"] = await asyncio.to_thread(_running, service.folder)
     isolation = await Isolation(config=service.config).report(workshop.guix, service.folder, workshop.evaluation)
     return Examination(found, isolation)
+
+
+def _running(folder: Path) -> tuple[bool | None, str]:
+    """Return how the service of FOLDER is by its own word, as what the hub lets it do it alone can ask."""
+    connection = HTTPConnection("localhost")
+    try:
+        connection.sock = connected(folder, _HEALTH_SECONDS)
+        connection.request("GET", "/api/v1/health")
+        health = dict(json.loads(connection.getresponse().read()))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None, "there is none; once it runs, it also tells what the hub does not let it do"
+    except PermissionError:
+        return None, "only root and its own account can ask it"
+    except (OSError, HTTPException, ValueError) as error:
+        return False, f"it does not say how it is: {error}"
+    finally:
+        connection.close()
+    said = [str(sentence) for name, sentence in health.items() if name != "status" and sentence]
+    return not said, " ".join(said) or "nothing keeps it from its work"
 
 
 async def _runs_manifests(evaluation: Evaluation) -> tuple[bool, str]:

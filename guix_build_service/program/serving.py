@@ -139,7 +139,7 @@ def login_tokens(service: BuildService) -> LoginTokens | None:
     if not places:
         return None
     hub, token = HubClient(os.environ.get("JUPYTERHUB_API_URL", "")), os.environ.get("JUPYTERHUB_API_TOKEN", "")
-    return LoginTokens(places, partial(hub.person, token))
+    return LoginTokens(places, partial(hub.person, token), partial(hub.scopes, token))
 
 
 @contextlib.asynccontextmanager
@@ -226,6 +226,7 @@ async def begin(service: BuildService, manager: Manager, queue: Queue) -> None:
     await manager.retainer.look_back()
     await queue.start()
     await manager.retainer.start()
+    await manager.vault.look_at_logins()
     file = service.folder / "initial-environments.json"
     await add_initial_environments(manager, service.initial_environments, service.initial_owner, file)
 

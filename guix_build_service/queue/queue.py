@@ -10,10 +10,10 @@ import errno
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from guix_build_service.logs.build_logs import Logs
+from guix_build_service.logs.build_logs import Log, Logs
 from guix_build_service.model.environments import RUNNING, Build, BuildState, Found
 from guix_build_service.model.measures import Measures
 from guix_build_service.pipeline.disk import Disk
@@ -116,8 +116,10 @@ class Queue:
             await self._attempts.end(build)
         await self._presence.end()
 
-    def notice(self) -> None:
-        """Look for queued builds now."""
+    def notice(self, superseded: Iterable[BuildId] = ()) -> None:
+        """Look for queued builds now, and tell who follows what was SUPERSEDED."""
+        for build in superseded:
+            self.followers.announce(build)
         self._news.set()
 
     async def cancel(self, build: BuildId) -> Build:
@@ -132,6 +134,10 @@ class Queue:
         if task := self._tasks.get(build):
             self._stop_task(build, None)
             await asyncio.wait([task])
+            # One that had not begun, or was noting how it ended, may have noted nothing.
+            await self._attempts.end(build)
+            with contextlib.suppress(Conflict):
+                await self._store.finish(build, BuildState.CANCELLED)
         self.followers.announce(build)
         return await self._store.build(build)
 
@@ -210,13 +216,20 @@ class Queue:
                 await self._let_go(list(self._tasks))
             # A database that fails, on a full disk for example, may work again later.
             with contextlib.suppress(StoreUnavailable):
-                await self._look_for_hindrances()  # first: where the disk is full, the others fail
-                await self._stop_lost()
-                await self._recover()
-                await self._cancel_unwanted()
-                await self.holdings.note_uses()
-                if not self.hindrance and not self._presence.is_lost:
-                    await self._start_waiting()
+                try:
+                    await self._look()
+                except OSError:  # nor does a disk that fails for a while keep builds from beginning for good
+                    log.exception("The queue could not do all that it does, and tries again.")
+
+    async def _look(self) -> None:
+        """Do what is to be done from time to time, and start what can begin."""
+        await self._look_for_hindrances()  # first: where the disk is full, the others fail
+        await self._stop_lost()
+        await self._recover()
+        await self._cancel_unwanted()
+        await self.holdings.note_uses()
+        if not self.hindrance and not self._presence.is_lost:
+            await self._start_waiting()
 
     async def _start_waiting(self) -> None:
         """Start those of the waiting builds whose turn it is."""
@@ -253,6 +266,13 @@ class Queue:
 
     async def _run(self, build: Build) -> None:
         """Make BUILD and note how that ended.  The owner of everything that belongs to it: folder, log, processes."""
+        try:
+            opened = await self._opened_log(build.id)
+        except OSError as error:
+            log.exception("The log of build %s cannot be written.", build.id)
+            with contextlib.suppress(Conflict):
+                await self._store.finish_own(build.id, BuildState.FAILED, _unforeseen(error).as_json())
+            return
         job = Job(
             build=build.id,
             repository=build.repository,
@@ -261,7 +281,7 @@ class Queue:
             commit=build.commit,
             force=build.force,
             folder=self._attempts.folder(build.id),
-            log=await asyncio.to_thread(self._logs.open, build.id),
+            log=opened,
             person=build.requested_by,
             groups=frozenset(build.evaluated_for),
             environments=build.environments,
@@ -286,6 +306,16 @@ class Queue:
         finally:
             job.log.close()
             await self._pipeline.finish(job, self.holdings.in_use)
+
+    async def _opened_log(self, build: BuildId) -> Log:
+        """Return BUILD's log, open; it is closed again where we are cancelled meanwhile.  Raises `OSError`."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._logs.open, build))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                (await opening).close()
+            raise
 
     async def _put_back(self, job: Job, error: DaemonUnavailable) -> None:
         """Have a build that lost Guix's daemon wait for it, in its old place."""

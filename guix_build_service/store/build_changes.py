@@ -26,6 +26,8 @@ class Joined:
     build: Build
     created: bool
     """False where the same was in flight already."""
+    superseded: tuple[BuildId, ...] = ()
+    """Builds that wait for their turn no more, as this one is of a newer commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,24 @@ def request(connection: Connection, build: Build, request_key: str | None) -> Jo
     if found is None:
         connection.execute(insert(builds).values(**rows.build_values(build, request_key)))
     joined = found or str(build.id)
-    line.supersede(connection, build, joined)
-    present = set(connection.scalars(select(waiting.c.environment).where(waiting.c.build == joined)))
+    superseded = line.supersede(connection, build, joined)
     for environment in build.environments:
-        if environment not in present:
-            moment = _after_all(connection, waiting.c.joined, waiting.c.environment == environment, now())
-            values = {"build": joined, "environment": str(environment), "joined": moment}
-            connection.execute(insert(waiting).values(**values))
-    return Joined(details.build(connection, BuildId(joined)), created=found is None)
+        _wait(connection, environment, joined)
+    return Joined(details.build(connection, BuildId(joined)), found is None, superseded)
+
+
+def _wait(connection: Connection, environment: EnvironmentId, build: str) -> None:
+    """Note that what ENVIRONMENT asked for last is BUILD, also where it asked for that before."""
+    asked = select(waiting.c.build).where(waiting.c.environment == environment).order_by(waiting.c.joined.desc())
+    builds_asked_for = list(connection.scalars(asked))
+    if builds_asked_for[:1] == [build]:
+        return
+    moment = _after_all(connection, waiting.c.joined, waiting.c.environment == environment, now())
+    if build in builds_asked_for:
+        again = waiting.c.build == build, waiting.c.environment == environment
+        connection.execute(update(waiting).where(*again).values(joined=moment))
+    else:
+        connection.execute(insert(waiting).values(build=build, environment=str(environment), joined=moment))
 
 
 def claim(connection: Connection, limits: Limits, service: str, but: Collection[BuildId]) -> Build | None:
@@ -104,9 +116,9 @@ def check_runs(connection: Connection, build: BuildId, service: str | None) -> N
 
 
 def complete(connection: Connection, build: BuildId, made: Sequence[Version], took: float | None = None) -> Finished:
-    """Declare BUILD ready with the versions MADE, and those current, unless an environment joined that has none yet.
+    """Declare BUILD ready with the versions MADE, unless an environment joined that has none yet; TOOK seconds it was run.
 
-    TOOK is how many seconds it was run.
+    They are current, but for environments that start by now from what was asked for after it.
     """
     before = details.build(connection, build)
     waiting_now = before.environments
@@ -119,10 +131,23 @@ def complete(connection: Connection, build: BuildId, made: Sequence[Version], to
         moment = _after_all(connection, versions.c.created, versions.c.environment == version.environment, version.created)
         connection.execute(insert(versions).values(**rows.version_values(replace(version, created=moment))))
         retention.keep_again(connection, version.key, version.profile)
-        changed = {"current": str(version.id), "updated": now()}
-        connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
+        if not _is_overtaken(connection, build, version.environment):
+            changed = {"current": str(version.id), "updated": now()}
+            connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
     values = {"finished": _end(before, took), "error": None, "phase": ""}
     return Finished(move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
+
+
+def _is_overtaken(connection: Connection, build: BuildId, environment: EnvironmentId) -> bool:
+    """Tell whether ENVIRONMENT starts from a version that it asked for after BUILD, and that was ready first."""
+    asked = select(waiting.c.joined).where(waiting.c.environment == environment)
+    later = (
+        select(environments.c.id)
+        .join(versions, versions.c.id == environments.c.current)
+        .join(waiting, (waiting.c.build == versions.c.build) & (waiting.c.environment == environments.c.id))
+        .where(environments.c.id == environment, waiting.c.joined > asked.where(waiting.c.build == build).scalar_subquery())
+    )
+    return connection.execute(later).first() is not None
 
 
 def move(

@@ -1,11 +1,13 @@
 """Builds that wait: whose turn it is, when another's is to be expected, and which need no longer wait."""
 
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from statistics import median
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from guix_build_service.model.environments import RUNNING, Build, BuildState, Expectation, now
-from guix_build_service.model.turns import Limits, Request, turns
+from guix_build_service.model.turns import Limits, Request, Served, turns
 from guix_build_service.store.tables import builds, waiting
 from guix_environment.errors import BuildSuperseded
 from guix_environment.identifiers import BuildId
@@ -16,13 +18,12 @@ SAMPLE = 20
 
 def turns_of(connection: Connection, limits: Limits) -> tuple[list[BuildId], list[BuildId]]:
     """Return the builds that wait, as `turns.turns` does."""
-    # Who was served while the clock was ahead would otherwise come last until it is there again.
-    last = select(builds.c.requested_by, func.max(builds.c.started).label("last")).where(builds.c.started <= now())
-    served = {
-        row["requested_by"]: row["last"] for row in connection.execute(last.group_by(builds.c.requested_by)).mappings()
-    }
-    waits, runs = [BuildState.QUEUED.value], [state.value for state in RUNNING]
-    return turns(_requests(connection, waits), _requests(connection, runs), served, limits)
+    waits, runs = _requests(connection, [BuildState.QUEUED.value]), _requests(connection, [each.value for each in RUNNING])
+    served = Served(
+        _last_served(connection, builds.c.requested_by, {each.person for each in waits}),
+        _last_served(connection, builds.c.repository, {each.repository for each in waits}),
+    )
+    return turns(waits, runs, served, limits)
 
 
 def expectation(connection: Connection, build: BuildId, limits: Limits) -> Expectation | None:
@@ -40,13 +41,15 @@ def expectation(connection: Connection, build: BuildId, limits: Limits) -> Expec
     return Expectation(position, max(0.0, median(took) * ahead) if took else None)
 
 
-def supersede(connection: Connection, newer: Build, joined: str) -> None:
+def supersede(connection: Connection, newer: Build, joined: str) -> tuple[BuildId, ...]:
     """Have environments that wait for the build JOINED, of which NEWER is what was asked for, wait for no older one.
 
-    Only where that is of the same ref and its turn has not come; it is cancelled when nobody else waits for it.
+    Only where that is of the same ref and its turn has not come; it is cancelled when nobody else waits for it. Returns
+    what was cancelled.
     """
     if not newer.ref:
-        return
+        return ()
+    cancelled: list[BuildId] = []
     older = select(builds.c.id).where(
         builds.c.state == BuildState.QUEUED.value,
         builds.c.repository == str(newer.repository),
@@ -68,6 +71,15 @@ def supersede(connection: Connection, newer: Build, joined: str) -> None:
         )
         values = {"state": BuildState.CANCELLED.value, "finished": now(), "error": error.as_json(), "phase": ""}
         connection.execute(update(builds).where(builds.c.id == build).values(**values))
+        cancelled.append(BuildId(build))
+    return tuple(cancelled)
+
+
+def _last_served(connection: Connection, column: ColumnElement[str], names: Collection[str]) -> Mapping[str, datetime]:
+    """Return when a build with each of NAMES in COLUMN began last."""
+    # Who was served while the clock was ahead would otherwise come last until it is there again.
+    last = select(column, func.max(builds.c.started)).where(builds.c.started <= now(), column.in_(names)).group_by(column)
+    return dict(connection.execute(last).tuples().all())
 
 
 def _requests(connection: Connection, states: list[str]) -> list[Request]:

@@ -159,6 +159,16 @@ class Vault:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         await self._seals.begin()
 
+    async def look_at_logins(self) -> None:
+        """Find out whether the tokens of people's logins can be read, where the administrator has some used."""
+        if self._login_tokens is not None:
+            await self._login_tokens.look()
+
+    @property
+    def logins_hindrance(self) -> str:
+        """Why the tokens of people's logins cannot be read; empty where they can, or none are to be used."""
+        return self._login_tokens.hindrance if self._login_tokens is not None else ""
+
     def _may_have_token(self, owner: str, url: RepositoryUrl) -> bool:
         return (
             bool(owner) and owner not in self._offers and self._login_tokens is not None and self._login_tokens.may_open(url)

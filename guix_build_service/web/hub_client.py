@@ -105,6 +105,11 @@ class HubClient:
         """Return all that TOKEN may know of USER, such as their authentication state.  Raises `NotFound`, `Refused`."""
         return _mapping(_json(await self._fetch("GET", f"users/{_segment(user)}", token)))
 
+    async def scopes(self, token: str) -> frozenset[str]:
+        """Return all that TOKEN lets do.  Raises `Refused` for one that the hub does not know."""
+        found = _mapping(_json(await self._fetch("GET", "user", token))).get("scopes")
+        return frozenset(str(scope) for scope in found) if isinstance(found, list) else frozenset()
+
     async def sessions(self, token: str, user: str) -> list[Session]:
         """Return USER's sessions, also stopped ones of environments.  Raises `Refused` when TOKEN may not see them."""
         answer = await self._fetch("GET", f"users/{_segment(user)}?include_stopped_servers", token)

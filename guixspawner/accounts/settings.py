@@ -10,11 +10,11 @@ from traitlets.config import Configurable
 
 from guix_environment import processes
 from guix_environment.errors import SessionFailure
+from guix_environment.threads import uninterrupted
 from guixspawner.accounts.homes import Homes
 from guixspawner.accounts.person import TELL, Person
 from guixspawner.accounts.subordinate import Ranges, SubordinateHomes, own_ranges
 from guixspawner.accounts.unix import ASK, account_name, command_for, look_up, unix_person
-from guixspawner.threads import uninterrupted
 
 _COMMAND_SECONDS = 60.0
 """How long the administrator's command may take to make an account."""

@@ -21,10 +21,10 @@ from guix_environment.container import INSIDE
 from guix_environment.errors import SessionFailure
 from guix_environment.process_identity import ProcessIdentity
 from guix_environment.processes import Account
+from guix_environment.threads import uninterrupted
 from guixspawner.accounts import handing_over
 from guixspawner.accounts.homes import find_home, next_number
 from guixspawner.accounts.person import LOWEST_OF_PEOPLE, TELL, Person, not_theirs
-from guixspawner.threads import uninterrupted
 
 _MAPPING_SECONDS = 20.0
 _PROGRAMS = ("newuidmap", "newgidmap")

@@ -13,19 +13,7 @@ from guix_environment import process_identity
 from guix_environment.process_identity import ProcessIdentity
 from guix_environment.roots import Roots
 from guixspawner.session_files import SessionFiles
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SessionKey:
-    """Which session of which person: both names as they are in paths."""
-
-    person: str
-    server: str
-
-    def __str__(self) -> str:
-        """Return the key as it stands in the names of leases, folders of sockets and control groups."""
-        return f"{self.person}.{self.server}"
-
+from guixspawner.session_key import SessionKey
 
 Known = Mapping[SessionKey, ProcessIdentity]
 """The sessions of the hub's database, each with its first process."""
@@ -80,11 +68,11 @@ class Places:
         names = [f"{path.parent.name}.{path.stem}" for path in self.sessions.glob("[!.]*/[!.]*.json")]
         names += self.leases.held()
         names += [path.name for folder in self.folders if folder.is_dir() for path in folder.iterdir()]
-        return {key for key in map(session_key, names) if key is not None}
+        return {key for key in map(SessionKey.within, names) if key is not None}
 
     def files(self, key: SessionKey) -> SessionFiles:
         """Return the files of the session KEY."""
-        return SessionFiles(key.person, key.server, self.sessions, self.leases)
+        return SessionFiles(key, self.sessions, self.leases)
 
     def found(self, known: Known, further: Iterable[SessionKey] = ()) -> list[Found]:
         """Return every session that has left a trace, here or as FURTHER ones, and whether it runs.  Blocks."""
@@ -94,13 +82,6 @@ class Places:
             running = [process for process in candidates if process and process_identity.is_running(process)]
             found.append(Found(key, running[0] if running else None))
         return found
-
-
-def session_key(name: str) -> SessionKey | None:
-    """Return the session that NAME, of a lease, a folder or a control group, belongs to; None when it is no such name."""
-    parts = name.split(".")
-    # No slug holds a dot; a lease has its kind as a third part.
-    return SessionKey(parts[0], parts[1]) if len(parts) in {2, 3} and all(parts) else None
 
 
 async def sweep(

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from guix_environment.process_identity import ProcessIdentity
+from guix_environment.threads import uninterrupted
 from guixspawner.limits import cgroups
 from guixspawner.limits.model import BackendKind, Enforced, Limits, Usage, not_held
-from guixspawner.threads import uninterrupted
 
 
 class CgroupV1:

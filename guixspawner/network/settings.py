@@ -122,6 +122,11 @@ class SessionNetwork(LoggingConfigurable):
             return "host"
         return "none" if self.outbound == Outbound.ALL and self._way_out is None else str(self.outbound)
 
+    @property
+    def sockets_folders(self) -> tuple[Path, ...]:
+        """The folder that has one for each session, named by its key, where such a folder is set."""
+        return (self._sockets,) if self.folder else ()
+
     def sockets(self, key: str) -> SessionSockets:
         """Return the sockets of the session KEY."""
         return SessionSockets.of(self._sockets, key)

@@ -17,7 +17,8 @@ from guix_environment.roots import Roots
 from guixspawner.life import SessionLife
 from guixspawner.life.culling import SCOPES, culler_command, culler_role, culler_service
 from guixspawner.life.log_size import bound
-from guixspawner.life.sweep import Found, Places, SessionKey, judge, session_key, sweep
+from guixspawner.life.sweep import Found, Places, judge, sweep
+from guixspawner.session_key import SessionKey
 from tests.spawner.conftest import PROFILE
 
 ADA, BOB, CYD = SessionKey("ada", "default"), SessionKey("bob", "two"), SessionKey("cyd", "default")
@@ -177,11 +178,11 @@ def test_who_runs_is_kept_who_is_gone_is_cleared_and_whom_nobody_knows_is_ended(
 
 @pytest.mark.parametrize("name", ["", "ada", ".", "ada.", ".x", "a.b.c.d", ".unfinished-x", "ada..server"])
 def test_other_names_are_no_sessions(name: str) -> None:
-    assert session_key(name) is None
+    assert SessionKey.within(name) is None
 
 
 def test_names_of_leases_and_folders_are_sessions() -> None:
-    assert session_key("ada.default") == session_key("ada.default.environment") == ADA
+    assert SessionKey.within("ada.default") == SessionKey.within("ada.default.environment") == ADA
     assert str(BOB) == "bob.two"
 
 

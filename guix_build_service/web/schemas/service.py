@@ -1,5 +1,6 @@
 """The API's JSON about the service itself, and about who asks."""
 
+from dataclasses import asdict
 from typing import Self
 
 from pydantic import Field
@@ -32,11 +33,14 @@ class HealthAnswer(Outgoing):
     store: str = Field(description="Why the database cannot be used; empty where it can.")
     queue: str = Field(description="Why no build begins; empty where they do.")
     retention: str = Field(description="Why nothing is let go for its age; empty where it is.")
+    logins: str = Field(
+        description="Why the tokens of people's logins cannot be read; empty where they can, or need not be."
+    )
 
     @classmethod
     def of(cls, health: Health) -> Self:
         """Return HEALTH as the API shows it."""
-        return cls(status=health.status, store=health.store, queue=health.queue, retention=health.retention)
+        return cls(status=health.status, **asdict(health))
 
 
 class VersionsOfSoftware(Outgoing):

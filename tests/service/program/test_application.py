@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,8 +48,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, *options: str, port: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run the service as a hub does: with nothing in its environment but what the hub gives."""
+def running(
+    folder: Path, *options: str, port: int | None = None, given: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the service as a hub does: with nothing in its environment but what the hub gives, such as GIVEN."""
     address = f"http://127.0.0.1:{port or free_port()}"
     command = [
         *(sys.executable, "-m", "guix_build_service"),
@@ -58,7 +60,7 @@ def running(folder: Path, *options: str, port: int | None = None) -> Iterator[tu
         f"--BuildService.roots_folder={folder}/roots",
         *options,
     ]
-    environment = {**HUB, "PATH": os.environ["PATH"], "JUPYTERHUB_SERVICE_URL": address}
+    environment = {**HUB, "PATH": os.environ["PATH"], "JUPYTERHUB_SERVICE_URL": address, **(given or {})}
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=Path(__file__).parents[3])
     try:
@@ -251,7 +253,9 @@ def test_the_doctor_says_what_is_lacking(
     assert main(["doctor", *words]) == 1
     found = json.loads(capsys.readouterr().out)
     assert not found["good"]
-    assert {need["name"]: need["there"] for need in found["needs"]}["Guix"] is False
+    there = {need["name"]: need["there"] for need in found["needs"]}
+    assert there["Guix"] is False
+    assert there["the running service"] is None
     assert found["isolation"]["wanted"] == "people"
     names = [finding["name"] for finding in found["isolation"]["findings"]]
     assert names == ["containers", "builds", "rights", "bounds", "folder", "guix", "downloads", "manifests"]

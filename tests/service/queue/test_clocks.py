@@ -1,5 +1,6 @@
 """A clock that leaps by a day, or by years, in either direction: nothing is ended, removed, refused or forgotten for it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from sqlalchemy import update
 
 from guix_build_service.manager.policy import Policy
 from guix_build_service.model.clocks import Belief, Clocks, since_boot
-from guix_build_service.model.environments import BuildState, NewEnvironment
+from guix_build_service.model.environments import BuildState, NewEnvironment, Progress
 from guix_build_service.model.retention import Rules
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.store.tables import services, uses
@@ -19,7 +20,7 @@ from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN
-from tests.service.pipeline.test_build_step import job_with, run_step
+from tests.service.pipeline.test_build_step import Reporter, job_with, run_step
 from tests.service.queue.killed_letting_go import NEW, OLD, URL
 from tests.service.queue.test_queue import until
 from tests.service.scripted import busy, scripted
@@ -214,6 +215,21 @@ async def test_what_was_used_while_the_clock_was_ahead_is_seen_to_be_used_now(tm
         assert abs(used - wall.now()) < HOUR
 
 
+class Sleepy(Reporter):
+    """Has the machine sleep for a day while a build runs: all clocks go on but the one that counts while it is awake."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wall: Wall) -> None:
+        super().__init__()
+        self._monkeypatch, self._wall = monkeypatch, wall
+
+    async def progressed(self, progress: Progress) -> None:
+        if not self._wall.passed:
+            self._wall.passed, told = DAY, time.clock_gettime
+            asleep = {time.CLOCK_BOOTTIME: DAY.total_seconds()}
+            self._monkeypatch.setattr(time, "clock_gettime", lambda clock: told(clock) + asleep.get(clock, 0.0))
+        await super().progressed(progress)
+
+
 SLOW = """
 if os.path.exists("again"):
     print("builder for `/gnu/store/%s-x-1.drv' failed with exit code 1"); sys.exit(1)
@@ -231,3 +247,12 @@ async def test_what_guix_s_daemon_ends_because_the_clock_leapt_is_built_again(tm
     with pytest.raises(BuildFailure, match="status 1" if ahead else "took longer than 60 minutes"):
         await run_step(replace(workshop, clocks=Clocks(leaping)), job)
     assert ("it goes on" in job.log.path.read_text()) is bool(ahead)
+
+
+async def test_what_guix_s_daemon_ends_because_the_machine_slept_is_built_again(
+    tmp_path: Path, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop, job = job_with(tmp_path, SLOW)
+    with pytest.raises(BuildFailure, match="status 1"):
+        await run_step(workshop, job, Sleepy(monkeypatch, wall))
+    assert "The machine slept" in job.log.path.read_text()

@@ -1,15 +1,18 @@
 """The queue: in order, a few at a time, through crashes and cancellations, and nothing is left running."""
 
 import asyncio
+import errno
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from guix_build_service.logs.build_logs import Log, Logs
 from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, Person
 from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.disk import Disk
@@ -18,7 +21,7 @@ from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.process_identity import marked_with
 from tests.service.installation import ADA, ADMIN, BOB, Installation
-from tests.service.scripted import ScriptedPipeline, busy, scripted
+from tests.service.scripted import COMMIT, ScriptedPipeline, busy, scripted
 
 URL = "https://forge.example/ada/plots"
 
@@ -119,6 +122,51 @@ async def test_a_newer_commit_is_built_in_place_of_one_that_waits(tmp_path: Path
         assert pipeline.made == 1
         # To ask for what is built already supersedes nothing.
         assert (await service.manager.start_build(first.environment.id, ADA)).state is BuildState.READY
+
+
+async def test_who_follows_what_is_superseded_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guix_build_service.manager.lookups.HEARTBEAT_SECONDS", 3600)
+    async with scripted(tmp_path, running_builds=1) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = busy
+        await ask(service, "other")
+        older = await service.manager.add_environment(NewEnvironment(URL, ref="main"), ADA)
+        assert older.build is not None
+        following = asyncio.create_task(service.finished(older))
+        await until(lambda: older.build and service.queue.followers.has(older.build.id))
+        await asyncio.sleep(0.1)  # it has looked, and sleeps
+        pipeline.commits[URL] = Commit("cd" * 20)
+        await service.manager.start_build(older.environment.id, ADA)
+        assert (await following).state is BuildState.CANCELLED
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_version_that_was_asked_for_last_is_current_whichever_is_ready_first(
+    tmp_path: Path, *, again: bool
+) -> None:
+    gate, newer = asyncio.Event(), Commit("cd" * 20)
+
+    async def wait(job: Job) -> None:
+        if job.commit != newer:
+            await gate.wait()
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = wait
+        first = await service.manager.add_environment(NewEnvironment(URL, ref="main"), ADA)
+        assert first.build is not None
+        while await state_of(service, first.build.id) is not BuildState.BUILDING:
+            await asyncio.sleep(0.01)
+        pipeline.commits[URL] = newer
+        await service.finished(await service.manager.start_build(first.environment.id, ADA))
+        if again:  # the branch was put back
+            pipeline.commits[URL] = COMMIT
+            await service.manager.start_build(first.environment.id, ADA)
+        gate.set()
+        assert (await service.finished(first)).state is BuildState.READY
+        detail = await service.manager.environment(first.environment.id, ADA)
+        assert detail.version is not None
+        assert detail.version.commit == (COMMIT if again else newer)
+        assert len(await service.manager.versions(first.environment.id, ADA)) == 2
+        await until(lambda: service.records.read_environment(first.environment.id).current == detail.environment.current)
 
 
 async def test_builds_wait_for_room_on_the_disk_and_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +295,99 @@ async def test_a_build_is_cancelled_in_any_state_with_all_its_processes(tmp_path
         # It is over: to cancel it again changes nothing, and the next one runs.
         assert (await service.manager.cancel(build, ADA)).state is BuildState.CANCELLED
         pipeline.steps.clear()
+        assert (await service.finished(await service.store.build(await ask(service)))).state is BuildState.READY
+
+
+async def test_a_build_that_is_cancelled_before_it_has_begun_never_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go, opened = threading.Event(), threading.Event(), list[Log]()
+    open_log = Logs.open
+
+    def slow(self: Logs, build: BuildId) -> Log:
+        opening.set()
+        go.wait()
+        opened.append(open_log(self, build))
+        return opened[-1]
+
+    async with scripted(tmp_path) as (service, pipeline):
+        monkeypatch.setattr(Logs, "open", slow)
+        build = await ask(service)
+        await asyncio.to_thread(opening.wait)
+        cancelling = asyncio.create_task(service.manager.cancel(build, ADA))
+        await until(lambda: build in service.queue._stopped)
+        go.set()
+        assert (await cancelling).state is BuildState.CANCELLED
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            opened[0].size()
+        await service.queue._look()
+        assert await state_of(service, build) is BuildState.CANCELLED
+        assert pipeline.made == 0
+
+
+async def test_a_build_that_is_cancelled_while_its_end_is_noted_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, go, say = threading.Event(), threading.Event(), Log.write
+
+    def slow(self: Log, text: str) -> None:
+        if text == "It is broken.":
+            noting.set()
+            go.wait()
+        say(self, text)
+
+    async def fail(_: Job) -> None:
+        raise BuildFailure("It is broken.")
+
+    monkeypatch.setattr(Log, "write", slow)
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.READING] = fail
+        build = await ask(service)
+        await asyncio.to_thread(noting.wait)
+        cancelling = asyncio.create_task(service.manager.cancel(build, ADA))
+        await until(lambda: build in service.queue._stopped)
+        assert not cancelling.done()
+        go.set()
+        assert (await cancelling).state is BuildState.CANCELLED
+        # What its thread was writing came before the log was closed, and not into whatever had its number after that.
+        assert "It is broken." in await service.log(build)
+        await service.queue._look()
+        assert pipeline.made == 1
+        assert left_of(service) == []
+
+
+async def test_a_build_whose_log_cannot_be_written_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[BuildId] = []
+
+    def full(_: Logs, build: BuildId) -> Log:
+        tried.append(build)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with scripted(tmp_path) as (service, pipeline):
+        monkeypatch.setattr(Logs, "open", full)
+        build = await service.finished(await service.store.build(await ask(service)))
+        assert build.state is BuildState.FAILED
+        assert build.error is not None
+        assert build.error["code"] == "limit-reached"
+        await service.queue._look()
+        assert (tried, pipeline.made) == ([build.id], 0)
+
+
+async def test_a_disk_that_fails_for_a_moment_does_not_end_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    def failing(_: Disk) -> bool:
+        nonlocal looked
+        looked += 1
+        if looked == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return False
+
+    monkeypatch.setattr(Disk, "is_short", failing)
+    async with scripted(tmp_path) as (service, _):
+        await until(lambda: looked == 1)
         assert (await service.finished(await service.store.build(await ask(service)))).state is BuildState.READY
 
 

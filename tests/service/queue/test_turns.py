@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guix_build_service.model.turns import Limits, Request, turns
+from guix_build_service.model.turns import Limits, Request, Served, turns
 from guix_environment.identifiers import BuildId
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -18,11 +18,14 @@ def requests(*texts: str) -> list[Request]:
 
 
 def line(waiting: str, running: str = "", served: str = "", limits: Limits | None = None) -> tuple[str, str]:
-    """Return the order of what is WAITING, words as of `requests`, when those in SERVED were served in that order."""
+    """Return the order of what is WAITING, words as of `requests`, when those in SERVED were served in that order.
+
+    There letters are people, and digits repositories.
+    """
     asked = requests(*waiting.split())
     words = dict(zip([request.build for request in asked], waiting.split(), strict=True))
-    last = {person: NOON + timedelta(minutes=minute) for minute, person in enumerate(served)}
-    now, later = turns(asked, requests(*running.split()), last, limits or Limits(1))
+    last = {name: NOON + timedelta(minutes=minute) for minute, name in enumerate(served)}
+    now, later = turns(asked, requests(*running.split()), Served(last, last), limits or Limits(1))
     return " ".join(words[build] for build in now), " ".join(words[build] for build in later)
 
 
@@ -40,6 +43,10 @@ def line(waiting: str, running: str = "", served: str = "", limits: Limits | Non
         ("a1 b1", "", "ab", Limits(1), "a1", "b1"),
         # Among one person's, the repository of which nothing runs.
         ("a1 a1 a2", "a1", "a", Limits(2), "a2", "a1 a1"),
+        # And then the repository that was served longest ago, however often another one was asked for.
+        ("a1 a1 a1 a2", "", "", Limits(1), "a1", "a2 a1 a1"),
+        ("a1 a1 a2", "", "a21", Limits(1), "a2", "a1 a1"),
+        ("a1 a1 a2", "", "a12", Limits(1), "a1", "a2 a1"),
         ("a1 a2 b1", "", "", Limits(4, per_person=1), "a1 b1", "a2"),
         ("a1 b1 c2", "", "", Limits(4, per_repository=1), "a1 c2", "b1"),
         ("a1 b1 a2", "c1", "c", Limits(4, per_person=1, per_repository=1), "a2", "b1 a1"),
@@ -68,8 +75,8 @@ def test_everybody_has_a_turn_and_no_limit_is_passed(waiting: list[str], running
 def test_a_host_is_asked_for_so_many_builds_at_once_whoever_asks() -> None:
     repositories = ("https://slow.example/a/1", "https://slow.example/b/2", "https://slow.example:3000/c/3", "file:///d/4")
     waiting = [Request(BuildId(f"b{number:011}"), f"p{number}", each) for number, each in enumerate(repositories)]
-    now, later = turns(waiting, [], {}, Limits(4, per_host=1))
+    now, later = turns(waiting, [], Served(), Limits(4, per_host=1))
     assert (now, later) == ([waiting[0].build, waiting[2].build, waiting[3].build], [waiting[1].build])
     busy = Request(BuildId("b99999999999"), "p9", "https://slow.example/e/5")
-    assert turns(waiting[:2], [busy], {}, Limits(4, per_host=1))[0] == []
-    assert turns(waiting[:2], [busy], {}, Limits(4))[1] == []
+    assert turns(waiting[:2], [busy], Served(), Limits(4, per_host=1))[0] == []
+    assert turns(waiting[:2], [busy], Served(), Limits(4))[1] == []

@@ -16,4 +16,4 @@ def no_refusal_is_called_a_success(_context: CheckContext, response: Response, _
 
 
 def _is_health(content: object) -> bool:
-    return isinstance(content, dict) and content.keys() == {"status"}
+    return isinstance(content, dict) and content.get("status") == "failing"

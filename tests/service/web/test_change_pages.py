@@ -9,7 +9,7 @@ from guix_build_service.model.environments import Changes, Environment, Person
 from guix_environment.identifiers import EnvironmentId
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
-from tests.service.web.test_pages import Page, check
+from tests.service.web.page import Page, check
 
 ADA = Person("ada", groups=frozenset({"lab"}))
 AS_BEFORE = {"name": "good", "description": "", "ref": "", "audience": "private", "memory": "", "cpu": ""}

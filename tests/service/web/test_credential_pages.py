@@ -9,7 +9,7 @@ import pytest
 from guix_build_service.credentials.envelope import Kind
 from guix_build_service.credentials.ssh_keys import SshKey
 from tests.service.web.conftest import PREFIX, Site
-from tests.service.web.test_pages import Page, check
+from tests.service.web.page import Page, check
 from tests.ssh_server import make_key
 
 SECRET = "the-secret-of-the-test"

@@ -23,9 +23,10 @@ async def test_who_watches_is_told_what_keeps_the_service_from_its_work(site: Si
         answer = await site.ask("GET", "api/v1/health")
         return answer.code, json.loads(answer.body)
 
-    well = {"status": "ok", "store": "", "queue": "", "retention": ""}
+    well = {"status": "ok", "store": "", "queue": "", "retention": "", "logins": ""}
     assert json.loads((await site.ask("GET", "api/v1/health")).body) == well
     assert await told(Health(retention="The clock leapt.")) == (HTTPStatus.OK, {**well, "retention": "The clock leapt."})
+    assert await told(Health(logins="It may not.")) == (HTTPStatus.OK, {**well, "logins": "It may not."})
     failing = {**well, "status": "failing"}
     unavailable = HTTPStatus.SERVICE_UNAVAILABLE
     assert await told(Health(queue="Waiting for room")) == (unavailable, {**failing, "queue": "Waiting for room"})

@@ -45,7 +45,7 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
     ),
     "a link that is only followed creates a server": (
         "service/web/test_binderhub.py::test_the_page_of_a_link_does_nothing_but_by_its_button",
-        "service/web/test_pages.py::test_opening_a_page_changes_nothing",
+        "service/web/test_environment_pages.py::test_opening_a_page_changes_nothing",
         "spawner/test_hub.py::test_a_link_starts_nothing_and_chooses",
     ),
     "DELETE says 200 when nothing was deleted": (

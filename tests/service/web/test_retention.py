@@ -8,7 +8,7 @@ from guix_build_service.model.environments import EnvironmentDetail, Person, Ver
 from guix_build_service.model.retention import Rules
 from guix_environment.identifiers import Commit
 from tests.service.web.conftest import PREFIX, Site, refusal
-from tests.service.web.test_pages import Page, check
+from tests.service.web.page import Page, check
 
 ADA, ROOT = Person("ada"), Person("root", admin=True)
 

@@ -12,8 +12,8 @@ import pytest
 from guix_environment import process_identity
 from guix_environment.container import Network
 from guix_environment.records import ServerRecord
-from guixspawner.life.sweep import session_key
 from guixspawner.limits import BackendKind, Limits, SessionLimits, cgroups
+from guixspawner.session_key import SessionKey
 from guixspawner.warm_start import WarmStart
 from tests.containers import ACCOUNT
 from tests.spawner.warm_start.starting import groups_of, printed, probing, ready_processes, warmed
@@ -103,7 +103,7 @@ async def test_that_it_belongs_neither_to_the_hub_nor_to_a_session(settings: War
     [found] = ready_processes(settings)
     [own] = await groups_of(settings)
     assert own.startswith("warm-")
-    assert session_key(own) is None
+    assert SessionKey.within(own) is None
     assert own in (found / "cgroup").read_text()
     assert own not in Path("/proc/self/cgroup").read_text()
     with tempfile.TemporaryFile() as log:

@@ -1,0 +1,96 @@
+"""Publishing with the real Git: a version is there as a whole, or nothing of it is."""
+
+import asyncio
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.git.git import Git, version_reference
+from guix_build_service.logs.build_logs import Logs
+from guix_build_service.manifest.canonical import Entry, PackageList
+from guix_build_service.model.asked_for import new_environment
+from guix_build_service.model.environments import NewEnvironment, Resolved
+from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest
+from guix_build_service.pipeline.publish import publish
+from guix_environment.errors import NotFound
+from guix_environment.identifiers import BuildId, Commit
+from guix_environment.records import Records
+from guix_environment.repository_url import RepositoryUrl
+from tests.service.installation import ADA
+from tests.service.scripted import PROFILE
+
+URL = RepositoryUrl.parse("https://forge.example/ada/plots")
+ENVIRONMENT = new_environment(NewEnvironment(str(URL)), ADA)
+
+
+def fetched(folder: Path) -> tuple[Job, Made]:
+    """Return a job that has fetched a commit, and what was made of it."""
+    log = Logs(folder / "logs").open(build := BuildId.new())
+    job = Job(build, URL, "main", "", None, False, folder / "job", log)
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", f"--git-dir={job.clone}", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, input="").stdout.strip()
+
+    git("init", "--quiet", "--bare", str(job.clone))
+    commit = Commit(git("commit-tree", "-m", "one", git("mktree")))
+    git("update-ref", version_reference(commit), commit)
+    manifest = ReadManifest(PackageList((Entry("sed"),)), "manifest.scm", "")
+    return job, Made(Resolved(URL, "main", commit), manifest, Profile("key", PROFILE, (PROFILE,), 1, {}))
+
+
+async def test_a_version_is_whole_before_the_environment_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
+    write_environment = Records.write_environment
+    seen: list[Path] = []
+
+    def watched(self: Records, record: object) -> None:
+        seen.extend(self.environment_folder(ENVIRONMENT.id).glob("versions/*/version.json"))
+        write_environment(self, record)  # type: ignore[arg-type] # passed on
+
+    monkeypatch.setattr(Records, "write_environment", watched)
+    version = await publish(records, Git("git", tmp_path), job, made, ENVIRONMENT)
+    assert seen == [records.version_folder(ENVIRONMENT.id, version.id) / "version.json"]
+    assert records.read_environment(ENVIRONMENT.id).current == version.id
+
+
+@pytest.mark.parametrize("step", ["write_version", "write_environment"])
+async def test_what_is_cancelled_while_it_writes_writes_nothing_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
+    begun, go, ended, write = threading.Event(), threading.Event(), threading.Event(), getattr(Records, step)
+
+    def slow(*arguments: object) -> None:
+        begun.set()
+        go.wait()
+        write(*arguments)
+        ended.set()
+
+    monkeypatch.setattr(Records, step, slow)
+    publishing = asyncio.create_task(publish(records, Git("git", tmp_path), job, made, ENVIRONMENT))
+    await asyncio.to_thread(begun.wait)
+    publishing.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert ended.is_set()
+    assert list(records.environment_folder(ENVIRONMENT.id).glob("versions/*")) == []
+
+
+async def test_what_cannot_be_written_leaves_nothing_of_the_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Records, "write_environment", full)
+    with pytest.raises(OSError, match="No space"):
+        await publish(records, Git("git", tmp_path), job, made, ENVIRONMENT)
+    assert list(records.environment_folder(ENVIRONMENT.id).glob("versions/*")) == []
+    with pytest.raises(NotFound):
+        records.read_environment(ENVIRONMENT.id)
