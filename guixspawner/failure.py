@@ -1,5 +1,6 @@
 """Failures in the form in which the hub shows them to a person."""
 
+import errno
 import logging
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from guix_environment.errors import GuixSpawnerError
+from guix_environment.errors import GuixSpawnerError, LimitReached, SessionFailure
 
 try:
     from jupyterhub.spawner import SpawnException  # since JupyterHub 6
@@ -36,6 +37,25 @@ def for_the_hub(failure: GuixSpawnerError, page: str = "") -> HTTPError:
     error.jupyterhub_html_message = "<br>".join(lines)
     assert isinstance(error, HTTPError)
     return error
+
+
+def of_the_machine(error: OSError) -> GuixSpawnerError:
+    """Return ERROR, with which the machine kept a session from starting, in words for its person.
+
+    What the kernel said may hold paths; it is in the details, for the hub's log.
+    """
+    details = {"reason": str(error)}
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return LimitReached(
+            "The disk is full, and a session needs a little of it to start.",
+            hint="Remove what you no longer need, or tell whoever runs this installation. None of your files was changed.",
+            details=details,
+        )
+    return SessionFailure(
+        "This machine could not do what a session needs to start.",
+        hint="Try again; if it happens again, tell whoever runs this installation: the hub's log says why.",
+        details=details,
+    )
 
 
 def for_the_log(failure: GuixSpawnerError, last_lines: Sequence[str], token: str) -> str:

@@ -16,7 +16,7 @@ from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records
 from guix_environment.roots import Roots
 from guixspawner import session
-from guixspawner.failure import OnlyPreselected, for_the_hub, for_the_log, quieten
+from guixspawner.failure import OnlyPreselected, for_the_hub, for_the_log, of_the_machine, quieten
 from guixspawner.form import render_form
 from guixspawner.life import SessionLife
 from guixspawner.life.beginning import Beginning
@@ -179,10 +179,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             return await self._start()
         except BaseException as error:
-            await self._ending.end(self._files, self.process, grace=0)
-            if isinstance(error, GuixSpawnerError):
-                self._log_failure(error)
-                raise for_the_hub(error, self._page_of(self.user_options)) from error
+            await self._give_up()
+            failure = of_the_machine(error) if isinstance(error, OSError) else error
+            if isinstance(failure, GuixSpawnerError):
+                self._log_failure(failure)
+                raise for_the_hub(failure, self._page_of(self.user_options)) from error
             raise
         finally:
             self._starting = False
@@ -191,7 +192,10 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def stop(self, now: bool = False) -> None:
         """End the session: ask it, and after `grace` seconds have the kernel end it; at once with NOW."""
         self._stopping = True
-        await self._ending.end(self._files, self.process, grace=0 if now else self.grace)
+        try:
+            await self._ending.end(self._files, self.process, grace=0 if now else self.grace)
+        except GuixSpawnerError as error:
+            raise for_the_hub(error) from error
 
     async def poll(self) -> int | None:
         """Return None while the session starts or runs, else how it ended: 0 when that is not known."""
@@ -257,7 +261,11 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self._session = SessionKey.of(self.user.name, self.name)
         self._watchers.add(5, "Looking up the environment")
         if self.internal_ssl:
-            raise SessionFailure("Sessions do not work together with the hub's internal_ssl yet.")
+            raise SessionFailure(
+                "This hub encrypts what its own parts say to each other, and sessions cannot.",
+                hint="Whoever runs it can leave c.JupyterHub.internal_ssl unset: sessions are reached over sockets of this "
+                "machine, which nobody else comes to.",
+            )
         choice = await self._choose(self.user_options)
         self.title = choice.title
         limits = self._limits_of(choice)
@@ -275,6 +283,16 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             f"The session of {choice.title} ended while it started.",
             hint="Try again; if it happens again, tell whoever runs this installation.",
         )
+
+    async def _give_up(self) -> None:
+        """End what a start has begun that failed.
+
+        What is in the way of that is told to the log alone: a person asks why their session did not start.
+        """
+        try:
+            await self._ending.end(self._files, self.process, grace=0)
+        except (GuixSpawnerError, OSError) as error:
+            self.log.warning("Something is left of the session %s, which did not start: %s", self._log_name, error)
 
     @property
     def _installation(self) -> Installation:

@@ -1,6 +1,7 @@
 """What the spawner keeps, and what it says of itself."""
 
 import asyncio
+import errno
 import logging
 import os
 import subprocess
@@ -15,8 +16,9 @@ from traitlets.config import Config
 import guixspawner
 from guix_environment import process_identity, processes
 from guix_environment.errors import InvalidOptions, SessionFailure
-from guixspawner import GuixSpawner
-from guixspawner.failure import OnlyPreselected, for_the_hub, quieten
+from guixspawner import GuixSpawner, session
+from guixspawner.failure import OnlyPreselected, for_the_hub, for_the_log, quieten
+from guixspawner.limits import SessionLimits
 
 
 @pytest.fixture
@@ -79,6 +81,77 @@ async def test_who_watches_before_a_start_begins_sees_all_of_it(spawner: GuixSpa
     with pytest.raises(HTTPError, match="Choose an environment"):
         await spawner.start()
     assert await watching == ["Looking up the environment"]
+
+
+@pytest.fixture
+def at_a_hub(spawner: GuixSpawner, tmp_path: Path) -> GuixSpawner:
+    """The spawner of a person who asks for an environment."""
+    spawner.user = SimpleNamespace(name="ada", groups=[], admin=False)
+    spawner.sessions_folder = spawner.leases_folder = str(tmp_path)
+    spawner.service_url = "/services/guix/"
+    spawner.user_options = {"environment": "eaaaaaaaaaaa"}
+    spawner.log = logging.getLogger("tests.spawner.machine")
+    return spawner
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (errno.ENOSPC, 429, "The disk is full, and a session needs a little of it to start. Remove what you no longer need"),
+        (errno.EDQUOT, 429, "The disk is full, and a session needs a little of it to start. Remove what you no longer need"),
+        (errno.EIO, 500, "This machine could not do what a session needs to start. Try again"),
+    ],
+)
+async def test_what_the_machine_keeps_a_start_from_is_told_in_words_and_with_its_place_to_the_log_alone(
+    at_a_hub: GuixSpawner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    status: int,
+    words: str,
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, "as the kernel says it", "/srv/state/sessions/ada")
+
+    monkeypatch.setattr(session, "choose", failing)
+    with pytest.raises(HTTPError) as told:
+        await at_a_hub.start()
+    shown = told.value.jupyterhub_html_message  # type: ignore[attr-defined]
+    assert told.value.jupyterhub_message.startswith(words)  # type: ignore[attr-defined]
+    assert told.value.status_code == status
+    assert "/services/guix/environments/eaaaaaaaaaaa" in shown
+    assert "/srv/state" not in shown + str(told.value)
+    assert "as the kernel says it: '/srv/state/sessions/ada'" in caplog.text
+
+
+async def test_what_is_left_of_a_start_that_failed_does_not_hide_why(
+    at_a_hub: GuixSpawner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stuck(*_: object) -> None:
+        raise SessionFailure("Programs of this session could not be ended.", hint="Look at them.")
+
+    monkeypatch.setattr(SessionLimits, "end", stuck)
+    at_a_hub.user_options = {}
+    with pytest.raises(HTTPError, match="Choose an environment"):
+        await at_a_hub.start()
+    assert "could not be ended" in caplog.text
+    with pytest.raises(HTTPError) as told:
+        await at_a_hub.stop()
+    assert told.value.jupyterhub_message == "Programs of this session could not be ended. Look at them."  # type: ignore[attr-defined]
+
+
+async def test_a_hub_that_encrypts_its_own_connections_is_told_why_no_session_starts(at_a_hub: GuixSpawner) -> None:
+    at_a_hub.internal_ssl = True
+    with pytest.raises(HTTPError) as told:
+        await at_a_hub.start()
+    assert "c.JupyterHub.internal_ssl" in told.value.jupyterhub_message  # type: ignore[attr-defined]
+
+
+def test_the_log_has_the_last_words_of_a_session_and_not_its_token() -> None:
+    failure = SessionFailure("Broken.", details={"reason": "it said secret-token"})
+    told = for_the_log(failure, ["a line", "another with secret-token"], "secret-token")
+    assert told == "Broken.\n    it said [token]\n    a line\n    another with [token]"
+    assert for_the_log(failure, [], "") == "Broken.\n    it said secret-token"
 
 
 async def _watch(spawner: GuixSpawner) -> list[str]:
