@@ -16,9 +16,8 @@ _GUIX = """#!{python}
 import os, sys, time
 if "lower.scm" in " ".join(sys.argv):
     items = ['"/gnu/store/' + digit * 32 + '-profile' + end + '"' for digit, end in (("b", ".drv"), ("a", ""))]
-    arguments = sys.argv[sys.argv.index("--") + 1:]
-    open(arguments[2], "w").write("(ready " + " ".join(items) + ")")
-elif "build.scm" in " ".join(sys.argv):
+    os.write(0, ("(ready " + " ".join(items) + ")\\n").encode())
+    os.read(0, 10000)
     while not os.path.exists({go!r}):
         time.sleep(0.05)
     for number in range({lines}):

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from guix_build_service.manifest.canonical import PackageList, environment_key
@@ -12,7 +13,8 @@ from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.channel_guix import forget_use, note_use
 from guix_build_service.pipeline.failures import ATTEMPTS, reason, timed_out
 from guix_build_service.pipeline.job import Job, Profile, Reporter, Workshop
-from guix_build_service.pipeline.running import run_followed
+from guix_build_service.pipeline.lower import Lowered
+from guix_build_service.pipeline.running import follow, run_followed
 from guix_build_service.pipeline.variables import read_variables
 from guix_environment.errors import InvalidInput
 from guix_environment.files import read_json, write_json
@@ -38,7 +40,7 @@ async def key_of(workshop: Workshop, packages: PackageList) -> str:
 
 
 async def build(
-    workshop: Workshop, job: Job, key: str, packages: PackageList, lowered: guix.Lowered, reporter: Reporter
+    workshop: Workshop, job: Job, key: str, packages: PackageList, lowered: Lowered, reporter: Reporter
 ) -> Profile:
     """Build what was LOWERED and return it.
 
@@ -83,7 +85,7 @@ def forget_profile(workshop: Workshop, key: str) -> None:
     forget_use(workshop, key)
 
 
-async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: guix.Lowered, reporter: Reporter) -> Path:
+async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered: Lowered, reporter: Reporter) -> Path:
     """Have Guix build what was LOWERED, and return the file with its answer."""
     attempt = 0
     while True:
@@ -94,26 +96,32 @@ async def _run_guix(workshop: Workshop, job: Job, packages: PackageList, lowered
             return answer
         if attempt == ATTEMPTS or not (timed_out(said) and workshop.clocks.has_leapt(begun)):
             raise reason(said, [entry.name for entry in packages.entries])
+        lowered = replace(lowered, dialogue=None)
         await job.log.say(
             "[The machine slept or its clock was set, which Guix's daemon took for time that the build took; it goes on.]"
         )
 
 
-async def _attempt(workshop: Workshop, job: Job, lowered: guix.Lowered, reporter: Reporter) -> tuple[Completed, str, Path]:
+async def _attempt(workshop: Workshop, job: Job, lowered: Lowered, reporter: Reporter) -> tuple[Completed, str, Path]:
     """Run Guix once; return how it ended, what it said where it failed, and the file with its answer."""
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="build-", dir=job.folder))
     happenings, answer = folder / "happenings", folder / "answer"
     await asyncio.to_thread(happenings.touch)
-    limits = [str(workshop.silent_seconds), str(int(workshop.build_seconds))]
-    done, said = await run_followed(
-        job,
-        workshop.guix.script(guix.SCRIPTS / "build.scm", lowered.derivation, *limits, happenings, answer),
-        workshop.guix.environment(job.marks),
-        workshop.build_seconds,
-        reporter,
-        happenings,
-        workshop.guix.memory,
-    )
+    limits = (workshop.silent_seconds, int(workshop.build_seconds))
+    memory = workshop.guix.memory
+    if lowered.dialogue is not None:
+        await lowered.dialogue.tell("build", *limits, happenings, answer)
+        done, said = await follow(job, lowered.dialogue, workshop.build_seconds, reporter, happenings, memory)
+    else:
+        done, said = await run_followed(
+            job,
+            workshop.guix.script(guix.SCRIPTS / "build.scm", lowered.derivation, *map(str, limits), happenings, answer),
+            workshop.guix.environment(job.marks),
+            workshop.build_seconds,
+            reporter,
+            happenings,
+            memory,
+        )
     return done, said, answer
 
 

@@ -16,14 +16,13 @@ from guix_build_service.manifest.syntax import Datum, Form, Symbol, Text
 from guix_build_service.pipeline.failures import daemon_unavailable, too_much_memory, without_daemon
 from guix_build_service.pipeline.job import Job
 from guix_build_service.pipeline.output import written_to_log
-from guix_build_service.pipeline.packages import Occurrence, Problem, conflicting, unknown
+from guix_build_service.pipeline.packages import Problem, unknown
 from guix_environment.errors import (
     BuildFailure,
     GuixUnavailable,
     InvalidInput,
     ManifestFailure,
     ManifestUnreadable,
-    PackagesConflict,
 )
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
@@ -44,15 +43,6 @@ SCRIPTS = Path(__file__).with_name("scheme")
 
 _DAEMON_SOCKET = "/var/guix/daemon-socket/socket"
 _LARGEST_ANSWER = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Lowered:
-    """What a manifest amounts to in Guix's own terms, before anything is built."""
-
-    derivation: StorePath
-    profile: StorePath
-    """Where the profile will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,54 +87,8 @@ async def daemon_answers(command: GuixCommand) -> bool:
     return True
 
 
-async def lower(
-    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None = None
-) -> Lowered:
-    """Return the derivation of the profile that holds PACKAGES; ADDITIONS is the index of what is added to the store before.
-
-    Raises `PackagesUnknown` with all of them and the nearest names, `PackagesConflict`, `GuixUnavailable`, `BuildFailure`.
-    """
-    try:
-        return await _lower(command, job, packages, names_folder, additions)
-    except PackagesConflict:
-        if packages.added:
-            # A conflict among the packages that the person named is the one to tell of.
-            await _lower(command, job, packages.named(), names_folder, additions)
-        raise
-
-
-async def _lower(
-    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None
-) -> Lowered:
-    try:
-        return await _ask_to_lower(command, job, packages, names_folder, additions)
-    except InvalidInput as error:
-        raise strange() from error
-
-
-async def _ask_to_lower(
-    command: GuixCommand, job: Job, packages: PackageList, names_folder: Path, additions: Path | None
-) -> Lowered:
-    manifest = job.folder / "manifest.scm"
-    await asyncio.to_thread(manifest.write_text, packages.manifest())
-    wanted = ("profile", str(additions)) if additions else ("profile",)
-    match await _ask(command, job, "lower.scm", str(manifest), answer=wanted):
-        case Form(items=(Symbol(name="ready"), Text(value=derivation), Text(value=profile))):
-            return Lowered(StorePath(derivation), StorePath(profile))
-        case Form(items=(Symbol(name="unknown"), *problems)):
-            names = await package_names(command, job, names_folder)
-            found = [_problem(problem) for problem in problems]
-            raise await asyncio.to_thread(unknown, found, names, packages.added, whose=command.known_as)
-        case Form(items=(Symbol(name="conflict"), first, second)):
-            raise conflicting(_occurrence(first), _occurrence(second), packages)
-        case Form(items=(Symbol(name="unsupported"), Text(value=message))):
-            raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
-        case _:
-            raise strange()
-
-
 def closure(answer: Datum) -> tuple[tuple[StorePath, int], ...]:
-    """Return what ANSWER, as of ``build.scm``, says: everything that the result refers to, with the bytes of each.
+    """Return what ANSWER, as of ``building.scm``, says: everything that the result refers to, with the bytes of each.
 
     Raises `BuildFailure` for anything else.
     """
@@ -187,7 +131,7 @@ async def own_derivations(
         raise BuildFailure("Guix could not say which of these builds are its own.", hint=said[-500:])
     found = await asyncio.to_thread(read_answer, answer)
     try:
-        return [StorePath(text) for text in _texts(found.items if isinstance(found, Form) else ())]
+        return [StorePath(text) for text in texts(found.items if isinstance(found, Form) else ())]
     except InvalidInput as error:
         raise strange() from error
 
@@ -258,7 +202,7 @@ async def listed(command: GuixCommand, packages: PackageList, folder: Path) -> S
                 directory=folder,
             )
             names = _names(await asyncio.to_thread(read_answer, file))
-            raise unknown([_problem(problem) for problem in problems], names)
+            raise unknown([problem_of(problem) for problem in problems], names)
         case Form(items=(Symbol(name="unsupported"), Text(value=message))):
             raise ManifestFailure(f"Guix cannot use these packages together: {message:.500}")
     raise strange()
@@ -271,17 +215,14 @@ def _listed(datum: Datum) -> Listed:
     raise strange()
 
 
-async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, answer: Sequence[str] = ()) -> Datum:
-    """Run SCRIPT with ARGUMENTS, the name of a file to answer in, and which ANSWER is asked for, where there are several.
-
-    What it says besides goes to the log.
-    """
+async def _ask(command: GuixCommand, job: Job, script: str) -> Datum:
+    """Run SCRIPT with the name of a file to answer in, and return what it answers.  What it says besides goes to the log."""
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="answer-", dir=job.folder))
     file = folder / "answer"
     start = job.log.size()
     async with written_to_log(job) as output:
         done = await run(
-            command.script(SCRIPTS / script, *arguments, file, *answer),
+            command.script(SCRIPTS / script, file),
             environment=command.environment(job.marks),
             timeout=QUESTION_SECONDS,
             memory=command.memory,
@@ -291,7 +232,7 @@ async def _ask(command: GuixCommand, job: Job, script: str, *arguments: str, ans
     if done.beyond_memory:
         raise too_much_memory(command.memory)
     if not done.succeeded:
-        raise _failure(job, start, timed_out=done.timed_out)
+        raise failure(job, start, timed_out=done.timed_out)
     return await asyncio.to_thread(read_answer, file)
 
 
@@ -302,6 +243,11 @@ def read_answer(file: Path) -> Datum:
             content = stream.read(_LARGEST_ANSWER)
     except FileNotFoundError:
         raise strange() from None
+    return only_datum(content)
+
+
+def only_datum(content: bytes) -> Datum:
+    """Return the one datum that a script of ours wrote as CONTENT.  Raises `BuildFailure` for anything else."""
     try:
         data = read_all(content.decode(), largest=_LARGEST_ANSWER, most=4_000_000)
     except (UnicodeDecodeError, ManifestUnreadable) as error:
@@ -311,7 +257,8 @@ def read_answer(file: Path) -> Datum:
     return data[0]
 
 
-def _failure(job: Job, start: int, *, timed_out: bool) -> GuixUnavailable | BuildFailure:
+def failure(job: Job, start: int, *, timed_out: bool) -> GuixUnavailable | BuildFailure:
+    """Return why Guix, whose output is in JOB's log from START, did not say what it was asked.  Blocks."""
     with job.log.path.open("rb") as file:
         file.seek(start)
         said = file.read(1024 * 1024).decode(errors="replace")
@@ -327,21 +274,16 @@ def strange() -> BuildFailure:
     return BuildFailure("Guix answered something unexpected.", hint="Tell the administrator: this is a fault of the hub.")
 
 
-def _problem(datum: Datum) -> Problem:
+def problem_of(datum: Datum) -> Problem:
+    """Return the problem that DATUM, of ``lower.scm``, tells of.  Raises `BuildFailure` for anything else."""
     match datum:
         case Form(items=(Text(value=specification), Symbol(name=kind), *alternatives)):
-            return Problem(specification, kind, tuple(_texts(alternatives)))
+            return Problem(specification, kind, tuple(texts(alternatives)))
     raise strange()
 
 
-def _occurrence(datum: Datum) -> Occurrence:
-    match datum:
-        case Form(items=(Text(value=name), Text(value=version), Text(value=output), *through)):
-            return Occurrence(name, version, output, tuple(_texts(through)))
-    raise strange()
-
-
-def _texts(data: Sequence[Datum]) -> list[str]:
+def texts(data: Sequence[Datum]) -> list[str]:
+    """Return the texts among DATA."""
     return [item.value for item in data if isinstance(item, Text)]
 
 

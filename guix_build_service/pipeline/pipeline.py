@@ -9,7 +9,7 @@ from datetime import datetime
 from guix_build_service.git.git import Door, Git
 from guix_build_service.model.environments import BuildState, Environment, Export, Found, Resolved, Version
 from guix_build_service.model.storage import EnvironmentStorage
-from guix_build_service.pipeline import archived, build, fetch, guix, publish, read, resolve, storage
+from guix_build_service.pipeline import archived, build, fetch, guix, lower, publish, read, resolve, storage
 from guix_build_service.pipeline.channel_guix import ChannelGuixes
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest, Reporter, Workshop
 from guix_build_service.pipeline.kernels import remove_folder
@@ -70,16 +70,17 @@ class Pipeline:
                 await job.log.say("A profile of exactly these packages is there already.")
                 await reporter.entered(BuildState.BUILDING)
                 return Made(resolved, manifest, profile, known=True)
-            lowered = await guix.lower(
+            async with lower.lowering(
                 workshop.guix,
                 job,
                 manifest.packages,
                 workshop.state_folder / "package-names",
                 manifest.additions,
-            )
-            await reporter.entered(BuildState.BUILDING)
-            await job.log.say(f"Building {lowered.profile}")
-            profile = await build.build(workshop, job, key, manifest.packages, lowered, reporter)
+                build_seconds=workshop.build_seconds,
+            ) as lowered:
+                await reporter.entered(BuildState.BUILDING)
+                await job.log.say(f"Building {lowered.profile}")
+                profile = await build.build(workshop, job, key, manifest.packages, lowered, reporter)
             return Made(resolved, manifest, profile)
 
     async def _fetched(self, job: Job, reporter: Reporter) -> Resolved:

@@ -1,7 +1,7 @@
 """How far Guix is, from what it says.
 
-Of a build that is what ``pipeline/scheme/build.scm`` tells of, in which builders have no part.  Of channels it is Guix's own
-output: the lines are those of ``guix/ui.scm`` (``show-what-to-build``), ``guix/status.scm`` (``print-build-event``) and
+Of a build that is what ``pipeline/scheme/building.scm`` tells of, in which builders have no part.  Of channels it is Guix's
+own output: the lines are those of ``guix/ui.scm`` (``show-what-to-build``), ``guix/status.scm`` (``print-build-event``) and
 ``guix/channels.scm`` in Guix 1.5.0.  More comes up as Guix goes on, so the totals grow; what is not understood is passed
 over.
 """
@@ -37,7 +37,7 @@ class Reader(Protocol):
 
 
 class HappeningsReader:
-    """Follows what ``build.scm`` tells of one build.
+    """Follows what ``building.scm`` tells of one build.
 
     A download counts by the size that was told before, and by what its server says once it comes; one that was not planned
     and of which neither is told, by what has come.

@@ -1,14 +1,14 @@
 """Run Guix in a build for as long as it may take, its output in the build's log, and tell how far it is."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guix_build_service.logs.build_logs import LARGEST_LOG, harmless
 from guix_build_service.logs.redaction import without_secrets
+from guix_build_service.pipeline.dialogue import Dialogue, ended
 from guix_build_service.pipeline.failures import too_much_memory
 from guix_build_service.pipeline.job import Job, Reporter
 from guix_build_service.pipeline.output import written_to_log
@@ -40,22 +40,39 @@ async def run_followed(
         running = asyncio.ensure_future(
             run(command, environment=environment, timeout=seconds, directory=job.folder, output=output, memory=memory)
         )
-        async with _ended(running):
+        async with ended(running):
             followed = _Followed(OutputReader(), job.log.path, start)
             if happenings is not None:
                 followed = _Followed(HappeningsReader(), happenings, 0)
-            await _follow(job, followed, running, reporter)
-    if running.cancelled():
+            await _follow(job, followed, running, reporter, seconds)
+    return await _outcome(job, running, start, seconds, memory)
+
+
+async def follow(
+    job: Job, dialogue: Dialogue, seconds: float, reporter: Reporter, happenings: Path, memory: int | None = None
+) -> tuple[Completed, str]:
+    """Follow a DIALOGUE that was told to build, as `run_followed` does, until it has ended; SECONDS are from now on."""
+    start = job.log.size()
+    await _follow(job, _Followed(HappeningsReader(), happenings, 0), dialogue.running, reporter, seconds)
+    await dialogue.end()
+    return await _outcome(job, dialogue.running, start, seconds, memory)
+
+
+async def _outcome(
+    job: Job, running: asyncio.Future[Completed], start: int, seconds: float, memory: int | None
+) -> tuple[Completed, str]:
+    """Return how what is not RUNNING any more ended, and what it said where it failed, in the log from START."""
+    if running.cancelled() and job.log.size() > LARGEST_LOG:
         await job.log.say("[The log ends here: it has reached its largest size, and the build was ended.]")
         raise LimitReached("The build wrote more than a log may hold, and was ended.", hint="The log says more.")
-    done = running.result()
-    if done.beyond_memory:
-        raise too_much_memory(memory)
-    if done.timed_out:
+    done = None if running.cancelled() else running.result()
+    if done is None or done.timed_out:
         raise BuildTimeout(
             f"The build took longer than {int(seconds) // 60} minutes, which is all that this hub allows.",
             hint="Ask for fewer packages, or ask the administrator for more time (build_timeout).",
         )
+    if done.beyond_memory:
+        raise too_much_memory(memory)
     return done, "" if done.succeeded else await asyncio.to_thread(_since, job.log.path, start)
 
 
@@ -73,24 +90,16 @@ class _Followed:
         self.reader.feed(harmless(text))
 
 
-async def _follow(job: Job, followed: _Followed, running: asyncio.Future[Completed], reporter: Reporter) -> None:
-    """Report how far Guix is until it is not RUNNING any more, or its log is too long."""
-    while not running.done() and job.log.size() <= LARGEST_LOG:
-        await asyncio.wait([running], timeout=LOOK_SECONDS)
+async def _follow(
+    job: Job, followed: _Followed, running: asyncio.Future[Completed], reporter: Reporter, seconds: float
+) -> None:
+    """Report how far Guix is until it is not RUNNING any more, its log is too long, or SECONDS are over."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    while not running.done() and job.log.size() <= LARGEST_LOG and (left := until - clock()) > 0:
+        await asyncio.wait([running], timeout=min(LOOK_SECONDS, left))
         await asyncio.to_thread(followed.look)
         await reporter.progressed(followed.reader.progress)
-
-
-@contextlib.asynccontextmanager
-async def _ended(running: asyncio.Future[Completed]) -> AsyncIterator[None]:
-    """Make sure that RUNNING has ended, with all its processes, when the context ends."""
-    try:
-        yield
-    finally:
-        if not running.done():
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
 
 
 def _whole_lines(log: Path, position: int) -> tuple[str, int]:

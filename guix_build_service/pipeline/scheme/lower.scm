@@ -1,13 +1,17 @@
-;; Ask Guix which packages those of a manifest are, and what they amount to, without building the profile.
+;; Ask Guix which packages those of a manifest are, and what they amount to; and build that, once it is told to.
 ;;
 ;; Arguments: a manifest file that the build service wrote, the file to write the answer to, and what is asked: "profile", or
 ;; "packages", which needs neither store nor daemon.  For a profile, perhaps also the index of what to add to the store before:
-;; a list of (PATH text FILE REFERENCE ...), (PATH tree FILE) and (PATH file FILE).  The answer is one of
+;; a list of (PATH text FILE REFERENCE ...), (PATH tree FILE) and (PATH file FILE).  The file of a profile's answer is "-": its
+;; standard input is a socket then, which takes the answer too, a line.  The answer is one of
 ;;   (ready DERIVATION PROFILE)
 ;;   (packages (NAME VERSION OUTPUT) ...)
 ;;   (unknown (SPECIFICATION KIND ALTERNATIVE ...) ...)      KIND: name, version, output, variable or module
 ;;   (conflict (NAME VERSION OUTPUT PROPAGATED-FROM ...) (NAME VERSION OUTPUT PROPAGATED-FROM ...))
 ;;   (unsupported MESSAGE)
+;; After `ready', it waits for a line (build SILENT SECONDS HAPPENINGS ANSWER) on the socket, all of which `build-and-tell' in
+;; building.scm takes, and ends where there comes none.  In one process, as Guix has by then all derivations of the profile in
+;; its memory, and its connection to the daemon what substitute servers said; it takes seconds to have either again.
 ;; The manifest is read, not loaded: only its strings, and the names of Guix's own variables, reach Guix.
 (use-modules (guix) (guix derivations) (guix diagnostics) (guix packages) (guix profiles) (guix search-paths) (guix store)
              (guix transformations) (guix ui) (guix utils) (gnu packages)
@@ -225,17 +229,16 @@ has it.  Where one of those modules is missing, return `elsewhere'."
                (list (manifest-entry-name entry) (manifest-entry-version entry) (manifest-entry-output entry)))
              (manifest-entries manifest))))
 
-(define (lowered make additions allow-collisions?)
-  (with-store store
-    (set-build-options store #:use-substitutes? #t)
-    ;; What is added stays at least as long as this connection, and then with what needs it.
-    (catch 'quit
-      (lambda () (for-each (lambda (addition) (apply add store addition)) additions))
-      ;; The daemon refused it, and Guix has said why.
-      (lambda _ (primitive-exit 1)))
-    (let ((derivation (run-with-store store
-                        (profile-derivation (make) #:allow-collisions? allow-collisions?))))
-      (list 'ready (derivation-file-name derivation) (derivation->output-path derivation)))))
+(define (lowered store make additions allow-collisions?)
+  (set-build-options store #:use-substitutes? #t)
+  ;; What is added stays at least as long as this connection, and then with what needs it.
+  (catch 'quit
+    (lambda () (for-each (lambda (addition) (apply add store addition)) additions))
+    ;; The daemon refused it, and Guix has said why.
+    (lambda _ (primitive-exit 1)))
+  (let ((derivation (run-with-store store
+                      (profile-derivation (make) #:allow-collisions? allow-collisions?))))
+    (list 'ready (derivation-file-name derivation) (derivation->output-path derivation))))
 
 (define (guarded thunk)
   "Return what THUNK does, or what is wrong with the packages that it is about."
@@ -251,24 +254,53 @@ has it.  Where one of those modules is missing, return `elsewhere'."
       thunk
       (lambda _ '(unsupported "a transformation names what Guix does not have; the log says more")))))
 
-(define (ask forms question additions)
+(define (ask forms answer-of)
+  "Return what ANSWER-OF does for the manifest of FORMS, a procedure that makes it, and whether its packages may collide."
   (let ((specifications (imports forms)))
     ;; Each must be there, be anything looked up in it or not: the manifest itself would not load without.
     (for-each interface specifications)
     (let ((makers (map (lambda (expression) (part expression specifications)) (parts (last forms)))))
       (if (null? problems)
-          (let ((make (lambda () (concatenate-manifests (map (lambda (make) (make)) makers)))))
-            (if (string=? question "packages")
-                (listed (make))
-                ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be
-                ;; together.
-                (lowered make additions (any development? (parts (last forms))))))
+          ;; What a package is built with are often variants of what is asked for besides; `guix shell' lets them be together.
+          (answer-of (lambda () (concatenate-manifests (map (lambda (make) (make)) makers)))
+                     (any development? (parts (last forms))))
           (cons 'unknown (delete-duplicates (reverse problems)))))))
 
+(define (read-all file)
+  (call-with-input-file file
+    (lambda (port)
+      (let loop ((form (read port)))
+        (if (eof-object? form) '() (cons form (loop (read port))))))))
+
+;;; Building.
+
+(define (go-on store derivation wire)
+  "Build DERIVATION once a line on WIRE says so."
+  ;; Guix is at it while the service takes note of the answer.
+  (primitive-load (string-append (dirname (current-filename)) "/building.scm"))
+  (match (read wire)
+    (('build arguments ...)
+     ;; What failed is told as by `guix build'.
+     (parameterize ((program-name "build"))
+       (with-error-handling
+         (apply (module-ref (current-module) 'build-and-tell) store derivation arguments))))
+    ((? eof-object?) #t)))
+
+(define (profile forms additions wire)
+  "Say on WIRE what the profile of FORMS amounts to, and build it once a line there says so."
+  (with-store store
+    (let ((found (guarded (lambda () (ask forms (lambda (make collide?) (lowered store make additions collide?)))))))
+      (write found wire)
+      (newline wire)
+      (force-output wire)
+      (match found
+        (('ready derivation _) (go-on store derivation wire))
+        (_ #t)))))
+
 (match (command-line)
-  ((_ manifest file question . index)
-   (let ((forms (call-with-input-file manifest
-                  (lambda (port)
-                    (let loop ((form (read port)))
-                      (if (eof-object? form) '() (cons form (loop (read port)))))))))
-     (answer file (guarded (lambda () (ask forms question (append-map (lambda (file) (call-with-input-file file read)) index))))))))
+  ((_ manifest file "packages")
+   (answer file (guarded (lambda () (ask (read-all manifest) (lambda (make _) (listed (make))))))))
+  ((_ manifest "-" "profile" . index)
+   (profile (read-all manifest)
+            (append-map (lambda (file) (call-with-input-file file read)) index)
+            (fdopen 0 "r+"))))

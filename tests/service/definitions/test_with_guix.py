@@ -23,7 +23,8 @@ from guix_build_service.manifest.canonical import Definition, Entry, Named, Pack
 from guix_build_service.model.environments import Build, BuildState, NewEnvironment
 from guix_build_service.pipeline import guix as guix_questions
 from guix_build_service.pipeline.definitions import definitions
-from guix_build_service.pipeline.guix import lower, own_derivations, search_path, system
+from guix_build_service.pipeline.guix import own_derivations, search_path, system
+from guix_build_service.pipeline.lower import lowering
 from guix_build_service.program.application import account_name
 from guix_environment.errors import BuildFailure, DefinitionsRefused, EvaluationFailed
 from guix_environment.guix_command import GuixCommand
@@ -203,8 +204,9 @@ async def test_the_daemon_itself_refuses_a_derivation_that_makes_what_is_not_its
     write_additions(Recorded({path: AddedText("mine.drv", content, ())}), [path], job.folder / "additions")
     mine = Entry("mine@1", named=Named.DERIVATION, definition=Definition(path, (), ()), merged=False)
     guix = GuixCommand("guix", tmp_path, account_name(), search_path())
+    index = job.folder / "additions" / INDEX
     with pytest.raises(BuildFailure):
-        await lower(guix, job, PackageList((mine,)), tmp_path / "names", job.folder / "additions" / INDEX)
+        await lowering(guix, job, PackageList((mine,)), tmp_path / "names", index, build_seconds=60).__aenter__()
     assert "incorrect output" in job.log.path.read_text()
 
 

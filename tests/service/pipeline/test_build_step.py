@@ -12,7 +12,7 @@ from guix_build_service.logs.build_logs import Logs
 from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_build_service.pipeline import build as step
-from guix_build_service.pipeline import guix, running
+from guix_build_service.pipeline import guix, lower, running
 from guix_build_service.pipeline.job import MARK, Job, Workshop
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
 from guix_environment.files import read_json, write_json
@@ -24,7 +24,7 @@ from guix_environment.repository_url import RepositoryUrl
 from guix_environment.roots import Roots
 
 PACKAGES = PackageList((Entry("sed"),))
-LOWERED = guix.Lowered(
+LOWERED = lower.Lowered(
     StorePath("/gnu/store/" + "b" * 32 + "-profile.drv"), StorePath("/gnu/store/" + "a" * 32 + "-profile")
 )
 
@@ -67,6 +67,12 @@ def job_with(folder: Path, script: str, seconds: float = 30) -> tuple[Workshop, 
 
 async def run_step(workshop: Workshop, job: Job, reporter: Reporter | None = None) -> None:
     await step.build(workshop, job, "key", PACKAGES, LOWERED, reporter or Reporter())
+
+
+async def lowered(workshop: Workshop, job: Job) -> None:
+    names = workshop.state_folder / "names"
+    async with lower.lowering(workshop.guix, job, PACKAGES, names, build_seconds=workshop.build_seconds):
+        pass
 
 
 async def test_the_root_is_there_before_guix_starts_and_gone_after_a_failure(tmp_path: Path) -> None:
@@ -129,7 +135,7 @@ async def test_a_daemon_that_does_not_answer_is_told_as_such(tmp_path: Path) -> 
     with pytest.raises(GuixUnavailable):
         await run_step(workshop, job)
     with pytest.raises(GuixUnavailable):
-        await guix.lower(workshop.guix, job, PACKAGES, tmp_path / "names")
+        await lowered(workshop, job)
 
 
 async def test_progress_is_reported_while_it_builds(tmp_path: Path) -> None:
@@ -154,6 +160,67 @@ async def test_a_cancelled_build_leaves_no_process_and_no_root(tmp_path: Path) -
     assert workshop.roots.held() == {}
 
 
+READY = f'os.write(0, b\'(ready "{LOWERED.derivation}" "{LOWERED.profile}")\\n\')'
+"""What a Guix does that has worked out a profile."""
+
+
+async def build_in_one(workshop: Workshop, job: Job) -> None:
+    names = workshop.state_folder / "names"
+    async with lower.lowering(workshop.guix, job, PACKAGES, names, build_seconds=workshop.build_seconds) as found:
+        assert (found.derivation, found.profile) == (LOWERED.derivation, LOWERED.profile)
+        await step.build(workshop, job, "key", PACKAGES, found, Reporter())
+
+
+async def test_one_guix_works_out_the_profile_and_builds_it_once_its_root_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "read_variables", lambda _: {})
+    script = f"""
+if "describe.scm" in sys.argv[3]:
+    open(sys.argv[-1], "w").write('""')
+    sys.exit()
+{READY}
+told = os.read(0, 10000).decode()
+print("told", told, os.readlink('{tmp_path}/roots/key'))
+open(told.split('"')[-2], "w").write('(("{LOWERED.profile}" 12))')
+"""
+    workshop, job = job_with(tmp_path, script)
+    await build_in_one(workshop, job)
+    said = job.log.path.read_text()
+    assert said.count("told (build 3600 30 ") == 1
+    assert f" {LOWERED.profile}\n" in said
+
+
+async def test_a_guix_that_ends_before_it_is_told_to_build_is_a_failure(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, f"{READY}; sys.exit(1)")
+    with pytest.raises(BuildFailure):
+        await build_in_one(workshop, job)
+    assert workshop.roots.held() == {}
+
+
+async def test_a_guix_that_takes_too_long_to_build_what_it_worked_out_is_ended(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, f"{READY}; time.sleep(600)", seconds=0.5)
+    with pytest.raises(BuildTimeout, match="longer than"):
+        await build_in_one(workshop, job)
+    assert marked_with(MARK, str(job.build)) == []
+    assert workshop.roots.held() == {}
+
+
+async def test_a_guix_that_is_not_told_to_build_is_ended(tmp_path: Path) -> None:
+    workshop, job = job_with(tmp_path, f"{READY}; time.sleep(600)")
+    async with lower.lowering(workshop.guix, job, PACKAGES, tmp_path / "names", build_seconds=600):
+        assert marked_with(MARK, str(job.build))
+    assert marked_with(MARK, str(job.build)) == []
+
+
+async def test_a_guix_that_gives_no_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lower, "QUESTION_SECONDS", 0.5)
+    workshop, job = job_with(tmp_path, "time.sleep(600)")
+    with pytest.raises(BuildFailure, match="in time"):
+        await lowered(workshop, job)
+    assert marked_with(MARK, str(job.build)) == []
+
+
 async def test_no_guix_is_told_as_such(tmp_path: Path) -> None:
     workshop, _ = job_with(tmp_path, "")
     (tmp_path / "bin/guix").unlink()
@@ -167,6 +234,6 @@ async def test_no_guix_is_told_as_such(tmp_path: Path) -> None:
     "answer", ["", "(odd)", "(ready 1 2)", '(ready "/etc" "/etc")', "(", "(ready) (ready)", "(unknown x)"]
 )
 async def test_a_strange_answer_is_a_failure_and_not_a_fault(tmp_path: Path, answer: str) -> None:
-    workshop, job = job_with(tmp_path, f"open(sys.argv[-1], 'w').write({answer!r})")
+    workshop, job = job_with(tmp_path, f"os.write(0, {answer.encode()!r} + b'\\n')")
     with pytest.raises((BuildFailure, GuixUnavailable)):
-        await guix.lower(workshop.guix, job, PACKAGES, tmp_path / "names")
+        await lowered(workshop, job)

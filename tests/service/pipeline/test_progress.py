@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -160,6 +161,19 @@ def test_a_builder_tells_nothing_by_what_it_prints(tmp_path: Path) -> None:
     [(item, size)] = guix.closure(guix.read_answer(answer))
     assert item.endswith(f"-{name}")
     assert size > 0
+
+
+@pytest.mark.guix
+def test_guix_that_waits_to_be_told_to_build_ends_with_the_service(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.scm"
+    manifest.write_text('(specifications->manifest (list "sed"))')
+    ours, theirs = socket.socketpair()
+    command = ["guix", "repl", "--", str(guix.SCRIPTS / "lower.scm"), str(manifest), "-", "profile"]
+    with ours, theirs, subprocess.Popen(command, stdin=theirs.fileno()) as waiting:
+        assert ours.makefile("rb").readline().startswith(b"(ready ")
+        assert waiting.poll() is None
+        ours.shutdown(socket.SHUT_WR)
+        assert waiting.wait() == 0
 
 
 @pytest.mark.guix
