@@ -20,10 +20,8 @@ from guix_build_service.manager.policy import MayAdd, Policy, check_builds, chec
 from guix_build_service.manager.reading_rights import ReadingRights
 from guix_build_service.manager.resolving import Resolving
 from guix_build_service.manager.sharing import Sharing
-from guix_build_service.manifest.canonical import request_key
 from guix_build_service.model.asked_for import new_build, new_environment
 from guix_build_service.model.environments import (
-    RECIPE_VERSION,
     Build,
     BuildState,
     Environment,
@@ -39,6 +37,7 @@ from guix_build_service.model.measures import Needed
 from guix_build_service.providers import Place, read
 from guix_build_service.providers.located import Located, located
 from guix_build_service.queue.queue import Queue
+from guix_build_service.queue.reports import key_of
 from guix_build_service.queue.retaining import Retainer
 from guix_build_service.store import Joined, Store
 from guix_build_service.vault.hooks import Hooks
@@ -107,7 +106,7 @@ class Manager(Sharing, Keeping):
                 evaluated_for = self._policy.evaluated_for(person)
                 build = new_build(wanted, resolved, person, force=False, evaluated_for=evaluated_for)
                 deed = audit.added(person.name, wanted, resolved)
-                self._queued(await self._store.add_environment(wanted, build, _request_key(build), deed))
+                self._queued(await self._store.add_environment(wanted, build, key_of(build), deed))
         if environment is not None:
             return await self._build(environment, resolved, person, force=False)
         return await self.environment(wanted.id, person)
@@ -215,7 +214,7 @@ class Manager(Sharing, Keeping):
         await self._check_builds(person)
         evaluated_for = self._policy.evaluated_for(person)
         build = new_build(environment, resolved, person, force=force, evaluated_for=evaluated_for)
-        self._queued(await self._store.request_build(build, _request_key(build), deed))
+        self._queued(await self._store.request_build(build, key_of(build), deed))
         return await self._store.environment(environment.id)
 
     def _queued(self, joined: Joined | None) -> None:
@@ -231,9 +230,14 @@ class Manager(Sharing, Keeping):
             # Of an archive's record, the number of its version is all that is known before it is fetched.
             known = version.commit if resolved.commit is not None else version.ref
             same = version.let_go is None and (known, version.subdirectory) == wanted
-            if same and await self._queue.holdings.is_whole(version):
+            if same and await self._is_of_this_recipe(version) and await self._queue.holdings.is_whole(version):
                 return version
         return None
+
+    async def _is_of_this_recipe(self, version: Version) -> bool:
+        """Tell whether VERSION was asked for as it would be now, and not of a release that made something else of it."""
+        build, key = await self._store.build_and_key(version.build)
+        return key == key_of(replace(build, commit=version.commit))
 
     async def cancel(self, build: BuildId, person: Person) -> Build:
         """Stop a build and end its processes; a finished build stays as it is.
@@ -364,17 +368,6 @@ class Manager(Sharing, Keeping):
     def _trying(self, person: Person, place: Place, opener: Opener | None) -> AbstractAsyncContextManager[str]:
         """Return in whose name PLACE is read: that of PERSON, or of who tries their OPENER before it is kept."""
         return nullcontext(person.name) if opener is None else self.vault.trying(person.name, place.repository, opener)
-
-
-def _request_key(build: Build) -> str:
-    """Return the request key of BUILD, of which the commit is known, or the version of an archive's record."""
-    return request_key(
-        build.repository.digest,
-        build.commit or build.ref,
-        build.subdirectory,
-        RECIPE_VERSION,
-        build.evaluated_for,
-    )
 
 
 def _before(versions: list[Version], current: VersionId | None) -> VersionId:

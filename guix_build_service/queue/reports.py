@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from guix_build_service.manifest.canonical import request_key
 from guix_build_service.model.environments import RECIPE_VERSION, Build, BuildState, Progress, Resolved
@@ -14,6 +15,17 @@ from guix_environment.identifiers import BuildId
 
 WOKEN_AT_ONCE = 16
 """Of five hundred who follow one build; the loop serves others before it wakes the next."""
+
+
+def key_of(build: Build) -> str:
+    """Return the request key of BUILD, of which the commit is known, or the version of an archive's record."""
+    return request_key(
+        build.repository.digest,
+        build.commit or build.ref,
+        build.subdirectory,
+        RECIPE_VERSION,
+        build.evaluated_for,
+    )
 
 
 class Followers:
@@ -91,13 +103,7 @@ class Reporter:
 
     async def resolved(self, resolved: Resolved) -> None:
         """Write down which commit is built, by which later requests find this build."""
-        key = request_key(
-            resolved.repository.digest,
-            resolved.commit,
-            self._build.subdirectory,
-            RECIPE_VERSION,
-            self._build.evaluated_for,
-        )
+        key = key_of(replace(self._build, repository=resolved.repository, commit=resolved.commit))
         self._build = await self._store.set_commit(self._build.id, resolved.ref, resolved.commit, key)
         self._followers.announce(self._build.id)
 

@@ -79,7 +79,7 @@ def _last_served(connection: Connection, column: ColumnElement[str], names: Coll
     """Return when a build with each of NAMES in COLUMN began last."""
     # Who was served while the clock was ahead would otherwise come last until it is there again.
     last = select(column, func.max(builds.c.started)).where(builds.c.started <= now(), column.in_(names)).group_by(column)
-    return dict(connection.execute(last).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(last)}
 
 
 def _requests(connection: Connection, states: list[str]) -> list[Request]:

@@ -203,6 +203,11 @@ class Store(Database):
         """Return one build.  Raises `NotFound`."""
         return await self.look(lambda c: details.build(c, build))
 
+    async def build_and_key(self, build: BuildId) -> tuple[Build, str | None]:
+        """Return one build with its request key, None where it was not known when it ended.  Raises `NotFound`."""
+        query = select(builds.c.request_key).where(builds.c.id == build)
+        return await self.look(lambda c: (details.build(c, build), c.scalars(query).first()))
+
     async def build_seen_by(self, build: BuildId, person: Person) -> Build:
         """Return one build that PERSON may see: they asked for it, or see an environment of it.  Raises `NotFound`."""
         return await self.look(lambda c: lists.build_seen_by(c, person, build))

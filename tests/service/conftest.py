@@ -1,10 +1,13 @@
 """What the tests of the build service share."""
 
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from guix_build_service.program.application import account_name
 from tests.git_server import GitServer, serve_git
 from tests.postgresql import PostgreSQL, serve_postgresql
 
@@ -16,6 +19,14 @@ def git_server(tmp_path: Path) -> Iterator[GitServer]:
     folder.mkdir()
     with serve_git(folder) as server:
         yield server
+
+
+@pytest.fixture
+def guix_profiles() -> Iterator[Path]:
+    """A folder of the test's own, to be made, in which Guix's collector looks for what is held."""
+    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
+    yield own
+    shutil.rmtree(own, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ import fcntl
 import http.client
 import json
 import os
-import secrets
-import shutil
 import signal
 import sqlite3
 import stat
@@ -346,19 +344,17 @@ def test_with_a_database_that_several_share_nobody_waits_for_a_folder(place: Pla
 
 @pytest.mark.guix
 @pytest.mark.timeout(300)
-def test_a_folder_is_built_by_the_real_guix_with_nobody_but_the_command(tmp_path: Path, git_server: GitServer) -> None:
+def test_a_folder_is_built_by_the_real_guix_with_nobody_but_the_command(
+    tmp_path: Path, git_server: GitServer, guix_profiles: Path
+) -> None:
     place = Place(tmp_path, git_server)
     place.options = (f"--BuildService.file_repositories={git_server.folder}",)
-    roots = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
-    place.settle(roots=roots)
-    try:
-        built = place.done("build", f"{git_server.folder}/plots.git", "--json")
-        assert built.status == ExitStatus.DONE, built.err
-        assert built.field("state") == "ready"
-        assert "building" in built.err, "how far it is"
-        listed = place.done("list", "--json", "--state", "ready").json
-        assert isinstance(listed, list)
-        assert listed[0]["version"]["packages"][0] == "python"
-        assert is_free(place.folder)
-    finally:
-        shutil.rmtree(roots, ignore_errors=True)
+    place.settle(roots=guix_profiles)
+    built = place.done("build", f"{git_server.folder}/plots.git", "--json")
+    assert built.status == ExitStatus.DONE, built.err
+    assert built.field("state") == "ready"
+    assert "building" in built.err, "how far it is"
+    listed = place.done("list", "--json", "--state", "ready").json
+    assert isinstance(listed, list)
+    assert listed[0]["version"]["packages"][0] == "python"
+    assert is_free(place.folder)

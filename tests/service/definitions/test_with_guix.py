@@ -4,7 +4,6 @@ import json
 import os
 import pwd
 import secrets
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -74,21 +73,16 @@ def asking_the_store(expression: str) -> str:
 
 
 @pytest.fixture
-async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Installation]:
+async def service(tmp_path: Path, git_server: GitServer, guix_profiles: Path) -> AsyncIterator[Installation]:
     """A service on the real Guix that builds what the manifests of the test's Git server make."""
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
     host = git_server.host.partition(":")[0]
 
     def evaluation(guix: GuixCommand) -> Evaluation:
         return Evaluation(guix, account=ACCOUNT, root=ROOT, building_repositories=(host,))
 
-    try:
-        async with installation(
-            tmp_path / "service", git_server.host, roots=own / "environments", evaluation=evaluation
-        ) as running:
-            yield running
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    roots = guix_profiles / "environments"
+    async with installation(tmp_path / "service", git_server.host, roots=roots, evaluation=evaluation) as running:
+        yield running
 
 
 async def built(service: Installation, git_server: GitServer, files: dict[str, str]) -> Build:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from guix_build_service.manager.manager import Manager, MayAdd, Policy
 from guix_build_service.model.environments import (
+    RECIPE_VERSION,
     BuildChanged,
     BuildState,
     Changes,
@@ -249,6 +250,20 @@ async def test_a_version_of_which_parts_are_gone_is_built_again(service: Service
     assert current is not None
     assert current.id != first.version.id
     assert (await manager.start_build(first.environment.id, ADA)).version == current
+    assert pipeline.made == 2
+
+
+async def test_a_release_that_makes_something_else_of_a_commit_builds_it_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, pipeline = service
+    asked = await ready(installation)
+    assert (await installation.manager.start_build(asked.environment.id, ADA)).state is BuildState.READY
+    assert pipeline.made == 1
+    monkeypatch.setattr("guix_build_service.queue.reports.RECIPE_VERSION", RECIPE_VERSION + 1)
+    await installation.finished(await installation.manager.start_build(asked.environment.id, ADA))
+    assert pipeline.made == 2
+    assert (await installation.manager.start_build(asked.environment.id, ADA)).state is BuildState.READY
     assert pipeline.made == 2
 
 

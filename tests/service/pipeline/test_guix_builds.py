@@ -1,10 +1,7 @@
 """Builds with the real Guix: what becomes ready, and what people are told when nothing does."""
 
 import json
-import secrets
-import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,6 @@ import pytest
 from guix_build_service.manifest.channels import read_channels
 from guix_build_service.model.environments import BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
-from guix_build_service.program.application import account_name
 from guix_environment.identifiers import VariableName
 from guix_environment.process_identity import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER
@@ -23,17 +19,6 @@ from tests.service.installation import ADA, ADMIN, BOB, Installation, installati
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(900)]
 
 PYTHON = '(specifications->manifest (list "python" "python-pandas"))\n'
-
-
-@pytest.fixture
-async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Installation]:
-    """A service on the real Guix, whose roots are where the collector looks."""
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
-    try:
-        async with installation(tmp_path / "service", git_server.host, roots=own / "environments") as running:
-            yield running
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
 
 
 async def test_a_repository_becomes_an_environment_that_sessions_can_start_from(
@@ -242,26 +227,22 @@ async def test_guix_that_needs_too_much_memory_is_ended_and_the_service_lives_on
 
 
 async def test_two_services_on_one_postgresql_make_one_build_of_what_both_are_asked_for(
-    git_server: GitServer, postgresql: PostgreSQL, tmp_path: Path
+    git_server: GitServer, postgresql: PostgreSQL, guix_profiles: Path, tmp_path: Path
 ) -> None:
     git_server.commit("demo", {"manifest.scm": '(specifications->manifest (list "sed"))\n'})
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
-    folder, database = tmp_path / "service", postgresql.current()
-    try:
-        async with (
-            installation(folder, git_server.host, roots=own / "environments", database=database) as one,
-            installation(folder, git_server.host, roots=own / "environments", database=database) as two,
-        ):
-            wanted = NewEnvironment(git_server.url("demo"))
-            asked = [await one.manager.add_environment(wanted, ADA), await two.manager.add_environment(wanted, BOB)]
-            builds = [await service.finished(each) for service, each in zip((one, two), asked, strict=True)]
-            assert builds[0].id == builds[1].id
-            assert builds[0].state is BuildState.READY, builds[0].error
-            assert (await one.log(builds[0].id)).count("Building /gnu/store/") == 1
-            current = [await two.manager.environment(each.environment.id, ADMIN) for each in asked]
-            profiles = {detail.version.profile for detail in current if detail.version}
-            assert set(one.roots.held().values()) == profiles
-            assert len(profiles) == 1
-            assert (Path(profiles.pop()) / "bin/sed").exists()
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    folder, database, roots = tmp_path / "service", postgresql.current(), guix_profiles / "environments"
+    async with (
+        installation(folder, git_server.host, roots=roots, database=database) as one,
+        installation(folder, git_server.host, roots=roots, database=database) as two,
+    ):
+        wanted = NewEnvironment(git_server.url("demo"))
+        asked = [await one.manager.add_environment(wanted, ADA), await two.manager.add_environment(wanted, BOB)]
+        builds = [await service.finished(each) for service, each in zip((one, two), asked, strict=True)]
+        assert builds[0].id == builds[1].id
+        assert builds[0].state is BuildState.READY, builds[0].error
+        assert (await one.log(builds[0].id)).count("Building /gnu/store/") == 1
+        current = [await two.manager.environment(each.environment.id, ADMIN) for each in asked]
+        profiles = {detail.version.profile for detail in current if detail.version}
+        assert set(one.roots.held().values()) == profiles
+        assert len(profiles) == 1
+        assert (Path(profiles.pop()) / "bin/sed").exists()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -15,7 +14,6 @@ from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.model.environments import Build, BuildState, NewEnvironment, Version
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import MARK
-from guix_build_service.program.application import account_name
 from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer
 from tests.service.installation import ADA, Installation, installation
@@ -49,18 +47,16 @@ def lab(git_server: GitServer, signer: Signer) -> Channel:
 
 
 @pytest.fixture
-def serving(tmp_path: Path, git_server: GitServer) -> Iterator[Serving]:
+def serving(tmp_path: Path, git_server: GitServer, guix_profiles: Path) -> Serving:
     """Serves with the channels that are given, with roots where the collector looks."""
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
 
     @contextlib.asynccontextmanager
     async def serve(*allowed: AllowedChannel) -> AsyncIterator[Installation]:
-        roots = own / "environments"
+        roots = guix_profiles / "environments"
         async with installation(tmp_path / "service", git_server.host, roots=roots, allowed_channels=allowed) as running:
             yield running
 
-    yield serve
-    shutil.rmtree(own, ignore_errors=True)
+    return serve
 
 
 async def built(service: Installation, git_server: GitServer, channels: str, **more: str) -> Build:

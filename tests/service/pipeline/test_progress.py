@@ -3,10 +3,8 @@
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,8 @@ from guix_build_service.model.environments import BuildChanged, BuildState, NewE
 from guix_build_service.pipeline import guix
 from guix_build_service.pipeline.failures import without_daemon
 from guix_build_service.pipeline.progress import HappeningsReader
-from guix_build_service.program.application import account_name
 from tests.git_server import GitServer
-from tests.service.installation import ADA, Installation, installation
+from tests.service.installation import ADA, Installation
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"
 ITEM = f"/gnu/store/{HASH}"
@@ -189,17 +186,6 @@ def test_a_daemon_that_is_away_is_told_as_by_guix_build(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stderr.startswith("guix build: error: failed to connect to")
     assert without_daemon(done.stderr)
-
-
-@pytest.fixture
-async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Installation]:
-    """A service on the real Guix, whose roots are where the collector looks."""
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
-    try:
-        async with installation(tmp_path / "service", git_server.host, roots=own / "environments") as running:
-            yield running
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
 
 
 @pytest.mark.guix

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from guix_build_service.pipeline import resolve
 from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.failures import daemon_unavailable, without_daemon
 from guix_build_service.pipeline.job import MARK, Job
-from guix_build_service.program.application import account_name
 from guix_build_service.queue.queue import DAEMON_LOSSES
 from guix_environment.errors import DaemonUnavailable, LimitReached, RepositoryUnavailable, StoreUnavailable
 from guix_environment.process_identity import marked_with
@@ -36,40 +34,36 @@ PYTHON = '(specifications->manifest (list "python" "python-pandas"))\n'
 @pytest.mark.guix
 @pytest.mark.timeout(900)
 async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it_is_back(
-    tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, git_server: GitServer, guix_profiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.2)
-    own = Path(f"/var/guix/profiles/per-user/{account_name()}/guix-build-service-test-{secrets.token_hex(4)}")
     git_server.commit("demo", {"manifest.scm": PYTHON})
-    try:
-        async with (
-            door(tmp_path) as daemon,
-            installation(
-                tmp_path / "service", git_server.host, roots=own, variables={"GUIX_DAEMON_SOCKET": str(daemon.socket)}
-            ) as service,
-        ):
-            asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)
-            assert asked.build is not None
-            async for event in service.manager.follow(asked.build.id, ADA):
-                if isinstance(event, BuildChanged) and event.build.state is BuildState.BUILDING:
-                    break
-            before = daemon.passed
-            while daemon.passed == before:
-                await asyncio.sleep(0.01)
-            await daemon.shut()
-            while not service.queue.hindrance:
-                await asyncio.sleep(0.05)
-                known = await service.store.build(asked.build.id)
-                assert not known.state.is_final, known
-            waiting = await service.manager.build(asked.build.id, ADA)
-            assert (waiting.state, waiting.error) == (BuildState.QUEUED, None)
-            assert (await service.manager.health()).queue == "Waiting for Guix's daemon, which does not answer"
-            await daemon.open()
-            assert (await service.finished(asked)).state is BuildState.READY
-            assert (await service.manager.health()).status == "ok"
-            assert "The build begins again when it does." in await service.log(asked.build.id)
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    async with (
+        door(tmp_path) as daemon,
+        installation(
+            tmp_path / "service", git_server.host, roots=guix_profiles, variables={"GUIX_DAEMON_SOCKET": str(daemon.socket)}
+        ) as service,
+    ):
+        asked = await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA)
+        assert asked.build is not None
+        async for event in service.manager.follow(asked.build.id, ADA):
+            if isinstance(event, BuildChanged) and event.build.state is BuildState.BUILDING:
+                break
+        before = daemon.passed
+        while daemon.passed == before:
+            await asyncio.sleep(0.01)
+        await daemon.shut()
+        while not service.queue.hindrance:
+            await asyncio.sleep(0.05)
+            known = await service.store.build(asked.build.id)
+            assert not known.state.is_final, known
+        waiting = await service.manager.build(asked.build.id, ADA)
+        assert (waiting.state, waiting.error) == (BuildState.QUEUED, None)
+        assert (await service.manager.health()).queue == "Waiting for Guix's daemon, which does not answer"
+        await daemon.open()
+        assert (await service.finished(asked)).state is BuildState.READY
+        assert (await service.manager.health()).status == "ok"
+        assert "The build begins again when it does." in await service.log(asked.build.id)
 
 
 async def test_a_build_that_ends_the_daemon_again_and_again_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Retention with the real Guix: what is let go is really collected, and comes back as the same item of the store."""
 
-import secrets
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,28 +9,22 @@ import pytest
 
 from guix_build_service.model.environments import BuildState, NewEnvironment
 from guix_build_service.model.retention import Rules
-from guix_build_service.program.application import account_name
 from guix_environment.roots import Roots
 from tests.git_server import GitServer
 from tests.service.installation import ADA, ADMIN, Installation, installation
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(900)]
 
-PROFILES = Path(f"/var/guix/profiles/per-user/{account_name()}")
 FIRST = '(specifications->manifest (list "python" "python-pandas"))\n'
 SECOND = '(specifications->manifest (list "python"))\n'
 
 
 @pytest.fixture
-async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Installation]:
+async def service(tmp_path: Path, git_server: GitServer, guix_profiles: Path) -> AsyncIterator[Installation]:
     """A service on the real Guix, whose roots and leases are where the collector looks."""
-    own = PROFILES / f"guix-build-service-test-{secrets.token_hex(4)}"
-    leases = Roots(own / "sessions")
-    try:
-        async with installation(tmp_path / "service", git_server.host, roots=own / "environments", leases=leases) as running:
-            yield running
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    roots, leases = guix_profiles / "environments", Roots(guix_profiles / "sessions")
+    async with installation(tmp_path / "service", git_server.host, roots=roots, leases=leases) as running:
+        yield running
 
 
 def collect(item: str) -> bool:

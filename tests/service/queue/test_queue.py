@@ -17,6 +17,7 @@ from guix_build_service.model.environments import BuildState, EnvironmentDetail,
 from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
+from guix_build_service.queue.attempts import Attempts
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.process_identity import marked_with
@@ -195,6 +196,33 @@ async def test_builds_wait_for_room_on_the_disk_and_make_it(tmp_path: Path, monk
         short = False
         assert (await service.finished(await service.store.build(third))).state is BuildState.READY
         assert (await service.manager.health()).status == "ok"
+
+
+async def test_a_full_disk_ends_the_newest_build_and_the_next_only_when_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, gate, end = False, asyncio.Event(), Attempts.end
+
+    async def slow(self: Attempts, build: BuildId) -> None:
+        await gate.wait()
+        await end(self, build)
+
+    async def wait(_: Job) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Disk, "is_short", lambda _: short)
+    monkeypatch.setattr(Attempts, "end", slow)
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = wait
+        for build in (await ask(service), second := await ask(service, "other")):
+            while await state_of(service, build) is not BuildState.BUILDING:
+                await asyncio.sleep(0.01)
+        short = True
+        for _ in range(3):
+            await service.queue._look_for_hindrances()
+        assert list(service.queue._stopped) == [second]
+        gate.set()
+        assert (await service.finished(await service.store.build(second))).state is BuildState.FAILED
 
 
 def test_a_disk_is_short_where_one_of_its_places_is(tmp_path: Path) -> None:

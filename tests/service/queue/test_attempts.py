@@ -1,0 +1,50 @@
+"""Attempts at one build by several services: each ends its own, and whoever takes over those of who is gone."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from guix_build_service.pipeline.job import MARK, RUN_BY
+from guix_build_service.queue.attempts import Attempts, builds_begun_by
+from guix_environment.identifiers import BuildId
+
+SERVICES = ("ours", "gone", "there")
+
+
+@contextmanager
+def attempted(folder: Path, build: BuildId, service: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process of SERVICE's attempt at BUILD, whose folder is in FOLDER."""
+    place = Attempts(service, folder).folder(build)
+    place.mkdir()
+    (place / "left").touch()
+    with subprocess.Popen(["sleep", "600"], env={MARK: build, RUN_BY: service, "PATH": "/usr/bin:/bin"}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("deed", "running", "folders"),
+    [("end", {"gone", "there"}, {"ours", "gone", "there"}), ("clear", {"there"}, {"there"})],
+)
+async def test_of_several_attempts_at_a_build_only_those_end_that_are_to(
+    tmp_path: Path, deed: str, running: set[str], folders: set[str]
+) -> None:
+    build, attempts = BuildId.new(), Attempts("ours", tmp_path)
+    with (
+        attempted(tmp_path, build, "ours") as ours,
+        attempted(tmp_path, build, "gone") as gone,
+        attempted(tmp_path, build, "there") as there,
+        attempted(tmp_path, BuildId.new(), "gone") as other,
+    ):
+        await (attempts.end(build) if deed == "end" else attempts.clear(build, {"there"}))
+        processes = zip(SERVICES, (ours, gone, there), strict=True)
+        assert {name for name, process in processes if process.poll() is None} == running
+        assert other.poll() is None, "another build"
+        assert {name for name in SERVICES if Attempts(name, tmp_path).folder(build).exists()} == folders
+        assert build in await builds_begun_by("there")
+        assert build not in await builds_begun_by("ours")
