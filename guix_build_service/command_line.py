@@ -16,6 +16,7 @@ On the service's machine:
   guix-build-service downgrade SCHEMA [--BuildService.…]        take the database back for an earlier release
   guix-build-service doctor [--json] [--BuildService.…]         see whether the service could do its work here
   guix-build-service read FILE [--json] [--no-guix] [--root …]  say what a manifest or a channels file says
+  guix-build-service completion bash|zsh|fish                   print what a shell runs to complete all this
 
 Anywhere with a token of the hub, or there with --folder FOLDER and none; COMMAND --help tells more:
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from guix_build_service.program import read_command
 
         return read_command.main(words)
+    if name == "completion":
+        from guix_build_service.commands import completion
+
+        return completion.main(words)
     if name in {"serve", "server-layer", "downgrade", "doctor"}:
         from guix_build_service.program import service_commands
 

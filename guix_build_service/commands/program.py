@@ -35,7 +35,7 @@ STOPPED = "Stopped. What the service was asked for goes on."
 STOPPED_ALONE = "Stopped. What was asked for is kept, and goes on when the service runs again."
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser, and those of its commands, that says what is wrong as every command does."""
 
     def error(self, message: str) -> NoReturn:
@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all these commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="guix-build-service",
         description="Ask a hub's build service for what its pages and its API do.",
         epilog="Its administrator's further commands are serve, server-layer, downgrade, doctor and read.",

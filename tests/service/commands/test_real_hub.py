@@ -90,7 +90,7 @@ def test_asking_does_not_wait_for_the_services_own_program_to_be_loaded(tmp_path
     variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
     loaded = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True)
     assert "'guix_build_service.commands.program'" in loaded.stdout
-    for heavy in ("jupyterhub", "sqlalchemy", "guix_build_service.program.application"):
+    for heavy in ("jupyterhub", "shtab", "sqlalchemy", "guix_build_service.program.application"):
         assert f"'{heavy}'" not in loaded.stdout
 
 
