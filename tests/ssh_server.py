@@ -61,13 +61,23 @@ def key_of(folder: Path, *words: str, passphrase: str = "") -> SshKey:
     return SshKey.parse(make_key(folder / "key", *words, passphrase=passphrase).read_text())
 
 
+def _certify(key: Path, authority: Path) -> None:
+    command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "server", "-h", "-n", "127.0.0.1", f"{key}.pub"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+
+
 @contextlib.contextmanager
-def serve_ssh(folder: Path, *, port: int = 0, verbose: bool = False) -> Iterator[SshServer]:
-    """Serve while the context lasts, from files in FOLDER; at PORT where an earlier one was."""
+def serve_ssh(folder: Path, *, port: int = 0, verbose: bool = False, authority: Path | None = None) -> Iterator[SshServer]:
+    """Serve while the context lasts, from files in FOLDER; at PORT where an earlier one was.
+
+    With AUTHORITY, a private key, the server's own key has a certificate by it.
+    """
     folder.mkdir(exist_ok=True)
     key = folder / "host-key"
     key.unlink(missing_ok=True)
     make_key(key)
+    if authority is not None:
+        _certify(key, authority)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
@@ -87,6 +97,8 @@ def serve_ssh(folder: Path, *, port: int = 0, verbose: bool = False) -> Iterator
         "PrintMotd": "no",
         "LogLevel": "DEBUG2" if verbose else "VERBOSE",
     }
+    if authority is not None:
+        settings["HostCertificate"] = f"{key}-cert.pub"
     (folder / "settings").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     (folder / "repositories").mkdir(exist_ok=True)
     server = SshServer(folder, port, GitServer(folder / "repositories", 0))

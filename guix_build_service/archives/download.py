@@ -138,7 +138,7 @@ def _led_to(url: RepositoryUrl, address: str, location: str) -> str:
 def _to_check(url: RepositoryUrl, address: str) -> RepositoryUrl:
     """Return what is to be checked before ADDRESS is asked: URL itself where it is at the same site."""
     parts = urlsplit(address)
-    if parts.scheme not in {"https", "http"} or parts.username or parts.password or not parts.netloc:
+    if parts.scheme not in {"https", "http"}:
         raise _not_followed(url)
     if (parts.scheme, parts.netloc) == (url.scheme, url.authority):
         return url

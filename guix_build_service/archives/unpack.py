@@ -140,7 +140,7 @@ def _of_tar(path: Path) -> Iterator[Entry]:
         elif member.issym():
             link = member.linkname.encode("utf-8", "surrogateescape")
             yield Entry(_checked_path(member.name), "120000", len(link), link)
-        elif member.isreg() and not member.issparse():
+        elif member.isreg():
             yield Entry(_checked_path(member.name), _file_mode(member.mode), member.size, (archive, member))
         else:
             raise _no_file(member.name)

@@ -157,21 +157,12 @@ class Git:
 
     def environment(self, reached: Reached | None, helper: str = "", agent: str = "") -> dict[str, str]:
         """Return all the variables that a Git command sees."""
-        scheme = reached.url.scheme if reached and (reached.proxy or reached.url.scheme == "file") else ""
-        settings = dict(_CONFIGURATION)
-        if scheme:
-            settings[f"protocol.{scheme}.allow"] = "always"
+        scheme = _spoken(reached)
         by_ssh = {}
         if reached is not None and scheme == "ssh":
             # So that Git knows SSH's options without trying some.
             by_ssh = {"GIT_SSH_COMMAND": self.secure_shell.command(agent, reached.proxy), "GIT_SSH_VARIANT": "ssh"}
-        elif reached is not None and reached.proxy:
-            settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
-        if self.certificates:
-            settings["http.sslCAInfo"] = str(self.certificates)
-        # The empty helper of the settings forgets those of the machine; this one comes after it.
-        pairs = [*settings.items(), *([("credential.helper", helper)] if helper else [])]
-        variables = {
+        return {
             "PATH": self.search_path,
             "HOME": str(self.home),
             "LC_ALL": "C.UTF-8",
@@ -188,14 +179,22 @@ class Git:
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_CONFIG_COUNT": str(len(pairs)),
             **by_ssh,
             **(self.marks or {}),
+            **_as_variables(self._settings(reached, helper)),
         }
-        for number, (key, value) in enumerate(pairs):
-            variables[f"GIT_CONFIG_KEY_{number}"] = key
-            variables[f"GIT_CONFIG_VALUE_{number}"] = value
-        return variables
+
+    def _settings(self, reached: Reached | None, helper: str) -> list[tuple[str, str]]:
+        """Return Git's settings, of which later ones count beside or over earlier ones."""
+        settings = dict(_CONFIGURATION)
+        if scheme := _spoken(reached):
+            settings[f"protocol.{scheme}.allow"] = "always"
+        if reached is not None and reached.proxy and scheme != "ssh":
+            settings |= {"http.proxy": reached.proxy, "http.proxyAuthMethod": "basic"}
+        if self.certificates:
+            settings["http.sslCAInfo"] = str(self.certificates)
+        # The empty helper of the settings forgets those of the machine; this one comes after it.
+        return [*settings.items(), *([("credential.helper", helper)] if helper else [])]
 
     async def run(
         self,
@@ -227,6 +226,19 @@ class Git:
         if self.lender is None or reached is None or not self.person:
             return nullcontext(None)
         return self.lender(self.person, reached.url)
+
+
+def _spoken(reached: Reached | None) -> str:
+    """Return the protocol that a command may speak to what is REACHED; none where no way leads there."""
+    return reached.url.scheme if reached is not None and (reached.proxy or reached.url.scheme == "file") else ""
+
+
+def _as_variables(settings: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return SETTINGS as Git takes them from its environment (git-config(1), ``GIT_CONFIG_COUNT``)."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def listing(url: str, references: Sequence[str]) -> tuple[str, ...]:

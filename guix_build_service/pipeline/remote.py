@@ -43,6 +43,7 @@ _KEY_CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|REVOKED HOST 
 _KEY_UNKNOWN = re.compile(r"host key is known for|Host key verification failed")
 _KEY_REFUSED = re.compile(r"Permission denied \(|Too many authentication failures")
 _BROKEN_OFF = re.compile(r"kex_exchange_identification|Connection (?:reset|closed) by|no matching .{1,40} found")
+_OF_SERVER = re.compile(r"remote:|(?:fatal|error): remote error:")
 _TOO_LARGE_SIGNALS = frozenset({24, 25})
 """SIGXCPU and SIGXFSZ."""
 
@@ -152,4 +153,6 @@ def _of_ssh(said: str, url: RepositoryUrl) -> GuixSpawnerError | None:
 
 
 def _said(done: Completed) -> str:
-    return done.errors.decode(errors="replace")
+    """Return what Git said itself: of a server's words, which it hands on, none decides what a failure means."""
+    lines = done.errors.decode(errors="replace").splitlines(keepends=True)
+    return "".join(line for line in lines if not _OF_SERVER.match(line))

@@ -1,6 +1,8 @@
 """What an archive holds becomes a commit, the same of the same files, or is refused."""
 
+import os
 import stat
+import subprocess
 import tarfile
 import zipfile
 from io import BytesIO
@@ -8,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.archives.commits import Source, commit_files, commit_of_tree
+from guix_build_service.archives.commits import Source, commit_files, commit_of_tree, take_packs
 from guix_build_service.git.git import Git
 from guix_environment.errors import GuixSpawnerError
+from guix_environment.identifiers import Commit
 from tests.service.archives.archive_site import member, tarred, zipped
 from tests.service.archives.building import SAYS
 
@@ -51,6 +54,7 @@ HOSTILE = {
     "hard link.tar": tarred(member("a", b"x"), member("b", type=tarfile.LNKTYPE, linkname="/etc/passwd")),
     "link up.tar": tarred(member("a", b"x"), link("b", "../x")),
     "link to root.tar": tarred(member("a", b"x"), link("b", "/etc/passwd")),
+    "long link.tar": tarred(member("a", b"x"), link("b", "a/" * 600)),
     "link by link.tar": tarred(member("a", b"x"), link("d", "."), link("b", "d/../x")),
     "through a link.tar": tarred(link("d", "e"), member("d/a", b"x")),
     "no archive.zip": b"PK\x05\x06 and so on",
@@ -80,6 +84,28 @@ async def test_archives_made_to_harm_become_no_commit(git: Git, tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work"]
 
 
+async def test_a_locked_archive_is_told_as_that(git: Git, tmp_path: Path) -> None:
+    content = bytearray(zipped({"a": b"x"}))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # APPNOTE.TXT, 4.3.7 and 4.3.12
+        content[content.index(header) + flags] |= 1
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(GuixSpawnerError, match="locked with a password"):
+        await commit_files(git, tmp_path / "archive.git", [Source(tmp_path / "file", "", unpack=True)], SAYS)
+
+
+async def test_a_file_with_holes_is_as_it_is_without(git: Git, tmp_path: Path) -> None:
+    content = bytes(1024 * 1024) + b"end"
+    (tmp_path / "a").touch()
+    os.truncate(tmp_path / "a", 1024 * 1024)
+    with (tmp_path / "a").open("ab") as file:
+        file.write(b"end")
+    subprocess.run(["tar", "--create", "--sparse", "--file=file", "a"], cwd=tmp_path, check=True)
+    assert (tmp_path / "file").stat().st_size < 100_000
+    await commit_files(git, tmp_path / "archive.git", [Source(tmp_path / "file", "", unpack=True)], SAYS)
+    shown = subprocess.run(["git", "--git-dir", tmp_path / "archive.git", "show", "main:a"], check=True, capture_output=True)
+    assert shown.stdout == content
+
+
 async def test_two_files_of_one_name_become_no_commit(git: Git, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(tarred(member("a", b"1"), member("./a", b"2")))
     with pytest.raises(GuixSpawnerError, match="two files of one name"):
@@ -103,6 +129,16 @@ async def test_what_unpacks_to_more_than_a_hub_keeps_is_refused_before_it_does(g
 async def test_more_files_than_a_hub_keeps_are_refused(git: Git, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(tarfile.TarInfo("a").tobuf() * 50_001 + bytes(1024))
     with pytest.raises(GuixSpawnerError, match="more than 50000 files"):
+        await commit_files(git, tmp_path / "archive.git", [Source(tmp_path / "file", "", unpack=True)], SAYS)
+    with pytest.raises(GuixSpawnerError, match="more than 50000 files"):
+        await take_packs(git, tmp_path / "packed.git", tmp_path / "file", Commit("ab" * 20))
+
+
+async def test_a_tar_archive_that_says_that_it_is_too_large_is_read_no_further(git: Git, tmp_path: Path) -> None:
+    large = tarfile.TarInfo("a")
+    large.size = 1024**3 + 1
+    (tmp_path / "file").write_bytes(large.tobuf())
+    with pytest.raises(GuixSpawnerError, match="holds more than 1024 MiB"):
         await commit_files(git, tmp_path / "archive.git", [Source(tmp_path / "file", "", unpack=True)], SAYS)
 
 

@@ -49,6 +49,7 @@ async def test_the_agent_signs_one_login_and_nothing_else(tmp_path: Path) -> Non
             to_sign(login(key, user=b"root")),
             to_sign(login(key, service=b"other")),
             to_sign(login(key, method=b"hostbased")),
+            to_sign(login(key).replace(b"\x01" + text(b"ssh-ed25519"), b"\x00" + text(b"ssh-ed25519"))),  # a mere question
             to_sign(login(other)),
             to_sign(login(key), other),
             b"\x0d",

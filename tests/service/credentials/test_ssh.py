@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from guix_environment.identifiers import Commit
 from guix_environment.processes import run
 from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
-from tests.ssh_server import SSHD, SshServer, key_of, serve_ssh
+from tests.ssh_server import SSHD, SshServer, key_of, make_key, serve_ssh
 
 URL = RepositoryUrl.parse("git@git.example:ada/private.git")
 
@@ -165,6 +166,31 @@ async def test_a_host_is_asked_only_as_long_as_it_shows_the_key_by_which_it_is_k
         await commit_of(server, vault, tmp_path)
     [*_, last] = await vault.credentials("ada")
     assert last.refused is None
+
+
+async def test_a_list_of_hosts_may_have_every_form_that_ssh_knows(vault: Vault, tmp_path: Path) -> None:
+    if SSHD is None:
+        pytest.skip("there is no sshd here")
+    key, authority, other = (key_of(tmp_path / "made"), *(make_key(tmp_path / name) for name in ("authority", "other")))
+    with serve_ssh(tmp_path / "ssh", authority=authority) as server:
+        commit = server.repositories.commit("private", {"manifest.scm": "()"})
+        server.admit(tmp_path / "made/key")
+        await vault.put("ada", server.host, key)
+        name, known, listed = f"[127.0.0.1]:{server.port}", tmp_path / "known", server.known_hosts.read_text()
+
+        async def told(*lines: str) -> str:
+            known.write_text("".join(f"{line.strip()}\n" for line in lines))
+            return await commit_of(server, vault, tmp_path, shell=SecureShell(known))
+
+        assert await told(f"@cert-authority {name} {authority.with_suffix('.pub').read_text()}") == commit
+        with pytest.raises(HostKeyUnknown):
+            await told(f"@cert-authority {name} {other.with_suffix('.pub').read_text()}")
+        with pytest.raises(HostKeyChanged):
+            await told(f"@revoked {name} {listed.split(' ', 1)[1]}", listed)
+        known.write_text(listed)
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(known)], check=True, capture_output=True)
+        assert await told(hashed := known.read_text()) == commit
+        assert "127.0.0.1" not in hashed
 
 
 async def test_what_does_not_speak_ssh_is_said_not_to_answer(vault: Vault, tmp_path: Path, server: SshServer) -> None:

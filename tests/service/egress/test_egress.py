@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.egress import Passage, opened
+from guix_build_service.egress.passage import MOST_CONNECTIONS
 from guix_build_service.git.git import Git
 from guix_build_service.git.hosts import Hosts, PrivateHost, Reached
 from guix_build_service.logs.build_logs import Logs
@@ -278,6 +279,18 @@ async def test_whoever_lacks_the_password_gets_nothing(connected: list[tuple[str
         # Nor does it get a word in with what the person is told.
         assert way.refusal is None
     assert connected == []
+
+
+async def test_no_more_connections_are_taken_than_git_needs() -> None:
+    async with way_to("https://forge.example/a", "127.0.0.1") as (_, asker):
+        held = [await connect("127.0.0.1", asker.port) for _ in range(MOST_CONNECTIONS)]
+        try:
+            answer = await asker.ask("CONNECT forge.example:443 HTTP/1.1", known=False)
+        except ConnectionError:
+            answer = b""
+        assert answer == b"", "closed, and not asked for the password"
+        for _, writer in held:
+            writer.close()
 
 
 @pytest.mark.parametrize(

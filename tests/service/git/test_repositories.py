@@ -17,6 +17,7 @@ from guix_build_service.jail.evaluation import Evaluation
 from guix_build_service.manifest.reader import LARGEST_TEXT
 from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline.read import places, read
+from guix_build_service.pipeline.remote import failure
 from guix_environment.errors import (
     ChannelsRefused,
     ChannelsUnreadable,
@@ -31,6 +32,7 @@ from guix_environment.errors import (
 )
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit
+from guix_environment.processes import Completed
 from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import IDENTITY, GitServer
 from tests.service.client import Client as Client  # other tests take it from here
@@ -210,6 +212,16 @@ async def test_a_repository_beyond_the_limit_is_not_kept(
     git_server.commit("large", {"manifest.scm": MANIFEST, "data": os.urandom(5_000_000)})
     with pytest.raises(RepositoryTooLarge, match="larger than this hub fetches"):
         await client.fetched(git_server.url("large"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["No space left on device", "Connection refused", "File too large", "fsck error in pack", "certificate", "corrupt"],
+)
+def test_no_word_of_a_server_s_decides_what_a_failure_means(words: str) -> None:
+    said = f"remote: {words}\nfatal: remote error: {words}\nfatal: the remote end hung up\n"
+    told = failure(Completed(128, b"", said.encode()), RepositoryUrl.parse("https://git.example/a"))
+    assert told.message == "There is no Git repository at https://git.example/a, or it is private."
 
 
 async def test_submodules_and_hooks_are_left_alone(client: Client, git_server: GitServer, tmp_path: Path) -> None:
