@@ -17,6 +17,9 @@ from guix_environment.errors import InvalidAddress, InvalidRef
 LONGEST_ADDRESS = 512
 """Characters."""
 
+_CHARACTERS = re.compile(r"[!-\[\]-~]*")
+"""What is printed in ASCII, but for the backslash between the brackets."""
+
 _ADDRESS = re.compile(r"(?P<scheme>https?|file|ssh)://(?P<authority>[^/]*)(?P<path>(?:/[^/]*)*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 _SHORT = re.compile(r"(?P<user>[^@:/]+)@(?P<host>[^@:/\[\]]+|\[[^@/\[\]]+\]):(?P<path>[^:].*)")
@@ -65,7 +68,7 @@ class RepositoryUrl:
         text = text.strip(" ")
         if len(text) > LONGEST_ADDRESS:
             raise InvalidAddress(f"The address is longer than {LONGEST_ADDRESS} characters.", hint=_EXAMPLE)
-        if not text or any(not "!" <= character <= "~" or character == "\\" for character in text):
+        if not text or not _CHARACTERS.fullmatch(text):
             raise InvalidAddress("The address has characters that no repository's address has.", hint=_EXAMPLE)
         if "://" not in text and (short := _SHORT.fullmatch(text)):
             text = f"ssh://{short['user']}@{short['host']}/{short['path'].lstrip('/')}"

@@ -1,10 +1,10 @@
 """Builds and environments put together from the rows of several tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import ARRAY, Column, ColumnElement, Connection, FromClause, ScalarSelect, Select, any_, literal, select
 
-from guix_build_service.model.environments import Build, Environment, EnvironmentDetail, Version
+from guix_build_service.model.environments import Build, Environment, EnvironmentDetail
 from guix_build_service.model.members import Member
 from guix_build_service.store import rows
 from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
@@ -22,7 +22,7 @@ def build(connection: Connection, identifier: BuildId) -> Build:
 
 def some_builds(connection: Connection, query: "Select[tuple[object, ...]]") -> list[Build]:
     """Return the builds whose rows QUERY gives, in its order."""
-    found = list(connection.execute(query).mappings())
+    found = connection.execute(query).mappings().all()
     members = _members(connection, [row["id"] for row in found])
     return [rows.build(row, members.get(row["id"], ())) for row in found]
 
@@ -37,13 +37,7 @@ def environment(connection: Connection, identifier: EnvironmentId) -> Environmen
 
 def some_environments(connection: Connection, query: "Select[tuple[object, ...]]") -> list[Environment]:
     """Return the environments whose rows QUERY gives, in its order."""
-    found = list(connection.execute(query).mappings())
-    shared = select(sharing).where(sharing.c.environment.in_([row["id"] for row in found])).order_by(sharing.c.place)
-    groups: dict[str, list[str]] = {}
-    for row in connection.execute(shared).mappings():
-        groups.setdefault(row["environment"], []).append(row["name"])
-    shared_by_name = _members_of(connection, [row["id"] for row in found])
-    return [rows.environment(row, groups.get(row["id"], ()), shared_by_name.get(row["id"], ())) for row in found]
+    return _environments(connection, connection.execute(query).mappings().all())
 
 
 def environments_of_build(connection: Connection, build: BuildId) -> list[Environment]:
@@ -52,43 +46,82 @@ def environments_of_build(connection: Connection, build: BuildId) -> list[Enviro
     return some_environments(connection, query.order_by(waiting.c.joined, waiting.c.environment))
 
 
+def details(connection: Connection, query: "Select[tuple[object, ...]]") -> list[EnvironmentDetail]:
+    """Return the environments whose rows QUERY gives, by name, each with its latest build and its current version."""
+    shown = query.subquery()  # of these alone builds and versions are looked for
+    joined = (
+        select(shown, builds, versions)
+        .select_from(shown)
+        .outerjoin(builds, builds.c.id == latest_build(shown))
+        .outerjoin(versions, versions.c.id == shown.c.current)
+        .order_by(shown.c.sorted_as, shown.c.id)
+    )
+    names = (environments.c.keys(), builds.c.keys(), versions.c.keys())
+    found = [_parted(row, names) for row in connection.execute(joined).all()]
+    known = _environments(connection, [row for row, _, _ in found])
+    made = _members(connection, [build["id"] for _, build, _ in found if build["id"]])
+    return [
+        EnvironmentDetail(
+            environment,
+            rows.build(build, made[build["id"]]) if build["id"] else None,
+            rows.version(version) if version["id"] else None,
+        )
+        for environment, (_, build, version) in zip(known, found, strict=True)
+    ]
+
+
+def latest_build(of: FromClause) -> ScalarSelect[str]:
+    """Return the query for the latest build of an environment, whose row OF gives in a query somewhere around it."""
+    query = select(waiting.c.build).where(waiting.c.environment == of.c.id).order_by(waiting.c.joined.desc()).limit(1)
+    return query.correlate(of).scalar_subquery()
+
+
+def _parted(row: Iterable[object], names: Sequence[Sequence[str]]) -> list[rows.Values]:
+    """Return ROW, in which rows of several tables stand side by side, as those rows, whose columns have these NAMES."""
+    values = iter(row)
+    return [dict(zip(of_table, values, strict=False)) for of_table in names]
+
+
+def _environments(connection: Connection, found: Sequence[rows.Row]) -> list[Environment]:
+    """Return the environments of which these rows were FOUND, in their order."""
+    identifiers = [row["id"] for row in found]
+    groups, shared_by_name = _groups_of(connection, identifiers), _members_of(connection, identifiers)
+    return [rows.environment(row, groups.get(row["id"], ()), shared_by_name.get(row["id"], ())) for row in found]
+
+
+def _groups_of(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[str]]:
+    """Return the groups that each environment is shared with, in the order in which they were named."""
+    query = select(sharing).where(_among(connection, sharing.c.environment, identifiers)).order_by(sharing.c.place)
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query).mappings().all():
+        found.setdefault(row["environment"], []).append(row["name"])
+    return found
+
+
 def _members_of(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[Member]]:
     """Return with whom each environment is shared by name, in any order."""
-    query = select(members).where(members.c.environment.in_(identifiers))
+    query = select(members).where(_among(connection, members.c.environment, identifiers))
     found: dict[str, list[Member]] = {}
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query).mappings().all():
         found.setdefault(row["environment"], []).append(rows.member(row))
     return found
 
 
-def details(connection: Connection, query: "Select[tuple[object, ...]]") -> list[EnvironmentDetail]:
-    """Return the environments whose rows QUERY gives, each with its latest build and its current version."""
-    found = some_environments(connection, query)
-    latest = _latest_builds(connection, [value.id for value in found])
-    current = _versions(connection, [value.current for value in found if value.current])
-    return [EnvironmentDetail(value, latest.get(value.id), current.get(value.current or "")) for value in found]
-
-
-def _versions(connection: Connection, identifiers: Sequence[str]) -> dict[str, Version]:
-    query = select(versions).where(versions.c.id.in_(identifiers))
-    return {row["id"]: rows.version(row) for row in connection.execute(query).mappings()}
-
-
-def _latest_builds(connection: Connection, identifiers: Sequence[str]) -> dict[str, Build]:
-    """Return the latest build of each environment."""
-    age = func.row_number().over(partition_by=waiting.c.environment, order_by=waiting.c.joined.desc())
-    joined = select(waiting.c.environment, waiting.c.build, age.label("age")).where(waiting.c.environment.in_(identifiers))
-    aged = joined.subquery()
-    query = select(aged.c.environment, builds).join(builds, builds.c.id == aged.c.build).where(aged.c.age == 1)
-    newest: dict[str, RowMapping] = {row["environment"]: row for row in connection.execute(query).mappings()}
-    members = _members(connection, [row["id"] for row in newest.values()])
-    return {environment: rows.build(row, members[row["id"]]) for environment, row in newest.items()}
-
-
 def _members(connection: Connection, identifiers: Sequence[str]) -> dict[str, list[str]]:
     """Return the environments that wait for each build, in the order in which they asked."""
-    query = select(waiting).where(waiting.c.build.in_(identifiers)).order_by(waiting.c.joined, waiting.c.environment)
+    query = select(waiting).where(_among(connection, waiting.c.build, identifiers))
     found: dict[str, list[str]] = {}
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query.order_by(waiting.c.joined, waiting.c.environment)).mappings().all():
         found.setdefault(row["build"], []).append(row["environment"])
     return found
+
+
+def _among(connection: Connection, column: Column[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that COLUMN is one of VALUES.
+
+    PostgreSQL is given one list in place of a hundred parameters, with which its driver and its planner would be busier
+    than the search itself.
+    """
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(values), ARRAY(column.type)))
+    return column.in_(values)

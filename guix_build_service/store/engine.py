@@ -19,8 +19,15 @@ _WRITING = 0x67756978
 
 _SETTINGS = {
     "sqlite": ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"),
-    # A service that stands still in the middle of a transaction must not hold up all others for ever.
-    "postgresql": ("lock_timeout='30s'", "idle_in_transaction_session_timeout='60s'"),
+    "postgresql": (
+        # A service that stands still in the middle of a transaction must not hold up all others for ever.
+        "lock_timeout='30s'",
+        "idle_in_transaction_session_timeout='60s'",
+        # All of it is in memory, and most questions are for a hundred rows of many: as PostgreSQL is set for disks, it would
+        # read whole tables for them, and take longer to compile a question than to answer it.
+        "random_page_cost=1.1",
+        "jit=off",
+    ),
 }
 """What each connection is told, by the kind of database."""
 

@@ -23,13 +23,16 @@ from guix_build_service.model.environments import (
 )
 from guix_build_service.model.members import MemberKind
 from guix_build_service.store import rows
-from guix_build_service.store.details import details, some_builds
+from guix_build_service.store.details import details, latest_build, some_builds
 from guix_build_service.store.tables import builds, environments, members, sharing, versions, waiting
 from guix_environment.errors import InvalidInput, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
 from guix_environment.records import Visibility
 
 _Query = Select[tuple[Any, ...]]
+
+_WITHOUT_BUILD = frozenset({BuildState.READY, BuildState.QUEUED})
+"""What an environment may be that no build was ever for."""
 
 
 class Entry(Protocol):
@@ -134,21 +137,16 @@ def _conditions(wanted: EnvironmentFilter) -> list[ColumnElement[bool]]:
         columns = (environments.c.description, environments.c.repository)
         found.append(or_(named, *(column.icontains(wanted.text, autoescape=True) for column in columns)))
     if wanted.state is not None:
+        if wanted.state not in _WITHOUT_BUILD:
+            having = select(waiting.c.environment).join(builds, builds.c.id == waiting.c.build)
+            found.append(environments.c.id.in_(having.where(builds.c.state == wanted.state.value)))  # seldom many
         found.append(_state() == wanted.state.value)
     return found
 
 
 def _state() -> ColumnElement[str]:
     """Return the state of an environment, as `EnvironmentDetail.state` has it."""
-    latest = (
-        select(builds.c.state)
-        .join(waiting, waiting.c.build == builds.c.id)
-        .where(waiting.c.environment == environments.c.id)
-        .order_by(waiting.c.joined.desc())
-        .limit(1)
-        .correlate(environments)
-        .scalar_subquery()
-    )
+    latest = select(builds.c.state).where(builds.c.id == latest_build(environments)).scalar_subquery()
     without = case((environments.c.current.is_not(None), BuildState.READY.value), else_=BuildState.QUEUED.value)
     return func.coalesce(latest, without)
 

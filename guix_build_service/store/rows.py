@@ -1,6 +1,7 @@
 """Rows as values of the model, and back."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -12,15 +13,25 @@ from guix_environment.records import LetGo, Visibility
 from guix_environment.repository_url import RepositoryUrl
 
 Values = Mapping[str, Any]
+"""What a row is made of, by the names of its columns."""
+
+Row = RowMapping | Values
+"""A row as the database gave it, or a part of one."""
 
 
-def environment(row: RowMapping, groups: Sequence[str], members: Sequence[Member]) -> Environment:
+@lru_cache(maxsize=4096)
+def _repository(text: str) -> RepositoryUrl:
+    """Return the address TEXT, which environments and builds without number have, and whose check takes the most of all."""
+    return RepositoryUrl.parse(text)
+
+
+def environment(row: Row, groups: Sequence[str], members: Sequence[Member]) -> Environment:
     """Return the environment in ROW, which is shared with GROUPS and MEMBERS."""
     return Environment(
         id=EnvironmentId(row["id"]),
         name=row["name"],
         description=row["description"],
-        repository=RepositoryUrl.parse(row["repository"]),
+        repository=_repository(row["repository"]),
         ref=row["ref"],
         subdirectory=row["subdirectory"],
         owner=row["owner"],
@@ -55,12 +66,12 @@ def environment_values(value: Environment) -> Values:
     }
 
 
-def member(row: RowMapping) -> Member:
+def member(row: Row) -> Member:
     """Return the member in ROW."""
     return Member(MemberKind(row["kind"]), row["name"], Role(row["role"]))
 
 
-def version(row: RowMapping) -> Version:
+def version(row: Row) -> Version:
     """Return the version in ROW."""
     return Version(
         id=VersionId(row["id"]),
@@ -101,12 +112,12 @@ def version_values(value: Version) -> Values:
     }
 
 
-def build(row: RowMapping, environments: Sequence[str]) -> Build:
+def build(row: Row, environments: Sequence[str]) -> Build:
     """Return the build in ROW, which is for ENVIRONMENTS."""
     return Build(
         id=BuildId(row["id"]),
         environments=tuple(EnvironmentId(identifier) for identifier in environments),
-        repository=RepositoryUrl.parse(row["repository"]),
+        repository=_repository(row["repository"]),
         ref=row["ref"],
         subdirectory=row["subdirectory"],
         commit=Commit(row["commit"]) if row["commit"] else None,

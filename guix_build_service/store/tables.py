@@ -63,6 +63,7 @@ environments = Table(
     Column("updated", Moment, nullable=False),
     Index("environments_of_owner", "owner", "repository"),
     Index("environments_by_name", "sorted_as", "id"),
+    Index("environments_of_repository", "repository"),
 )
 
 sharing = Table(
@@ -137,8 +138,9 @@ waiting = Table(
     "build_environments",
     metadata,
     Column("build", String(12), ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
-    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("environment", String(12), ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True),
     Column("joined", Moment, nullable=False),
+    Index("builds_of_environment", "environment", "joined"),
 )
 
 credentials = Table(

@@ -1,6 +1,5 @@
 """The API's JSON about builds."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -55,7 +54,14 @@ class ProgressAnswer(Outgoing):
     @classmethod
     def of(cls, progress: Progress) -> Self:
         """Return PROGRESS as the API has it."""
-        return cls.model_validate(asdict(progress))
+        return cls(
+            phase=progress.phase,
+            done=progress.done,
+            total=progress.total,
+            bytes_done=progress.bytes_done,
+            bytes_total=progress.bytes_total,
+            item=progress.item,
+        )
 
 
 class BuildAnswer(Outgoing):

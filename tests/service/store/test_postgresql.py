@@ -35,3 +35,10 @@ async def test_what_only_looks_can_write_nothing(postgresql: PostgreSQL) -> None
     with pytest.raises(StoreUnavailable):
         await store.look(lambda c: c.execute(text("DELETE FROM environments")))
     await store.close()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("random_page_cost", "1.1"), ("jit", "off"), ("lock_timeout", "30s")])
+async def test_each_connection_is_told_how_it_is_to_answer(postgresql: PostgreSQL, setting: str, value: str) -> None:
+    store = await Store.open(postgresql.current())
+    assert await store.look(lambda c: c.execute(text(f"SHOW {setting}")).scalar()) == value
+    await store.close()
