@@ -28,6 +28,7 @@ from guix_build_service.web import (
     environments,
     events,
     export_pages,
+    front_page,
     isolation_page,
     members,
     pages,
@@ -87,7 +88,7 @@ API: tuple[type[AnsweringHandler], ...] = (
 """Everything below ``api/v1/``."""
 
 PAGES: tuple[type[AnsweringHandler], ...] = (
-    environment_pages.EnvironmentsPage,
+    front_page.FrontPage,
     environment_pages.EnvironmentPage,
     environment_pages.StartForm,
     environment_pages.StopForm,

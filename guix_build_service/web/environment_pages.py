@@ -1,15 +1,12 @@
-"""The pages of environments: all of them, each one, and the forms on them."""
+"""The pages of environments: each one, and the forms on it."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from guix_build_service.model.environments import EnvironmentDetail
-from guix_build_service.providers import read
 from guix_build_service.web.api import identified
-from guix_build_service.web.credential_pages import host_in
 from guix_build_service.web.hub_client import HubUnavailable, Session
 from guix_build_service.web.pages import PageHandler
-from guix_build_service.web.schemas.environments import EnvironmentRequest
 from guix_build_service.web.schemas.versions import RollbackRequest
 from guix_build_service.web.sessions import session_of
 from guix_environment.errors import (
@@ -18,14 +15,10 @@ from guix_environment.errors import (
     NotFound,
     ProfileLetGo,
     Refused,
-    RepositoryUnavailable,
     SessionFailure,
 )
 from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Visibility
-
-FIELDS = ("repo", "ref", "subdir", "name", "audience")
-"""The fields of the form for a new environment."""
 
 OF_GROUP = "group:"
 """What the audience begins with where it is a group's."""
@@ -108,47 +101,6 @@ class EnvironmentPages(PageHandler):
             self.go(f"builds/{detail.build.id}")
         else:
             self.go(f"environments/{detail.environment.id}")
-
-
-class EnvironmentsPage(EnvironmentPages):
-    """The service's front page: add an environment, see and start those that there are."""
-
-    async def get(self) -> None:
-        """Show."""
-        await self._show({}, None)
-
-    async def post(self) -> None:
-        """Add the environment that the form describes, or show the form again with what is wrong."""
-        try:
-            request = self.form(EnvironmentRequest, *FIELDS[:-1], **shared_with(self.get_body_argument("audience", "")))
-            detail = await self.manager.add_environment(request.as_request(), self.person)
-            # Its ref is known by now, so that nobody is asked again.
-            place = await self.manager.locate(
-                read(request.repo), detail.environment.ref, detail.environment.subdirectory, self.person
-            )
-        except GuixSpawnerError as refusal:
-            self.set_status(refusal.status)
-            await self._show({name: self.get_body_argument(name, "") for name in FIELDS}, refusal)
-            return
-        if place.opens and not place.subdirectory:
-            self.go(place.link)
-        else:
-            self.go_to_build(detail)
-
-    async def _show(self, values: dict[str, str], refusal: GuixSpawnerError | None) -> None:
-        details = await self.manager.environments(self.person)
-        sessions = await self.running_sessions() if details else []
-        cards = sorted((self.as_card(detail, sessions) for detail in details), key=_rank)
-        self.render_page(
-            "environments.html",
-            cards=cards,
-            may_add=await self.manager.may_add(self.person),
-            values={name: values.get(name, "") for name in FIELDS},
-            audiences=self.audiences(),
-            refusal=refusal,
-            private_host=host_in(values["repo"]) if isinstance(refusal, RepositoryUnavailable) else "",
-            examples=self.web.examples,
-        )
 
 
 class EnvironmentPage(EnvironmentPages):
@@ -279,9 +231,3 @@ class DeleteForm(EnvironmentPages):
             )
         await self.manager.delete_environment(card.detail.environment.id, self.person)
         self.go("")
-
-
-def _rank(card: Card) -> tuple[int, float]:
-    """Return where CARD stands: running sessions, then builds under way, then whatever changed last."""
-    order = 0 if card.session else 1 if card.busy else 2
-    return order, -card.detail.environment.updated.timestamp()

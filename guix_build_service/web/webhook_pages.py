@@ -7,9 +7,18 @@ from guix_environment.identifiers import EnvironmentId
 
 
 class WebhookForm(EnvironmentPages):
-    """Where an environment's webhook is made and removed."""
+    """Where an environment's webhook is made and removed; a page that asks first, for browsers without scripts."""
 
     route = "environments/{environment}/webhook"
+
+    async def get(self, environment: str) -> None:
+        """Ask; where there is none, the environment's page has the button to make one."""
+        card = await self.card(environment)
+        identifier = card.detail.environment.id
+        if await self.manager.webhook(identifier, self.person) is None:
+            self.go(f"environments/{identifier}")
+            return
+        self.render_page("change_webhook.html", card=card)
 
     async def post(self, environment: str) -> None:
         """Remove it, or make one and show, this once, its secret."""

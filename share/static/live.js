@@ -7,7 +7,7 @@ export function announce(text) {
 
 /** Fetch this page anew and exchange the parts marked `data-live` that became different. */
 export async function refresh() {
-  const answer = await fetch(window.location.pathname, {
+  const answer = await fetch(window.location.pathname + window.location.search, {
     headers: { "X-XSRFToken": document.body.dataset.xsrf },
     redirect: "error",
   });

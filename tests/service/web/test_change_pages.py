@@ -112,6 +112,9 @@ async def test_a_version_is_shown_and_kept_for_another_machine(site: Site) -> No
     shown = (await browser.get(address)).body.decode()
     check(Page(shown))
     assert export.command in shown
+    for block in Page(shown).all("pre"):  # a long line is read by keyboard, too
+        assert (block["tabindex"], block["role"]) == ("0", "region")
+        assert block["aria-label"]
     for name, text in (("manifest.scm", export.manifest), ("channels.scm", export.channels)):
         assert f"{PREFIX}{address}/{name}" in shown
         kept = await browser.get(f"{address}/{name}")

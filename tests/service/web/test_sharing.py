@@ -39,6 +39,7 @@ async def test_an_owner_shares_changes_and_takes_back_on_the_page(site: Site) ->
     assert f"environments/{one}/build" in theirs
     assert f"environments/{one}/delete" not in theirs
     assert "Give away" not in theirs
+    assert "If you leave it, only ada can share it with you again." in " ".join(theirs.split())
     assert "shared with you" in (await eve.get("")).body.decode()
     removed = await browser.submit(f"environments/{one}/members/remove", name=HOSTILE_NAME, kind="group")
     assert removed.code == HTTPStatus.SEE_OTHER

@@ -26,6 +26,7 @@ from guix_build_service.web.webhooks import LARGEST_DELIVERY
 from guix_build_service.webhooks.deliveries import Forge
 from guix_environment.identifiers import Commit
 from tests.service.web.conftest import PREFIX, Site, refusal
+from tests.service.web.page import Page, check
 from tests.service.webhooks.deliveries import BODIES, ZEROS, as_form, of_github, sent
 
 ADA = Person("ada")
@@ -289,8 +290,14 @@ async def test_the_page_shows_the_secret_once(site: Site) -> None:
     again = (await ada.get(path)).body.decode()
     assert secret not in again
     assert "The forge used it last" in again
+    # Either end of it is asked about first, in a dialog or on a page.
+    for asked in (again, (await ada.get(f"{path}/webhook")).body.decode()):
+        check(Page(asked))
+        assert "Until you enter that one at the forge" in asked
+        assert "Pushes are no longer built ahead" in asked
     assert (await ada.submit(f"{path}/webhook", remove="yes")).code == HTTPStatus.SEE_OTHER
     assert "Make a webhook" in (await ada.get(path)).body.decode()
+    assert (await ada.get(f"{path}/webhook")).headers["Location"] == f"{PREFIX}{path}"
     assert (await push(site, detail, secret)).code == HTTPStatus.NOT_FOUND
 
 
