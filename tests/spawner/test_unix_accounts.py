@@ -15,12 +15,22 @@ from guix_environment.errors import SessionFailure
 from guix_environment.processes import Account
 from guixspawner.accounts import SessionAccounts
 from guixspawner.accounts.settings import Kind, resolved
-from guixspawner.accounts.unix import account_name, command_for, home_of, may_run, ordinary_groups
+from guixspawner.accounts.unix import account_name, command_for, home_of, look_up, may_run, ordinary_groups
 from tests.spawner.private_etc import as_root, private_etc, run_python
 
 
 def entry(uid: int = 4242, gid: int = 4242, home: str = "/home/ada", name: str = "ada") -> pwd.struct_passwd:
     return pwd.struct_passwd((name, "x", uid, gid, "", home, "/bin/bash"))
+
+
+def test_an_account_is_found_by_exactly_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory service may find it however it is written; two people must not get to one account that way."""
+    found = entry(name="ada")
+    monkeypatch.setattr(pwd, "getpwnam", {"ada": found, "ADA": found, "ada@example.org": found}.__getitem__)
+    assert look_up("ada") == found
+    assert look_up("ADA") is None
+    assert look_up("ada@example.org") is None
+    assert look_up("bob") is None
 
 
 def group(name: str, gid: int) -> grp.struct_group:
