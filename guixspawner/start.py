@@ -23,7 +23,7 @@ from guixspawner.folders import SessionFolders
 from guixspawner.guix_shell import GuixShell
 from guixspawner.launch import ColdLauncher, Launcher
 from guixspawner.life import SessionLife
-from guixspawner.limits import Limits, SessionLimits, with_limits
+from guixspawner.limits import Enforced, Limits, SessionLimits, cgroups, with_limits
 from guixspawner.network.settings import SessionNetwork
 from guixspawner.progress import StartProgress
 from guixspawner.session_files import SessionFiles
@@ -105,13 +105,14 @@ class SessionStart:
         plan = await self._plan(server, person)
         try:
             launcher = await asyncio.to_thread(self._launcher, server, person)
-            first = await self._launch(launcher, plan, person)
+            first, enforced = await self._launch(launcher, plan, person)
         except SessionFailure:
             await self._check_ground(person)
             raise
         self.watchers.add(60, "Starting JupyterLab")
         address = await around.network.opened(str(self.wanted.key), first, around.proxy, around.api)
         if address is None:
+            await self._check_memory(enforced)
             await self._check_ground(person)
         return address
 
@@ -161,8 +162,8 @@ class SessionStart:
         variables = {name: os.environ[name] for name in _FOR_GUIX if name in os.environ}
         return GuixShell(server.profile, person.account_name, variables=variables)
 
-    async def _launch(self, launcher: Launcher, plan: ContainerPlan, person: Person) -> ProcessIdentity:
-        """Have LAUNCHER make PLAN's container, and return its first process, which runs its command."""
+    async def _launch(self, launcher: Launcher, plan: ContainerPlan, person: Person) -> tuple[ProcessIdentity, Enforced]:
+        """Have LAUNCHER make PLAN's container; return its first process, which runs its command, and what it is held to."""
         around, wanted = self.installation, self.wanted
         log = self.files.open_log()
         try:
@@ -183,11 +184,20 @@ class SessionStart:
             # The network is Guix's making, and is there no earlier.
             await self._is_now(first)
             await around.network.attach(first, around.api)
-        return first
+        return first, enforced
 
     async def _is_now(self, process: ProcessIdentity) -> None:
         self.begun(process)
         await uninterrupted(self.files.remember, process)
+
+    async def _check_memory(self, enforced: Enforced) -> None:
+        """Raise what explains a start that failed, if it is that what is ENFORCED leaves it too little memory."""
+        if enforced.memory and await asyncio.to_thread(cgroups.ended_for_memory, enforced):
+            raise SessionFailure(
+                f"The session of {self.wanted.choice.title} ran out of memory while it started: it may have "
+                f"{enforced.memory / 2**20:.0f} MiB.",
+                hint="Start it with more memory; if you did not choose how much, tell whoever runs this installation.",
+            )
 
     async def _check_ground(self, person: Person) -> None:
         """Raise what explains a start that failed, if it is the machine or the installation."""

@@ -192,6 +192,14 @@ def usage_of(folders: Mapping[str, Path]) -> Usage:
     )
 
 
+def ended_for_memory(enforced: Enforced) -> int:
+    """Return how many programs the kernel ended for want of the memory that is ENFORCED; 0 where nothing tells any more.
+
+    Blocks for a small file of the kernel's, which is there until the group is removed.
+    """
+    return _statistics(enforced.memory_events).get("oom_kill", 0) if enforced.memory_events else 0
+
+
 def _without_cache(used: int | None, statistics: Path, name: str) -> int | None:
     return None if used is None else max(0, used - _statistics(statistics).get(name, 0))
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from guixspawner.limits import Limits
-from guixspawner.limits.cgroups import files_v1, files_v2, parse_hierarchies, parse_membership
+import pytest
+
+from guixspawner.limits import BackendKind, Enforced, Limits
+from guixspawner.limits.cgroups import ended_for_memory, files_v1, files_v2, parse_hierarchies, parse_membership
 from guixspawner.limits.systemd import scope_arguments
 
 ALL = Limits(
@@ -119,3 +121,20 @@ def test_membership() -> None:
         "memory": "/process",
         "": "/user.slice",
     }
+
+
+@pytest.mark.parametrize(
+    ("counted", "ended"),
+    [
+        ("low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\noom_group_kill 0\n", 2),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", 1),
+        ("oom_kill_disable 0\nunder_oom 0\n", 0),
+    ],
+)
+def test_programs_that_the_kernel_ended_for_want_of_memory_are_counted(tmp_path: Path, counted: str, ended: int) -> None:
+    events = tmp_path / "events"
+    enforced = Enforced(BackendKind.CGROUP_V2, memory=2**25, memory_events=events)
+    assert ended_for_memory(enforced) == 0, "the group has gone"
+    events.write_text(counted)
+    assert ended_for_memory(enforced) == ended
+    assert ended_for_memory(Enforced(BackendKind.NOTHING)) == 0

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from guix_environment import process_identity
+from guix_environment.identifiers import EnvironmentId
+from guix_environment.records import Records, Visibility
 from tests.spawner.built_records import built_records
+from tests.spawner.conftest import ENVIRONMENT, environment
 from tests.spawner.real_hub import RealHub, connected, first_process, running_hub, wait_for
 
 from .conftest import BACKEND, EXPECTED
@@ -216,3 +220,11 @@ def test_nothing_starts_where_the_chosen_way_to_enforce_limits_does_not_work(mis
     assert status >= 400
     assert "on this machine." in misled.log.read_text().partition("Limits cannot be enforced by ")[2].partition("\n")[0]
     assert not list((misled.state / "sessions").glob("ada/default.json"))
+
+
+def test_a_session_that_has_too_little_memory_to_start_is_told_so(hub: RealHub) -> None:
+    records, small = Records(hub.state / "records"), EnvironmentId("ecccccccccca")
+    shutil.copytree(records.environment_folder(ENVIRONMENT), records.environment_folder(small), symlinks=True)
+    records.write_environment(environment(id=small, visibility=Visibility.EVERYONE, memory=32 * 2**20))
+    hub.spawn("cyd", {"environment": small})
+    assert "ran out of memory while it started: it may have 32 MiB." in hub.log.read_text(), hub.session_log("cyd")
