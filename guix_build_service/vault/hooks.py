@@ -59,8 +59,7 @@ class Hooks:
         hook, keys = await self._rows.of(environment), await self._seals.keys()
         plain = opened(hook, keys) if hook is not None else None
         kept = Secret.from_plain(plain) if plain is not None else None
-        proved = delivery.is_proved_by(kept.password if kept is not None else new_secret())
-        return proved and kept is not None
+        return delivery.is_proved_by(kept.password if kept is not None else new_secret())
 
     async def note(self, environment: EnvironmentId) -> None:
         """Note that a forge proved to know the secret of ENVIRONMENT now."""

@@ -266,6 +266,20 @@ async def test_nobody_is_lent_anything_for_another_host_or_more_hosts_than_there
     await vault.put("ada", "git.example", SECRET)
 
 
+async def test_what_is_tried_before_it_is_kept_opens_its_own_host_alone(vault: Vault) -> None:
+    elsewhere = ("https://other.example/ada/private.git", "https://git.example:8443/ada/private.git")
+    async with vault.trying("ada", URL, SECRET) as borrower:
+        for address in elsewhere:
+            async with vault.lend(borrower, RepositoryUrl.parse(address)) as loan:
+                assert loan is None
+        async with vault.lend("ada", URL) as loan:
+            assert loan is None, "nothing is kept yet"
+        async with vault.lend(borrower, URL) as loan:
+            assert loan
+    async with vault.lend(borrower, URL) as loan:
+        assert loan is None, "whoever tried it is nobody after"
+
+
 def test_git_is_told_of_the_helper_after_all_others_were_forgotten(tmp_path: Path) -> None:
     command = Git("git", tmp_path).command(*listing(str(URL), ["HEAD"]), helper="/helper socket")
     variables = command.environment

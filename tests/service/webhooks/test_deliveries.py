@@ -1,6 +1,7 @@
 """What forges send, read: whose proof counts, and what was pushed where."""
 
 import base64
+import hmac
 import json
 
 import pytest
@@ -53,6 +54,13 @@ def test_gitlab_signs_as_standard_webhooks_has_it() -> None:
         assert not delivery("gitlab", headers | {"webhook-signature": right} | changed, body).is_proved_by(secret)
     assert not delivery("gitlab", headers | {"webhook-signature": right}, body + b" ").is_proved_by(secret)
     assert not delivery("gitlab", headers | {"webhook-signature": right}, body).is_proved_by("no base64 of anything")
+
+
+def test_a_secret_that_is_no_signing_token_signs_nothing() -> None:
+    body, about = b"{}", {"webhook-id": "a", "webhook-timestamp": "1"}
+    for key in (b"", SECRET.encode()):
+        signed = base64.b64encode(hmac.digest(key, b"a.1." + body, "sha256")).decode()
+        assert not delivery("gitlab", about | {"webhook-signature": f"v1,{signed}"}, body).is_proved_by(SECRET)
 
 
 def test_a_secret_that_is_made_is_one_that_every_forge_takes() -> None:
