@@ -56,6 +56,10 @@ def test_spawner_and_service_are_told_of_the_same_folders(state: Path) -> None:
     assert c.GuixSpawner.leases_folder != configured(state / "other").GuixSpawner.leases_folder
 
 
+def test_what_a_person_configures_of_their_own_server_does_not_run_with_its_rights(state: Path) -> None:
+    assert GuixSpawner(config=configured(state)).disable_user_config
+
+
 def test_every_trait_that_is_set_exists(state: Path) -> None:
     c = configured(state)
     assert set(c.GuixSpawner) <= set(GuixSpawner.class_trait_names(config=True))

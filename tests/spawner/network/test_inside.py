@@ -55,11 +55,12 @@ def test_what_it_sees_of_the_installation() -> None:
 
 
 def test_the_machines_names_without_its_loopback() -> None:
-    machine = b"127.0.0.1 localhost secret\n127.0.1.1 machine\n::1 localhost\n# words\n10.0.0.7 git\n"
+    machine = b"127.0.0.1 localhost secret\n127.0.1.1 machine\n::1 localhost\n# words\nfe80::1 router\n10.0.0.7 git\n"
     found = inside.hosts(machine, Network.OWN)
     assert found.startswith(b"127.0.0.1 localhost\n")
     assert found.endswith(b"10.0.0.7 git\n")
     assert b"secret" not in found
+    assert b"router" not in found, "link-local, as are the addresses of neighbours"
     assert inside.hosts(machine, Network.HOST) == machine
 
 
