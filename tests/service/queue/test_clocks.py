@@ -20,7 +20,7 @@ from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN
-from tests.service.pipeline.test_build_step import Reporter, job_with, run_step
+from tests.service.pipeline.test_build_step import READY, Reporter, build_in_one, job_with, run_step
 from tests.service.queue.killed_letting_go import NEW, OLD, URL
 from tests.service.queue.test_queue import until
 from tests.service.scripted import busy, scripted
@@ -247,6 +247,15 @@ async def test_what_guix_s_daemon_ends_because_the_clock_leapt_is_built_again(tm
     with pytest.raises(BuildFailure, match="status 1" if ahead else "took longer than 60 minutes"):
         await run_step(replace(workshop, clocks=Clocks(leaping)), job)
     assert ("it goes on" in job.log.path.read_text()) is bool(ahead)
+
+
+async def test_what_the_clock_ended_is_built_again_by_another_guix_than_worked_it_out(tmp_path: Path) -> None:
+    moments = iter([timedelta(), *[DAY] * 100])
+    workshop, job = job_with(tmp_path, f"if 'lower.scm' in sys.argv[3]: {READY}; os.read(0, 10000)\n{SLOW}")
+    leaping: Callable[[], datetime] = lambda: datetime.now(UTC) + next(moments)  # noqa: E731 - it is what is tried
+    with pytest.raises(BuildFailure, match="status 1"):
+        await build_in_one(replace(workshop, clocks=Clocks(leaping)), job)
+    assert "it goes on" in job.log.path.read_text()
 
 
 async def test_what_guix_s_daemon_ends_because_the_machine_slept_is_built_again(
