@@ -52,6 +52,12 @@ def test_what_is_not_finished_is_given_line_by_line(tmp_path: Path) -> None:
     assert logs.read(BUILD, 10_000).text == ""
 
 
+def test_what_looks_like_a_secret_in_a_log_of_an_earlier_release_is_blanked_when_it_is_read(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    logs.path(BUILD).write_text("fetched with ghp_abcdefghijkl0123456789\n")
+    assert logs.read(BUILD).text == "fetched with [secret]\n"
+
+
 def test_a_log_is_the_service_s_alone_and_no_link_is_followed(tmp_path: Path) -> None:
     logs = Logs(tmp_path)
     with logs.open(BUILD) as log:

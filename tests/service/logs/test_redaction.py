@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -66,6 +69,34 @@ def test_a_known_secret_is_blanked_however_it_is_spelled(spelling: str) -> None:
 def test_what_is_too_short_to_be_told_from_other_text_is_not_looked_for() -> None:
     assert all(len(form) >= SHORTEST for form in forms("abc"))
     assert Redaction(forms("abc")).text("abcd") == "abcd"
+
+
+def test_an_endless_line_is_cut_through_no_secret() -> None:
+    secret, written = "hunter2-and-more", b""
+    blanks = Redaction([secret])
+    line = f"{secret}.".encode() * 20_000
+    for start in range(0, len(line), 8191):
+        written += blanks.feed(line[start : start + 8191])
+    assert written, "not all of it waits for the line's end"
+    assert written + blanks.end() == f"{BLANK}.".encode() * 20_000
+
+
+def test_what_blanks_secrets_outlives_the_signals_that_end_a_service() -> None:
+    source, writing = os.pipe()
+    secrets = os.memfd_create("secrets")
+    program = [sys.executable, "-I", "-S", redaction.__file__, str(source), str(secrets)]
+    with subprocess.Popen(program, pass_fds=(source, secrets), stdout=subprocess.PIPE) as copying:
+        os.close(source)
+        assert copying.stdout is not None
+        os.write(writing, b"one\n")
+        assert copying.stdout.readline() == b"one\n"  # it has begun
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            copying.send_signal(number)
+        os.write(writing, b"two\n")
+        os.close(writing)
+        assert copying.stdout.read() == b"two\n"
+    assert copying.returncode == 0
+    os.close(secrets)
 
 
 LINES = st.lists(

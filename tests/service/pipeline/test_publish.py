@@ -1,6 +1,7 @@
 """Publishing with the real Git: a version is there as a whole, or nothing of it is."""
 
 import asyncio
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -13,9 +14,9 @@ from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model.asked_for import new_environment
 from guix_build_service.model.environments import NewEnvironment, Resolved
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest
-from guix_build_service.pipeline.publish import publish
+from guix_build_service.pipeline.publish import publish, withdraw_environment
 from guix_environment.errors import NotFound
-from guix_environment.identifiers import BuildId, Commit
+from guix_environment.identifiers import BuildId, Commit, VersionId
 from guix_environment.records import Records
 from guix_environment.repository_url import RepositoryUrl
 from tests.service.installation import ADA
@@ -54,6 +55,34 @@ async def test_a_version_is_whole_before_the_environment_names_it(tmp_path: Path
     version = await publish(records, Git("git", tmp_path), job, made, ENVIRONMENT)
     assert seen == [records.version_folder(ENVIRONMENT.id, version.id) / "version.json"]
     assert records.read_environment(ENVIRONMENT.id).current == version.id
+
+
+async def test_sessions_can_read_what_was_published_whatever_our_umask_is(tmp_path: Path) -> None:
+    records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
+    before = os.umask(0o077)
+    try:
+        await publish(records, Git("git", tmp_path), job, made, ENVIRONMENT)
+    finally:
+        os.umask(before)
+    repository = records.repository(ENVIRONMENT.id)
+    found = [repository, *repository.rglob("*")]
+    assert len(found) > 5
+    assert [path for path in found if not path.stat().st_mode & (0o001 if path.is_dir() else 0o004)] == []
+
+
+def test_an_environment_without_a_current_version_loses_its_record_but_nothing_that_is_being_published(
+    tmp_path: Path,
+) -> None:
+    records = Records(tmp_path / "records")
+    folder = records.environment_folder(ENVIRONMENT.id)
+    being_published = records.version_folder(ENVIRONMENT.id, VersionId.new())
+    being_published.mkdir(parents=True)
+    (folder / "environment.json").touch()
+    withdraw_environment(records, ENVIRONMENT.id)
+    assert list(folder.iterdir()) == [being_published.parent]
+    being_published.rmdir()
+    withdraw_environment(records, ENVIRONMENT.id)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("step", ["write_version", "write_environment"])

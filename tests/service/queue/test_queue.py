@@ -6,23 +6,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from guix_build_service.logs.build_logs import Log, Logs
-from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, Person
+from guix_build_service.model.environments import FINAL, BuildState, EnvironmentDetail, NewEnvironment, Person, Version
 from guix_build_service.model.turns import Limits
 from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.queue.attempts import Attempts
+from guix_build_service.store.build_changes import Finished
 from guix_environment.errors import BuildFailure, NotFound, StoreUnavailable
 from guix_environment.identifiers import BuildId, Commit, EnvironmentId
 from guix_environment.process_identity import marked_with
 from tests.service.installation import ADA, ADMIN, BOB, Installation
-from tests.service.scripted import COMMIT, ScriptedPipeline, busy, scripted
+from tests.service.scripted import COMMIT, PROFILE, ScriptedPipeline, busy, scripted
 
 URL = "https://forge.example/ada/plots"
 
@@ -47,6 +48,24 @@ def left_of(service: Installation) -> list[Path]:
     """Return what builds have left behind: records, roots, and folders of jobs."""
     found = [path for name in ("records/environments", "roots", "builds") for path in (service.folder / name).glob("*")]
     return [path for path in found if path.exists() or path.is_symlink()]
+
+
+def test_a_build_takes_one_step_after_the_other_and_none_once_it_has_ended() -> None:
+    steps = [
+        BuildState.QUEUED,
+        BuildState.RESOLVING,
+        BuildState.FETCHING,
+        BuildState.READING,
+        BuildState.BUILDING,
+        BuildState.READY,
+    ]
+    for before in BuildState:
+        expected = set[BuildState]()
+        if before not in FINAL:
+            expected = {steps[steps.index(before) + 1], BuildState.FAILED, BuildState.CANCELLED}
+        if before.is_running:  # it was interrupted
+            expected.add(BuildState.QUEUED)
+        assert {after for after in BuildState if before.may_become(after)} == expected
 
 
 async def test_builds_run_in_the_order_they_were_asked_for(tmp_path: Path) -> None:
@@ -384,6 +403,31 @@ async def test_a_build_that_is_cancelled_while_its_end_is_noted_has_ended(
         assert left_of(service) == []
 
 
+async def test_a_build_that_is_cancelled_while_its_processes_are_ended_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, end = asyncio.Event(), Attempts.end
+
+    async def slow(self: Attempts, build: BuildId) -> None:
+        if not ending.is_set():
+            ending.set()
+            await asyncio.Event().wait()
+        await end(self, build)
+
+    async def fail(job: Job) -> None:
+        left.append(subprocess.Popen(["sleep", "600"], env=dict(job.marks), executable="/bin/sleep"))
+        raise BuildFailure("It is broken.")
+
+    left: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(Attempts, "end", slow)
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.READING] = fail
+        build = await ask(service)
+        await ending.wait()
+        assert (await service.manager.cancel(build, ADA)).state is BuildState.CANCELLED
+        assert [process.wait() for process in left] == [-signal.SIGTERM]
+
+
 async def test_a_build_whose_log_cannot_be_written_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[BuildId] = []
 
@@ -437,6 +481,43 @@ async def test_a_build_cancelled_while_it_is_published_is_either_ready_or_gone(t
         else:
             assert build.state is BuildState.CANCELLED
             assert left_of(service) == []
+
+
+async def test_a_build_cancelled_at_the_moment_it_becomes_ready_is_ready_with_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path) as (service, _):
+        written, gate, complete = asyncio.Event(), asyncio.Event(), service.store.complete
+
+        async def slow(build: BuildId, made: Sequence[Version], took: float | None) -> Finished:
+            finished = await complete(build, made, took)
+            written.set()
+            await gate.wait()
+            return finished
+
+        monkeypatch.setattr(service.store, "complete", slow)
+        build = await ask(service)
+        await written.wait()
+        cancelling = asyncio.create_task(service.manager.cancel(build, ADA))
+        await until(lambda: cancelling.done() or build in service.queue._stopped)
+        gate.set()
+        assert (await cancelling).state is BuildState.READY
+        await until(lambda: not service.queue._tasks)
+        (environment,) = await service.store.environments()
+        record = service.records.read_environment(environment.id)
+        assert record.current == environment.current
+        assert service.records.read_version(environment.id, record.current).profile == PROFILE
+
+
+async def test_what_becomes_ready_is_held_also_where_another_service_has_just_let_it_go(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (service, pipeline):
+
+        async def let_go(_: Job) -> None:
+            service.roots.release(f"key-{COMMIT}")
+
+        pipeline.steps[BuildState.READY] = let_go
+        await service.finished(await service.store.build(await ask(service)))
+        await until(lambda: service.roots.held() == {f"key-{COMMIT}": PROFILE})
 
 
 async def test_a_failure_is_told_and_leaves_nothing(tmp_path: Path) -> None:

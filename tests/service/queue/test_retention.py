@@ -13,15 +13,16 @@ from traitlets import TraitError
 
 from guix_build_service.logs.audit import Action, DeedFilter
 from guix_build_service.manager.policy import Policy
-from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version
+from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version, now
 from guix_build_service.model.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
+from guix_build_service.pipeline.job import Workshop
 from guix_build_service.queue.retaining import Schedule
 from guix_build_service.settings.retention import Retention
 from guix_environment.errors import Conflict, DiskQuotaReached, NotFound, ProfileLetGo, Refused
 from guix_environment.files import write_json
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.processes import run
-from guix_environment.records import ServerRecord
+from guix_environment.records import LetGo, ServerRecord
 from guix_environment.roots import Roots
 from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.queue.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
@@ -210,7 +211,8 @@ async def test_pins_and_sessions_keep_what_would_go(service: tuple[Installation,
     assert (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).kept[Kept.PINNED] == 1
     await installation.manager.pin_version(environment, old.id, ADA, pinned=False)
     told = await installation.store.deeds_page(DeedFilter(environment=environment), PageRequest())
-    assert [deed.action for deed in told.items][:2] == [Action.UNPINNED, Action.PINNED]
+    pinning = [deed.action for deed in told.items if deed.action in {Action.PINNED, Action.UNPINNED}]
+    assert pinning == [Action.UNPINNED, Action.PINNED], "what is pinned already is not told again"
 
     leases.hold("ada.default.environment", PROFILE)
     assert (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).kept[Kept.IN_SESSION] == 2
@@ -220,6 +222,15 @@ async def test_pins_and_sessions_keep_what_would_go(service: tuple[Installation,
         await installation.manager.let_go(ADA, EVERYTHING_UNUSED)
     with pytest.raises(Refused):
         await installation.manager.retention(ADA)
+
+
+async def test_what_is_pinned_after_it_was_decided_on_stays(service: tuple[Installation, ScriptedPipeline]) -> None:
+    installation, _ = service
+    detail, old = await two_versions(service)
+    (decision,) = (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).decisions
+    await installation.manager.pin_version(detail.environment.id, old.id, ADA, pinned=True)
+    assert not await installation.retainer._let_go(decision, ADMIN.name)
+    assert (await installation.manager.version(detail.environment.id, old.id, ADA)).let_go is None
 
 
 async def test_a_session_that_begins_meanwhile_keeps_its_profile(
@@ -239,6 +250,39 @@ async def test_a_session_that_begins_meanwhile_keeps_its_profile(
     assert (await installation.manager.version(old.environment, old.id, ADA)).let_go is None
     assert installation.records.let_go(old.environment, old.id) is None
     assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
+
+
+async def test_who_can_no_longer_see_sessions_keeps_what_was_to_go(
+    service: tuple[Installation, ScriptedPipeline], leases: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, pipeline = service
+    _, old = await two_versions(service)
+    note, held = pipeline.note_let_go, Roots.held
+
+    def closed(self: Roots) -> Mapping[str, StorePath]:
+        if self.folder == leases.folder:
+            raise PermissionError(13, "Permission denied")
+        return held(self)
+
+    async def hide_sessions(versions: list[Version]) -> None:
+        monkeypatch.setattr(Roots, "held", closed)
+        await note(versions)
+
+    monkeypatch.setattr(pipeline, "note_let_go", hide_sessions)
+    assert (await installation.manager.let_go(ADMIN, EVERYTHING_UNUSED)).decisions == ()
+    assert (await installation.manager.version(old.environment, old.id, ADA)).let_go is None
+    assert set(installation.roots.held()) == {f"key-{OLD}", f"key-{NEW}"}
+
+
+async def test_a_record_that_says_otherwise_than_its_row_is_put_right(
+    service: tuple[Installation, ScriptedPipeline],
+) -> None:
+    installation, _ = service
+    _, old = await two_versions(service)
+    # As where the service was killed after a session had kept the profile, between the row and the record.
+    installation.records.write_let_go(old.environment, old.id, LetGo(now(), "It was not used."))
+    await installation.retainer._settle()
+    assert installation.records.let_go(old.environment, old.id) is None
 
 
 async def test_a_build_that_finds_the_profile_meanwhile_keeps_it(
@@ -307,13 +351,9 @@ async def test_who_cannot_see_sessions_lets_nothing_go(tmp_path: Path) -> None:
 async def test_the_service_looks_by_itself_and_has_guix_collect_when_the_disk_is_full(
     tmp_path: Path, leases: Roots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "guix"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
-    program.chmod(0o755)
     schedule = Schedule(Rules(begin_below=1000, stop_at=2000), seconds=0.01)
     async with scripted(tmp_path, leases=leases, schedule=schedule, free=999) as service:
-        guix = replace(service[1].workshop.guix, program=str(program))
-        monkeypatch.setattr(service[1], "workshop", replace(service[1].workshop, guix=guix))
+        monkeypatch.setattr(service[1], "workshop", noting_guix(service[1], tmp_path))
         _, old = await two_versions(service)
         while f"key-{OLD}" in service[0].roots.held():
             await asyncio.sleep(0.01)
@@ -323,6 +363,25 @@ async def test_the_service_looks_by_itself_and_has_guix_collect_when_the_disk_is
         assert found.let_go is not None
         assert found.let_go.why.startswith("The disk was nearly full")
     assert (tmp_path / "asked").read_text().startswith("gc --free-space=2000\n")
+
+
+@pytest.mark.parametrize(("free", "wanted", "asked"), [(999, True, True), (1000, True, False), (999, False, False)])
+async def test_guix_collects_only_where_room_is_needed_and_the_administrator_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, *, wanted: bool, asked: bool
+) -> None:
+    schedule = Schedule(Rules(begin_below=1000, stop_at=2000), collect=wanted)
+    async with scripted(tmp_path, schedule=schedule, free=free, start=False) as (installation, pipeline):
+        monkeypatch.setattr(pipeline, "workshop", noting_guix(pipeline, tmp_path))
+        await installation.retainer._collect()
+        assert (tmp_path / "asked").exists() is asked
+
+
+def noting_guix(pipeline: ScriptedPipeline, folder: Path) -> Workshop:
+    """Return the workshop of PIPELINE with a Guix that does nothing but note in FOLDER what it is asked for."""
+    program = folder / "guix"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    program.chmod(0o755)
+    return replace(pipeline.workshop, guix=replace(pipeline.workshop.guix, program=str(program)))
 
 
 async def test_what_is_shared_is_free_only_when_the_last_that_needs_it_goes(
