@@ -29,6 +29,9 @@ IDENTITY = {
     "PATH": os.environ["PATH"],
 }
 
+SECONDS_TO_END = 0.05
+"""How often a server looks whether it is to end: every test waits so long for it."""
+
 ANYBODY = "anybody"
 OVERLOADED = "overloaded"
 """Users whose being among a server's passwords has it ask nobody for one, or answer 503."""
@@ -200,7 +203,7 @@ def serve_git(
     server = _Server(("127.0.0.1", 0), Handler)
     if certificate:
         server.socket = with_tls(server.socket, certificate)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(SECONDS_TO_END,), daemon=True)
     thread.start()
     try:
         yield GitServer(folder, server.server_address[1], "https" if certificate else "http", asked)

@@ -13,7 +13,7 @@ from json import dumps
 from pathlib import Path
 
 from guix_environment.archived import ArchiveSites
-from tests.git_server import with_tls
+from tests.git_server import SECONDS_TO_END, with_tls
 
 CREATED = "2019-06-10T09:27:51.123456+00:00"
 
@@ -106,7 +106,7 @@ def serve_archive(certificate: Path | None = None) -> Iterator[ArchiveSite]:
     if certificate:
         server.socket = with_tls(server.socket, certificate)
     site = ArchiveSite(server.server_address[1], "https" if certificate else "http")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(SECONDS_TO_END,), daemon=True).start()
     try:
         yield site
     finally:
