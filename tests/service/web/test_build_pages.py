@@ -6,6 +6,7 @@ import pytest
 
 from guix_build_service.model.environments import Expectation, NewEnvironment, Person
 from guix_build_service.web.rendering import turn
+from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.page import Page
 
@@ -59,3 +60,22 @@ async def test_a_long_log_is_shown_from_its_end_with_the_right_numbers(site: Sit
     numbers = [int(anchor["data-number"] or 0) for anchor in page.all("a") if "data-number" in anchor]
     assert numbers == list(range(log.count("\n") - 1999, log.count("\n") + 1))
     assert "Only the end is shown" in page.text
+
+
+async def test_a_build_is_stopped_by_those_who_may_and_not_by_who_only_sees_it(site: Site) -> None:
+    ada, eve = await site.login("ada"), await site.login("eve")
+    request = NewEnvironment("https://git.example/a/slow", visibility=Visibility.EVERYONE)
+    detail = await site.manager.add_environment(request, Person("ada"))
+    assert detail.build is not None
+    address = f"builds/{detail.build.id}"
+    stop = f"{PREFIX}{address}/cancel"
+    for browser, offered in ((ada, [stop]), (eve, [])):
+        page = Page((await browser.get(address)).body.decode())
+        assert "Building slow" in page.text
+        assert [form["action"] for form in page.all("form")] == offered
+    assert (await ada.submit(f"{address}/cancel")).code == HTTPStatus.SEE_OTHER
+    async for _ in site.manager.follow(detail.build.id, Person("ada")):
+        pass
+    page = Page((await ada.get(address)).body.decode())
+    assert "The build of slow was stopped" in page.text
+    assert stop not in [form["action"] for form in page.all("form")]

@@ -8,6 +8,7 @@ import pytest
 
 from guix_build_service.credentials.envelope import Kind
 from guix_build_service.credentials.ssh_keys import SshKey
+from guix_build_service.model.environments import now
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.page import Page, check
 from tests.ssh_server import make_key
@@ -121,3 +122,14 @@ async def test_what_is_no_usable_key_is_refused_without_showing_it(site: Site, t
         assert protected.splitlines()[1] not in shown
         assert SECRET not in shown
     assert await site.manager.vault.credentials("ada") == []
+
+
+async def test_what_a_host_did_not_accept_is_to_be_kept_anew(site: Site) -> None:
+    browser = await site.login("ada")
+    assert (await browser.submit("credentials", host="git.example", password=SECRET)).code == HTTPStatus.SEE_OTHER
+    words = "The host did not accept it just now. It may have expired: keep a new one above."
+    assert words not in " ".join(Page((await browser.get("credentials")).body.decode()).text.split())
+    vault = site.manager.vault
+    [kept] = await vault.credentials("ada")
+    await vault._rows.note(kept.place.identifier, used=now(), refused=now())
+    assert words in " ".join(Page((await browser.get("credentials")).body.decode()).text.split())

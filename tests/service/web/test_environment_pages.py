@@ -118,3 +118,23 @@ async def test_opening_a_page_changes_nothing(site: Site) -> None:
         assert (await browser.get(address)).code == HTTPStatus.OK
     assert await site.manager.environments(ADA) == before
     assert site.hub.started == []
+
+
+async def test_a_session_offers_what_can_be_done_with_it_as_it_is(site: Site) -> None:
+    browser = await site.login("ada")
+    detail = await site.ready("good", "ada")
+    address = f"{PREFIX}environments/{detail.environment.id}"
+    await browser.submit(f"environments/{detail.environment.id}/start")
+    [session] = site.hub.servers["ada"].values()
+    again, stop = f"{address}/build", f"{address}/stop"
+    for changed, forms, words in (
+        ({"ready": False, "pending": "spawn"}, [f"{address}/start", stop, again], "See it start"),
+        ({"ready": True, "pending": None}, [stop, again], "Open"),
+        ({"ready": False, "pending": "stop"}, [again], "Stopping…"),
+    ):
+        session |= changed
+        page = Page((await browser.get("")).body.decode())
+        check(page)
+        # None is deleted from under a session.
+        assert [form["action"] for form in page.all("form") if form["action"] != PREFIX] == forms
+        assert words in page.text
