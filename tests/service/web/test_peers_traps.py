@@ -37,8 +37,8 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
         "service/web/test_peers_traps.py::test_repositories_of_one_name_and_ref_are_two",
     ),
     "building again does nothing": (
-        "service/manager/test_manager.py::test_a_new_commit_is_a_new_version_and_one_can_go_back",
-        "service/manager/test_manager.py::test_a_version_of_which_parts_are_gone_is_built_again",
+        "service/manager/test_versions.py::test_a_new_commit_is_a_new_version_and_one_can_go_back",
+        "service/manager/test_versions.py::test_a_version_of_which_parts_are_gone_is_built_again",
     ),
     "what can be started is told apart by the name it is shown with": (
         "spawner/test_form.py::test_environments_of_one_name_are_two_choices",
@@ -59,7 +59,7 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
         "service/web/test_hub_client.py::test_what_the_hub_refuses_becomes_a_kind_of_failure",
     ),
     "404 where 403 is meant": (
-        "service/manager/test_manager.py::test_what_one_may_see_and_not_change_is_refused",
+        "service/manager/test_rights.py::test_what_one_may_see_and_not_change_is_refused",
         "service/web/test_authorization.py::test_everybody_gets_what_is_theirs_and_nothing_else",
     ),
     "the files stay old where the environment is new": (
