@@ -1,10 +1,14 @@
 """Records as the build service writes them, made up for tests that need no Guix."""
 
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from guix_environment.identifiers import Commit, EnvironmentId, KernelName, StorePath, VariableName, VersionId
+from guix_environment.process_identity import ProcessIdentity, identify
 from guix_environment.records import EnvironmentRecord, Kernel, Records, ServerRecord, VersionRecord, Visibility
 
 SERVER = StorePath("/gnu/store/" + "s" * 32 + "-profile")
@@ -44,6 +48,19 @@ def environment(**changes: object) -> EnvironmentRecord:
         "cpu": None,
     }
     return EnvironmentRecord(**{**fields, **changes})  # type: ignore[arg-type]  # as the test has it
+
+
+@pytest.fixture
+def sleeping() -> Iterator[ProcessIdentity]:
+    """A process that can stand for a session's first one, and that somebody waits for."""
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    reaper = threading.Thread(target=child.wait)
+    reaper.start()
+    process = identify(child.pid)
+    assert process is not None
+    yield process
+    child.kill()
+    reaper.join()
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -184,18 +182,6 @@ def test_other_names_are_no_sessions(name: str) -> None:
 def test_names_of_leases_and_folders_are_sessions() -> None:
     assert SessionKey.within("ada.default") == SessionKey.within("ada.default.environment") == ADA
     assert str(BOB) == "bob.two"
-
-
-@pytest.fixture
-def sleeping() -> Iterator[ProcessIdentity]:
-    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    reaper = threading.Thread(target=child.wait)
-    reaper.start()
-    process = identify(child.pid)
-    assert process is not None
-    yield process
-    child.kill()
-    reaper.join()
 
 
 @pytest.fixture

@@ -50,10 +50,15 @@ INSIDE = Inside(
 )
 
 
-def planned(records: Records, limit: Limits = UNLIMITED, **options: object) -> ContainerPlan:
+def planned(records: Records, limit: Limits = UNLIMITED, inside: Inside = INSIDE, **options: object) -> ContainerPlan:
     choice = choose(records, parse_options({"environment": ENVIRONMENT, **options}), applicant("ada"))
-    around = Surroundings(HUB, {"PROXY"}, INSIDE)
+    around = Surroundings(HUB, {"PROXY"}, inside)
     return plan_session(records, records.read_server(), choice, ADA, limit, around)
+
+
+@pytest.mark.parametrize("network", list(Network))
+def test_the_network_is_the_one_that_was_made_ready(records: Records, network: Network) -> None:
+    assert planned(records, inside=replace(INSIDE, network=network)).network is network
 
 
 def applicant(name: str, *groups: str, admin: bool = False) -> Applicant:

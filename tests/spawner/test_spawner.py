@@ -16,9 +16,11 @@ from traitlets.config import Config
 import guixspawner
 from guix_environment import process_identity, processes
 from guix_environment.errors import InvalidOptions, SessionFailure
+from guix_environment.records import Records
 from guixspawner import GuixSpawner, session
 from guixspawner.failure import OnlyPreselected, for_the_hub, for_the_log, quieten
 from guixspawner.limits import SessionLimits
+from guixspawner.start import SessionStart
 
 
 @pytest.fixture
@@ -122,6 +124,25 @@ async def test_what_the_machine_keeps_a_start_from_is_told_in_words_and_with_its
     assert "/services/guix/environments/eaaaaaaaaaaa" in shown
     assert "/srv/state" not in shown + str(told.value)
     assert "as the kernel says it: '/srv/state/sessions/ada'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stopped", "words"), [(True, "was stopped while it started"), (False, "ended while it started. Try again")]
+)
+async def test_a_start_whose_container_ends_says_whether_somebody_stopped_it(
+    at_a_hub: GuixSpawner, records: Records, monkeypatch: pytest.MonkeyPatch, stopped: bool, words: str
+) -> None:
+    async def ended(_: SessionStart) -> None:
+        if stopped:
+            await at_a_hub.stop()
+
+    monkeypatch.setattr(SessionStart, "run", ended)
+    monkeypatch.setattr(at_a_hub, "get_env", dict)
+    at_a_hub.user.settings = {"proxy": None}
+    at_a_hub.records_folder = str(records.folder)
+    with pytest.raises(HTTPError) as told:
+        await at_a_hub.start()
+    assert words in told.value.jupyterhub_message  # type: ignore[attr-defined]
 
 
 async def test_what_is_left_of_a_start_that_failed_does_not_hide_why(
