@@ -128,9 +128,7 @@ class ApiHandler(Authenticated):
     def give_page(self, answer: BaseModel, following: Place | None) -> None:
         """Answer with ANSWER, a part of a list, and where the FOLLOWING one is (RFC 8288)."""
         if following is not None:
-            kept = {
-                name: value[0] for name, value in self.request.query_arguments.items() if name not in {"cursor", "_xsrf"}
-            }
+            kept = {name: value[0] for name, value in self.request.query_arguments.items() if name != "_xsrf"}
             query = urlencode({**kept, "cursor": cursor(following)})
             self.set_header("Link", f'<{self.request.path}?{query}>; rel="next"')
         self.give(answer)

@@ -227,6 +227,19 @@ async def test_every_caller_who_takes_a_stream_gets_one(site: Site, accept: str,
         assert json.loads(answer.body)["error"]["code"] == "nothing-acceptable"
 
 
+async def test_a_stream_ends_when_its_right_does_and_the_build_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guix_build_service.web.events.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("guix_build_service.web.binderhub.IDENTITY_SECONDS", 0.1)
+    asking = asyncio.create_task(stream(site, link("slow")))
+    while not (found := await site.manager.environments(Person("ada"))):
+        await asyncio.sleep(0.01)
+    del site.hub.people["token-ada"]
+    last = events(await asking)[-1]
+    assert (last["phase"], last["code"]) == ("failed", "not-logged-in")
+    after = await site.manager.environment(found[0].environment.id, Person("ada"))
+    assert not after.state.is_final
+
+
 async def test_a_build_goes_on_when_its_caller_leaves_and_is_found_again(site: Site) -> None:
     async with listening(site, link("slow"), lambda text: '"building"' in text):
         (detail,) = await site.manager.environments(Person("ada"))

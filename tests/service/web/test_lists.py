@@ -96,8 +96,8 @@ async def test_a_list_is_of_what_is_wanted_and_may_be_seen(site: Site, query: di
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=501", "limit=x", "limit=", "cursor=x", "cursor=WzFd", "cursor=%00", "state=done", "owner=a&owner=b",
-     "onwer=ada", "repo=none", "visibility=all", "text=a%00b"],
+    ["limit=0", "limit=501", "limit=x", "limit=", "cursor=x", "cursor=WzFd", "cursor=%00", "cursor=WyJhXHUwMDAwIiwgImIiXQ",
+     "state=done", "owner=a&owner=b", "onwer=ada", "repo=none", "visibility=all", "text=a%00b"],
 )  # fmt: skip
 async def test_a_query_that_cannot_be_meant_is_refused(site: Site, query: str) -> None:
     answer = await site.ask("GET", f"api/v1/environments?{query}", token=TOKEN)
