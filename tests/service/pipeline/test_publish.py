@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model.asked_for import new_environment
 from guix_build_service.model.environments import NewEnvironment, Resolved
 from guix_build_service.pipeline.job import Job, Made, Profile, ReadManifest
-from guix_build_service.pipeline.publish import publish, withdraw_environment
+from guix_build_service.pipeline.publish import kept_repositories, publish, withdraw_environment
 from guix_environment.errors import NotFound
-from guix_environment.identifiers import BuildId, Commit, VersionId
+from guix_environment.identifiers import BuildId, Commit, EnvironmentId, VersionId
 from guix_environment.records import Records
+from guix_environment.repository_access import RepositoryAccess
 from guix_environment.repository_url import RepositoryUrl
 from tests.service.installation import ADA
 from tests.service.scripted import PROFILE
@@ -68,6 +70,25 @@ async def test_sessions_can_read_what_was_published_whatever_our_umask_is(tmp_pa
     found = [repository, *repository.rglob("*")]
     assert len(found) > 5
     assert [path for path in found if not path.stat().st_mode & (0o001 if path.is_dir() else 0o004)] == []
+
+
+@pytest.mark.parametrize("person", [ADA.name, "bob"])
+async def test_a_private_repository_was_read_by_its_owner_only_where_they_asked(tmp_path: Path, person: str) -> None:
+    records, (job, made) = Records(tmp_path / "records"), fetched(tmp_path)
+    private = replace(made, resolved=replace(made.resolved, private=True))
+    await publish(records, Git("git", tmp_path), replace(job, person=person), private, ENVIRONMENT)
+    access = records.read_access(ENVIRONMENT.id)
+    assert access is not None
+    assert (access.read is not None) is (person == ADA.name)
+
+
+def test_what_is_kept_of_a_private_repository_stands_for_no_other(tmp_path: Path) -> None:
+    records = Records(tmp_path / "records")
+    public, private, damaged = (EnvironmentId.new() for _ in range(3))
+    records.write_access(private, RepositoryAccess())
+    records.write_access(damaged, RepositoryAccess())
+    (records.environment_folder(damaged) / "access.json").write_text("{")
+    assert kept_repositories(records, (public, private, damaged)) == [records.repository(public)]
 
 
 def test_an_environment_without_a_current_version_loses_its_record_but_nothing_that_is_being_published(

@@ -13,7 +13,15 @@ from traitlets import TraitError
 
 from guix_build_service.logs.audit import Action, DeedFilter
 from guix_build_service.manager.policy import Policy
-from guix_build_service.model.environments import BuildState, EnvironmentDetail, NewEnvironment, PageRequest, Version, now
+from guix_build_service.model.environments import (
+    BuildState,
+    Changes,
+    EnvironmentDetail,
+    NewEnvironment,
+    PageRequest,
+    Version,
+    now,
+)
 from guix_build_service.model.retention import Facts, Holder, Holding, Kept, Plan, Reason, Rules, plan
 from guix_build_service.pipeline.job import Workshop
 from guix_build_service.queue.retaining import Schedule
@@ -22,7 +30,7 @@ from guix_environment.errors import Conflict, DiskQuotaReached, NotFound, Profil
 from guix_environment.files import write_json
 from guix_environment.identifiers import Commit, EnvironmentId, StorePath, VersionId
 from guix_environment.processes import run
-from guix_environment.records import LetGo, ServerRecord
+from guix_environment.records import LetGo, ServerRecord, Visibility
 from guix_environment.roots import Roots
 from tests.service.installation import ADA, ADMIN, BOB, Installation
 from tests.service.queue.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
@@ -213,6 +221,14 @@ async def test_pins_and_sessions_keep_what_would_go(service: tuple[Installation,
     told = await installation.store.deeds_page(DeedFilter(environment=environment), PageRequest())
     pinning = [deed.action for deed in told.items if deed.action in {Action.PINNED, Action.UNPINNED}]
     assert pinning == [Action.UNPINNED, Action.PINNED], "what is pinned already is not told again"
+
+    await installation.manager.update_environment(environment, Changes(visibility=Visibility.EVERYONE), ADA)
+    for refused in (
+        installation.manager.pin_version(environment, old.id, BOB, pinned=True),
+        installation.manager.delete_version(environment, old.id, BOB),
+    ):
+        with pytest.raises(Refused):
+            await refused
 
     leases.hold("ada.default.environment", PROFILE)
     assert (await installation.manager.retention(ADMIN, EVERYTHING_UNUSED)).kept[Kept.IN_SESSION] == 2
