@@ -5,6 +5,7 @@ from http import HTTPStatus
 import pytest
 
 from guix_build_service.model.environments import Expectation, NewEnvironment, Person
+from guix_build_service.web import build_pages
 from guix_build_service.web.rendering import turn
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
@@ -79,3 +80,17 @@ async def test_a_build_is_stopped_by_those_who_may_and_not_by_who_only_sees_it(s
     page = Page((await ada.get(address)).body.decode())
     assert "The build of slow was stopped" in page.text
     assert stop not in [form["action"] for form in page.all("form")]
+
+
+async def test_of_a_log_too_long_to_be_counted_the_end_is_shown_without_numbers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_pages, "LARGEST_NUMBERED", 100)
+    monkeypatch.setattr(build_pages, "TAIL", 60)
+    browser = await site.login("ada")
+    detail = await site.ready("good", "ada")
+    assert detail.build is not None
+    page = Page((await browser.get(f"builds/{detail.build.id}")).body.decode())
+    assert not [anchor for anchor in page.all("a") if "data-number" in anchor]
+    assert "Only the end is shown" in page.text
+    assert "line 0" not in page.text

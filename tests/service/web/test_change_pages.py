@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from guix_build_service.model.environments import Changes, Environment, Person
+from guix_build_service.model.environments import Changes, Environment, Export, Person, Version
 from guix_environment.identifiers import EnvironmentId
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
@@ -123,3 +123,21 @@ async def test_a_version_is_shown_and_kept_for_another_machine(site: Site) -> No
         assert kept.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert kept.headers["X-Content-Type-Options"] == "nosniff"
     assert (await browser.get(f"{address}/version.json")).code == HTTPStatus.NOT_FOUND
+
+
+async def test_a_version_of_an_unknown_guix_promises_no_more_than_its_manifest(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def export(_: Version) -> Export:
+        return Export("(list)", "")
+
+    monkeypatch.setattr(site.pipeline, "export", export)
+    detail = await site.ready("good", "ada")
+    assert detail.version is not None
+    address = f"environments/{detail.environment.id}/versions/{detail.version.id}/export"
+    browser = await site.login("ada")
+    page = Page((await browser.get(address)).body.decode())
+    check(page)
+    assert "to the bit" not in page.text
+    assert "channels.scm" not in page.text
+    assert (await browser.get(f"{address}/channels.scm")).code == HTTPStatus.NOT_FOUND

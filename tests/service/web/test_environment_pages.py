@@ -3,7 +3,7 @@
 import re
 from http import HTTPStatus
 
-from guix_build_service.model.environments import Person
+from guix_build_service.model.environments import NewEnvironment, Person
 from guix_environment.records import Visibility
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.page import Page, check
@@ -138,3 +138,11 @@ async def test_a_session_offers_what_can_be_done_with_it_as_it_is(site: Site) ->
         # None is deleted from under a session.
         assert [form["action"] for form in page.all("form") if form["action"] != PREFIX] == forms
         assert words in page.text
+
+
+async def test_an_address_that_no_browser_opens_is_no_link(site: Site) -> None:
+    browser = await site.login("ada")
+    detail = await site.manager.add_environment(NewEnvironment("git@git.example:a/slow"), ADA)
+    page = Page((await browser.get(f"environments/{detail.environment.id}")).body.decode())
+    assert "ssh://git@git.example/a/slow" in page.text
+    assert not [link for link in page.all("a") if "git.example" in str(link.get("href"))]

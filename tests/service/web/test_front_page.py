@@ -91,3 +91,13 @@ async def test_a_card_says_for_which_groups_it_is(site: Site) -> None:
     browser = await site.login("ada")
     await add(site, "Plots", visibility=Visibility.GROUPS, groups=("lab",))
     assert "for members of lab" in (await shown(browser)).text
+
+
+async def test_what_runs_stands_before_what_is_built_and_that_before_the_rest(site: Site) -> None:
+    browser = await site.login("ada")
+    running = (await site.ready("good", "ada")).environment.id
+    await browser.submit(f"environments/{running}/start")
+    await add(site, "Plots")
+    last = (await site.ready("good-2", "ada")).environment.id
+    found = [str(each["id"]) for each in (await shown(browser)).all("li") if str(each.get("id")).startswith("card-")]
+    assert (found[0], found[2]) == (f"card-{running}", f"card-{last}")
