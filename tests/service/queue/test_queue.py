@@ -498,8 +498,8 @@ async def test_a_build_cancelled_at_the_moment_it_becomes_ready_is_ready_with_it
         monkeypatch.setattr(service.store, "complete", slow)
         build = await ask(service)
         await written.wait()
-        cancelling = asyncio.create_task(service.manager.cancel(build, ADA))
-        await until(lambda: cancelling.done() or build in service.queue._stopped)
+        cancelling = asyncio.create_task(service.queue.cancel(build))  # as who looked before it was ready
+        await until(lambda: build in service.queue._stopped)
         gate.set()
         assert (await cancelling).state is BuildState.READY
         await until(lambda: not service.queue._tasks)
