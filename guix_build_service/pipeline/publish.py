@@ -200,16 +200,8 @@ async def _keep_commit(records: Records, git: Git, job: Job, made: Made, environ
         done = await git.run("update-ref", f"refs/heads/{branch}", f"{commit}^{{commit}}", folder=repository)
         if done.succeeded:
             await git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=repository)
-    await uninterrupted(_make_readable, repository)
 
 
 def _check(succeeded: bool) -> None:
     if not succeeded:
         raise BuildFailure("The repository could not be kept for sessions.", hint="Build it again.")
-
-
-def _make_readable(folder: Path) -> None:
-    """Let sessions, which run as others, read the repository, whatever our ``umask`` is."""
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
