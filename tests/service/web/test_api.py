@@ -185,6 +185,7 @@ async def test_a_look_at_a_stream_follows_and_builds_nothing(site: Site) -> None
     path = f"api/v1/builds/{detail.build.id}/events"
     look = await site.ask("HEAD", path, token=TOKEN)  # and does not wait for the build's end
     assert (look.code, look.headers["Content-Type"]) == (HTTPStatus.OK, "text/event-stream; charset=utf-8")
+    assert look.headers["X-Accel-Buffering"] == "no"
     assert (await site.ask("HEAD", path, token="token-eve")).code == HTTPStatus.NOT_FOUND
     link = f"build/git/{quote('https://git.example/a/good', safe='')}/main"
     assert (await site.ask("HEAD", link, token=TOKEN)).code == HTTPStatus.METHOD_NOT_ALLOWED

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from guix_build_service.model.environments import NewEnvironment, Person
+from guix_build_service.model.members import Member, MemberKind, Role
 from guix_build_service.queue.shared_looks import PIECE_FOLLOWED
 from guix_build_service.web import events
 from guix_build_service.web.limits import RequestLimits
@@ -174,6 +175,18 @@ async def test_a_stream_ends_when_its_right_does(site: Site, monkeypatch: pytest
         del site.hub.people[TOKEN]
         await asyncio.wait_for(reader.read(), 10)  # to the end of the stream
     assert not (await site.manager.build(build, Person("ada"))).state.is_final
+
+
+async def test_a_stream_ends_when_its_build_is_shared_no_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(events, "IDENTITY_SECONDS", 0.1)
+    build = BuildId(await slow_build(site))
+    (detail,) = await site.manager.environments(Person("ada"))
+    await site.manager.share(detail.environment.id, Member(MemberKind.USER, "eve", Role.VIEWER), Person("ada"))
+    async with connection(site, build, "Connection: close\r\nAuthorization: token token-eve") as reader:
+        assert b"200 OK" in await reader.read(1024)
+        await site.manager.unshare(detail.environment.id, MemberKind.USER, "eve", Person("ada"))
+        await reader.read()  # to the end of the stream
 
 
 async def test_a_browser_follows_with_its_token_in_the_query_and_not_without(site: Site) -> None:
