@@ -21,8 +21,8 @@ from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN
 from tests.service.pipeline.test_build_step import READY, Reporter, build_in_one, job_with, run_step
+from tests.service.queue.asked_builds import until
 from tests.service.queue.killed_letting_go import NEW, OLD, URL
-from tests.service.queue.test_queue import until
 from tests.service.scripted import busy, scripted
 
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)

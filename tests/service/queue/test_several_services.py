@@ -22,8 +22,8 @@ from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN, Installation
+from tests.service.queue.asked_builds import until
 from tests.service.queue.killed_letting_go import EVERYTHING_UNUSED, URL
-from tests.service.queue.test_queue import until
 from tests.service.scripted import busy, scripted
 
 BUILDS = 50

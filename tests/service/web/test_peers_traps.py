@@ -52,7 +52,7 @@ TESTED_AT: dict[str, tuple[str, ...]] = {
         "service/web/test_peers_traps.py::test_a_deletion_that_deletes_nothing_says_so",
     ),
     "DELETE drops the record first, and then fails with what it was of": (
-        "service/queue/test_queue.py::test_a_deletion_that_was_cut_short_is_finished_at_the_next_start",
+        "service/queue/test_stops_and_faults.py::test_a_deletion_that_was_cut_short_is_finished_at_the_next_start",
     ),
     "what the hub refuses becomes a 500": (
         "service/web/test_peers_traps.py::test_what_the_hub_refuses_keeps_its_status",
