@@ -106,11 +106,6 @@ def _variables(environ: bytes) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def marked_with(name: str, value: str) -> list[ProcessIdentity]:
-    """Return the processes of ours that started with the variable NAME set to VALUE, as `marked` finds them."""
-    return [process for process, variables in marked(name).items() if variables[name] == value]
-
-
 def send_signal(process: ProcessIdentity, number: signal.Signals) -> bool:
     """Send signal NUMBER to PROCESS and to nothing else; return whether it was there to get it."""
     try:

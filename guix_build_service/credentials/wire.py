@@ -25,11 +25,6 @@ class Reading:
         """Return the next text, of which the length stands before it."""
         return self._next(self.number())
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing follows."""
-        return not self._rest
-
     def _next(self, length: int) -> bytes:
         if len(self._rest) < length:
             raise NotThis

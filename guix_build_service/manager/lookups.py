@@ -14,7 +14,6 @@ from guix_build_service.logs.build_logs import LARGEST_PIECE, Logs
 from guix_build_service.logs.session_logs import SessionLogs
 from guix_build_service.manager.policy import Policy, check_may_change, check_owns
 from guix_build_service.model.environments import (
-    LARGEST_PAGE,
     Build,
     BuildChanged,
     BuildEvent,
@@ -64,15 +63,6 @@ class Lookups:
     async def may_add(self, person: Person) -> bool:
         """Tell whether PERSON may add environments here."""
         return self._policy.lets_add(person)
-
-    async def environments(self, person: Person) -> list[EnvironmentDetail]:
-        """Return all that PERSON may see, by name."""
-        page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE))
-        found = list(page.items)
-        while page.following is not None:
-            page = await self.some_environments(person, EnvironmentFilter(), PageRequest(LARGEST_PAGE, page.following))
-            found += page.items
-        return found
 
     async def some_environments(
         self, person: Person, wanted: EnvironmentFilter, page: PageRequest

@@ -32,6 +32,7 @@ from tests.git_server import GitServer
 from tests.service.git.test_repositories import Client
 from tests.service.installation import ADA, Installation, installation
 from tests.service.jail.test_jail_attacks import LAB, jail
+from tests.service.listing import environments_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(600)]
 
@@ -116,7 +117,7 @@ async def test_a_manifest_makes_packages_and_gets_them(service: Installation, gi
     """
     build = await built(service, git_server, {"manifest.scm": text, "data.txt": "of the repository"})
     assert build.state is BuildState.READY, (build.error, await service.log(build.id))
-    [environment] = await service.manager.environments(ADA)
+    [environment] = await environments_for(ADA, service.manager)
     assert environment.version is not None
     version = service.records.read_version(environment.environment.id, environment.version.id)
     programs = {path.name for path in Path(version.profile, "bin").iterdir()}

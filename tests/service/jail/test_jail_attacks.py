@@ -25,9 +25,9 @@ from guix_build_service.program.application import account_name
 from guix_environment.errors import EvaluationFailed, ManifestUnreadable, PackagesDefined
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import Commit
-from guix_environment.process_identity import marked_with
 from tests.containers import ACCOUNT
 from tests.git_server import GitServer
+from tests.marked_processes import marked_with
 from tests.service.git.test_repositories import Client
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(600)]

@@ -25,9 +25,9 @@ from guix_build_service.store import Store
 from guix_build_service.store.credentials import CredentialRows
 from guix_build_service.vault.vault import Vault
 from guix_environment.errors import HostRefused
-from guix_environment.process_identity import marked_with
 from guix_environment.processes import run
 from guix_environment.repository_url import RepositoryUrl
+from tests.marked_processes import marked_with
 from tests.service.pipeline.test_build_step import Reporter, job_with
 
 SECRET = "correct horse/battery+staple:é"

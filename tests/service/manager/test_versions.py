@@ -13,6 +13,7 @@ from guix_environment.identifiers import Commit
 from guix_environment.records import Visibility
 from guix_environment.repository_url import RepositoryUrl
 from tests.service.installation import ADA, BOB
+from tests.service.listing import environments_for
 from tests.service.manager.asking import URL, Service, ready
 
 
@@ -88,7 +89,7 @@ async def test_initial_environments_are_resolved_in_their_turn(service: Service)
     request = NewEnvironment(URL, name="Example", visibility=Visibility.EVERYONE)
     await installation.manager.add_initial(request, "admin")
     await installation.manager.add_initial(request, "admin")
-    [detail] = await installation.manager.environments(BOB)
+    [detail] = await environments_for(BOB, installation.manager)
     build = await installation.finished(detail)
     assert build.state is BuildState.READY
     assert build.commit == "ab" * 20

@@ -18,10 +18,10 @@ from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable,
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, StorePath
-from guix_environment.process_identity import marked_with
 from guix_environment.records import Records
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.roots import Roots
+from tests.marked_processes import marked_with
 
 PACKAGES = PackageList((Entry("sed"),))
 LOWERED = lower.Lowered(

@@ -21,6 +21,7 @@ from guix_environment.repository_url import RepositoryUrl
 from tests.git_server import GitServer
 from tests.service.client import Client
 from tests.service.installation import ADA, ADMIN, CAROL
+from tests.service.listing import environments_for
 from tests.service.scripted import scripted
 
 URL = "https://forge.example/ada/plots"
@@ -149,5 +150,5 @@ async def test_it_counts_what_groups_the_person_had_when_they_asked(tmp_path: Pa
 async def test_what_the_configuration_wants_to_be_there_is_nobodys_request(tmp_path: Path) -> None:
     async with scripted(tmp_path, policy=POLICY) as (service, _):
         await service.manager.add_initial(NewEnvironment(URL), "carol")
-        [detail] = await service.manager.environments(CAROL)
+        [detail] = await environments_for(CAROL, service.manager)
         assert (await service.finished(detail)).evaluated_for == ()

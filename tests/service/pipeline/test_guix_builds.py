@@ -10,9 +10,9 @@ from guix_build_service.manifest.channels import read_channels
 from guix_build_service.model.environments import BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
 from guix_environment.identifiers import VariableName
-from guix_environment.process_identity import marked_with
 from guix_environment.session_layout import KERNEL_LAUNCHER
 from tests.git_server import GitServer
+from tests.marked_processes import marked_with
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN, BOB, Installation, installation
 

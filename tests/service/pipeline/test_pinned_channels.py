@@ -14,8 +14,8 @@ from guix_build_service.manifest.allowed_channels import AllowedChannel
 from guix_build_service.model.environments import Build, BuildState, NewEnvironment, Version
 from guix_build_service.pipeline.guix import search_path
 from guix_build_service.pipeline.job import MARK
-from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer
+from tests.marked_processes import marked_with
 from tests.service.installation import ADA, Installation, installation
 from tests.service.pipeline.channel_repositories import STAND_IN, Channel, Signer, greeting
 

@@ -26,6 +26,7 @@ from guix_build_service.program.preparation import check_isolation, check_walls,
 from guix_build_service.store.engine import open_database
 from guix_environment.process_identity import identify, is_running, send_signal
 from tests.service.installation import BOB
+from tests.service.listing import environments_for
 from tests.service.scripted import scripted
 
 HUB = {
@@ -186,13 +187,13 @@ async def test_initial_environments_are_added_once_even_when_they_were_deleted(t
 
     async def add(manager: Manager) -> list[str]:
         await add_initial_environments(manager, wanted, "demo", tmp_path / "initial-environments.json")
-        details = await manager.environments(BOB)
+        details = await environments_for(BOB, manager)
         return [detail.environment.name for detail in details]
 
     async with scripted(tmp_path) as (installation, _):
         assert await add(installation.manager) == ["A", "b"]
         assert await add(installation.manager) == ["A", "b"]
-        [first, second] = await installation.manager.environments(BOB)
+        [first, second] = await environments_for(BOB, installation.manager)
         assert first.environment.owner == "demo"
         assert (await installation.finished(first)).state is BuildState.READY
         await installation.finished(second)

@@ -16,7 +16,7 @@ from guix_build_service.queue.attempts import Attempts
 from guix_build_service.store.build_changes import Finished
 from guix_environment.errors import BuildFailure
 from guix_environment.identifiers import BuildId
-from guix_environment.process_identity import marked_with
+from tests.marked_processes import marked_with
 from tests.service.installation import ADA
 from tests.service.queue.asked_builds import ask, left_of, state_of, until
 from tests.service.scripted import PROFILE, busy, scripted

@@ -16,8 +16,8 @@ from guix_build_service.model.retention import Rules
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.store.tables import services, uses
 from guix_environment.errors import BuildFailure, LimitReached
-from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
+from tests.marked_processes import marked_with
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN
 from tests.service.pipeline.test_build_step import READY, Reporter, build_in_one, job_with, run_step

@@ -21,8 +21,8 @@ from guix_build_service.pipeline.failures import daemon_unavailable, without_dae
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.queue.queue import DAEMON_LOSSES
 from guix_environment.errors import DaemonUnavailable, LimitReached, RepositoryUnavailable, StoreUnavailable
-from guix_environment.process_identity import marked_with
 from tests.git_server import GitServer, serve_git
+from tests.marked_processes import marked_with
 from tests.service.client import Client
 from tests.service.installation import ADA, Installation, installation
 from tests.service.queue.daemon_door import door

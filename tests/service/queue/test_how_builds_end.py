@@ -11,7 +11,7 @@ from guix_build_service.model.environments import BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK, Job
 from guix_environment.errors import BuildFailure, NotFound
 from guix_environment.identifiers import BuildId, EnvironmentId
-from guix_environment.process_identity import marked_with
+from tests.marked_processes import marked_with
 from tests.service.installation import ADA
 from tests.service.queue.asked_builds import URL, ask, left_of, state_of, until
 from tests.service.scripted import COMMIT, PROFILE, busy, scripted

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from guix_build_service.model.environments import BuildState, Person
 from guix_build_service.pipeline.job import MARK
-from guix_environment.process_identity import marked_with
+from tests.marked_processes import marked_with
 from tests.service.installation import Installation
+from tests.service.listing import environments_for
 from tests.service.scripted import scripted
 
 TIMES = int(os.environ.get("GUIX_SERVICE_KILLS", "5"))
@@ -69,7 +70,7 @@ async def test_whatever_a_killed_service_was_at_is_done_or_done_again(tmp_path: 
         async with scripted(tmp_path) as (service, _pipeline):
             for build in await service.store.builds_in([state for state in BuildState if not state.is_final]):
                 assert (await service.finished(build)).state is BuildState.READY
-            for detail in await service.manager.environments(Person("root", admin=True)):
+            for detail in await environments_for(Person("root", admin=True), service.manager):
                 assert detail.version is not None
             built = await check(service, tmp_path)
     assert built

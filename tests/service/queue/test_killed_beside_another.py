@@ -13,8 +13,9 @@ import pytest
 from guix_build_service.model.environments import Build, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
 from guix_environment.identifiers import BuildId
-from guix_environment.process_identity import from_record, marked_with, send_signal
+from guix_environment.process_identity import from_record, send_signal
 from tests.git_server import GitServer
+from tests.marked_processes import marked_with
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, Installation, installation
 

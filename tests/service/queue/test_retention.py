@@ -31,6 +31,7 @@ from guix_environment.processes import run
 from guix_environment.records import LetGo, ServerRecord, Visibility
 from guix_environment.roots import Roots
 from tests.service.installation import ADA, ADMIN, BOB, Installation
+from tests.service.listing import environments_for
 from tests.service.queue.killed_letting_go import EVERYTHING_UNUSED, NEW, OLD, STEPS, URL
 from tests.service.scripted import PROFILE, ScriptedPipeline, scripted
 
@@ -266,7 +267,7 @@ async def test_a_service_that_is_killed_between_row_and_root_goes_on_where_it_wa
     assert done.status == -signal.SIGKILL, done.errors
     leases = Roots(tmp_path / "leases")
     async with scripted(tmp_path, leases=leases) as (installation, _):
-        (detail,) = await installation.manager.environments(ADA)
+        (detail,) = await environments_for(ADA, installation.manager)
         assert set(installation.roots.held()) == {f"key-{NEW}"}
         old = (await installation.manager.versions(detail.environment.id, ADA))[1]
         check_gone(installation, old)

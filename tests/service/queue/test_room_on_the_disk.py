@@ -10,7 +10,7 @@ from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
 from guix_build_service.queue.attempts import Attempts
 from guix_environment.identifiers import BuildId
-from guix_environment.process_identity import marked_with
+from tests.marked_processes import marked_with
 from tests.service.queue.asked_builds import ask, state_of, until
 from tests.service.scripted import busy, scripted
 

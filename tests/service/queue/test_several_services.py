@@ -18,8 +18,8 @@ from guix_build_service.queue.presence import LEASE_SECONDS
 from guix_build_service.store import Store
 from guix_environment.errors import BuildFailure, Conflict
 from guix_environment.identifiers import BuildId, Commit, StorePath
-from guix_environment.process_identity import marked_with
 from guix_environment.roots import Roots
+from tests.marked_processes import marked_with
 from tests.postgresql import PostgreSQL
 from tests.service.installation import ADA, ADMIN, Installation
 from tests.service.queue.asked_builds import until

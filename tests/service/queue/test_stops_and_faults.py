@@ -14,8 +14,9 @@ from guix_build_service.model.environments import BuildState, NewEnvironment
 from guix_build_service.pipeline.disk import Disk
 from guix_build_service.pipeline.job import MARK, Job
 from guix_environment.errors import StoreUnavailable
-from guix_environment.process_identity import marked_with
+from tests.marked_processes import marked_with
 from tests.service.installation import ADA
+from tests.service.listing import environments_for
 from tests.service.queue.asked_builds import URL, ask, left_of, state_of, until
 from tests.service.scripted import busy, scripted
 
@@ -119,7 +120,7 @@ async def test_a_database_that_fails_for_a_while_stops_nothing_for_good(
         build = await ask(service)
         await until(lambda: broken and not service.queue._tasks)
         with pytest.raises(StoreUnavailable):
-            await service.manager.environments(ADA)
+            await environments_for(ADA, service.manager)
         pipeline.steps.clear()
         broken = False
         async with asyncio.timeout(10):

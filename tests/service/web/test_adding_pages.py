@@ -7,6 +7,7 @@ import pytest
 from guix_build_service.manager.manager import MayAdd, Policy
 from guix_build_service.model.environments import Person
 from guix_environment.records import Visibility
+from tests.service.listing import environments_for
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.page import Page, check
 from tests.service.web.scripted import HOSTILE
@@ -33,7 +34,7 @@ async def test_a_form_that_cannot_be_used_comes_back_with_the_reason(site: Site,
     assert shown in page.text
     fields = {field.get("id"): field.get("value") for field in page.all("input")}
     assert (fields["repo"], fields["name"]) == (repository, "Kept")
-    assert await site.manager.environments(ADA) == []
+    assert await environments_for(ADA, site.manager) == []
 
 
 async def test_a_form_offers_to_share_with_ones_own_groups(site: Site) -> None:
@@ -43,7 +44,7 @@ async def test_a_form_offers_to_share_with_ones_own_groups(site: Site) -> None:
     assert [choice["value"] for choice in Page((await eve.get("")).body.decode()).all("option")] == ["private", "everyone"]
     shared = await ada.submit("", repo="https://git.example/a/good", audience="group:lab")
     assert shared.code == HTTPStatus.SEE_OTHER
-    [detail] = await site.manager.environments(ADA)
+    [detail] = await environments_for(ADA, site.manager)
     assert (detail.environment.visibility, detail.environment.groups) == (Visibility.GROUPS, ("lab",))
     refused = await ada.submit("", repo="https://git.example/a/good", audience="all")
     assert refused.code == HTTPStatus.UNPROCESSABLE_ENTITY
@@ -69,7 +70,7 @@ async def test_the_address_of_a_file_leads_to_where_it_can_be_opened(site: Site)
     assert (added.code, added.headers["Location"]) == (303, PREFIX + link)
     page = await browser.get(link)
     assert "opens <code>notes/a b.ipynb</code>" in page.body.decode()
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     assert detail.build is not None
     async for _ in site.manager.follow(detail.build.id, Person("ada")):
         pass

@@ -17,6 +17,7 @@ from guix_build_service.web.application import API, BESIDE, PAGES
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.records import Visibility
 from guix_environment.session_names import session_log
+from tests.service.listing import environments_for
 from tests.service.web.conftest import PREFIX, Site, refusal
 
 TOKEN = "token-ada"
@@ -189,7 +190,7 @@ async def test_a_look_at_a_stream_follows_and_builds_nothing(site: Site) -> None
     assert (await site.ask("HEAD", path, token="token-eve")).code == HTTPStatus.NOT_FOUND
     link = f"build/git/{quote('https://git.example/a/good', safe='')}/main"
     assert (await site.ask("HEAD", link, token=TOKEN)).code == HTTPStatus.METHOD_NOT_ALLOWED
-    assert [each.environment.repository.name for each in await site.manager.environments(Person("ada"))] == ["slow"]
+    assert [each.environment.repository.name for each in await environments_for(Person("ada"), site.manager)] == ["slow"]
 
 
 async def test_others_are_not_told_who_shares_a_build(site: Site) -> None:

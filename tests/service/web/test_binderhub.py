@@ -13,6 +13,7 @@ from guix_build_service.manager.manager import MayAdd, Policy
 from guix_build_service.model.environments import Person
 from guix_build_service.web.binderhub_events import admits_event_stream
 from guix_environment.records import Visibility
+from tests.service.listing import environments_for
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.scripted import HOSTILE
 
@@ -101,7 +102,7 @@ async def test_whoever_asks_again_gets_the_same_session_and_builds_nothing(site:
     assert phases(again) == ["waiting", "built", "ready"]
     assert again[-1]["url"] == first["url"]
     assert len(site.hub.started) == 1
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     assert len(await site.manager.versions(detail.environment.id, Person("ada"))) == 1
 
 
@@ -120,7 +121,7 @@ async def test_only_a_build_can_be_asked_for(site: Site) -> None:
     told = phases(found)
     assert told == [phase for phase in ORDER if phase in told], "in their order; who looks late misses some"
     assert {"waiting", "built", "ready"} <= set(told) <= set(ORDER) - {"launching"}
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     assert found[-1]["imageName"] == detail.environment.id
     assert site.hub.started == []
     answer = await site.ask("GET", f"{LINK}?build_only=true", token="token-watcher")
@@ -171,7 +172,7 @@ async def test_what_is_wrong_with_a_link_comes_as_an_event_which_clients_look_at
     assert answer.code == HTTPStatus.OK
     assert (event["phase"], event["code"], event["status_code"]) == ("failed", code, status)
     assert "secret" not in answer.body.decode()
-    assert await site.manager.environments(Person("ada")) == []
+    assert await environments_for(Person("ada"), site.manager) == []
 
 
 async def test_a_cookie_alone_starts_nothing(site: Site) -> None:
@@ -186,7 +187,7 @@ async def test_a_cookie_alone_starts_nothing(site: Site) -> None:
     ):
         answer = await browser.ask("GET", LINK, headers=headers)
         assert (answer.code, events(answer)[0]["code"]) == (HTTPStatus.FORBIDDEN, "request-forged"), headers
-    assert await site.manager.environments(Person("ada")) == []
+    assert await environments_for(Person("ada"), site.manager) == []
     headers = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "X-XSRFToken": browser.xsrf}
     assert events(await browser.ask("GET", LINK, headers=headers))[-1]["phase"] == "ready"
 
@@ -231,7 +232,7 @@ async def test_a_stream_ends_when_its_right_does_and_the_build_goes_on(site: Sit
     monkeypatch.setattr("guix_build_service.web.events.KEEP_ALIVE_SECONDS", 0.05)
     monkeypatch.setattr("guix_build_service.web.binderhub.IDENTITY_SECONDS", 0.1)
     asking = asyncio.create_task(stream(site, link("slow")))
-    while not (found := await site.manager.environments(Person("ada"))):
+    while not (found := await environments_for(Person("ada"), site.manager)):
         await asyncio.sleep(0.01)
     del site.hub.people["token-ada"]
     last = events(await asking)[-1]
@@ -242,13 +243,13 @@ async def test_a_stream_ends_when_its_right_does_and_the_build_goes_on(site: Sit
 
 async def test_a_build_goes_on_when_its_caller_leaves_and_is_found_again(site: Site) -> None:
     async with listening(site, link("slow"), lambda text: '"building"' in text):
-        (detail,) = await site.manager.environments(Person("ada"))
+        (detail,) = await environments_for(Person("ada"), site.manager)
     assert detail.build is not None
     async with listening(site, link("slow"), lambda text: "line 2" in text):
         site.pipeline.release.set()
         async for _ in site.manager.follow(detail.build.id, Person("ada")):
             pass
-    (after,) = await site.manager.environments(Person("ada"))
+    (after,) = await environments_for(Person("ada"), site.manager)
     assert after.version is not None
     assert after.version.build == detail.build.id
 
@@ -276,10 +277,10 @@ async def test_the_page_of_a_link_does_nothing_but_by_its_button(site: Site) -> 
     assert "Start good?" in text
     assert f'data-stream="{PREFIX}{LINK}?labpath=i.ipynb&amp;x=%22%3E%3Cb%3E"' in text
     assert "<b>" not in text
-    assert await site.manager.environments(Person("ada")) == []
+    assert await environments_for(Person("ada"), site.manager) == []
     assert site.hub.started == []
     to_build = await browser.submit(path)
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     assert detail.build is not None
     assert (to_build.code, to_build.headers["Location"]) == (HTTPStatus.SEE_OTHER, f"{PREFIX}builds/{detail.build.id}")
     async for _ in site.manager.follow(detail.build.id, Person("ada")):
@@ -304,7 +305,9 @@ async def test_whoever_may_add_nothing_starts_what_is_shared_with_them(site: Sit
     for path in (link("good", "other"), link("good-too", "HEAD")):
         last = events(await stream(site, path))[-1]
         assert (last["phase"], last["code"]) == ("failed", "refused")
-    assert {detail.environment.owner for detail in await site.manager.environments(Person("root", admin=True))} == {"root"}
+    assert {detail.environment.owner for detail in await environments_for(Person("root", admin=True), site.manager)} == {
+        "root"
+    }
 
 
 async def test_the_badge_is_for_every_page(site: Site) -> None:

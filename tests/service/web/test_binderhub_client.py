@@ -1,6 +1,7 @@
 """BinderHub's own client, unchanged, gets from a repository to a session, and is told in words when it does not."""
 
 from guix_build_service.model.environments import Person
+from tests.service.listing import environments_for
 from tests.service.web.binderhub_client import follow
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.scripted import HOSTILE
@@ -32,7 +33,7 @@ async def test_the_client_gets_to_a_session(site: Site) -> None:
 async def test_the_client_can_ask_for_a_build_alone(site: Site) -> None:
     found = await events(site, spec("good"), build_only=True)
     assert found[-1]["phase"] == "ready"
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     assert found[-1]["imageName"] == detail.environment.id
     assert site.hub.started == []
 

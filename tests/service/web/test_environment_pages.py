@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from guix_build_service.model.environments import NewEnvironment, Person
 from guix_environment.records import Visibility
+from tests.service.listing import environments_for
 from tests.service.web.conftest import PREFIX, Site
 from tests.service.web.page import Page, check
 
@@ -29,7 +30,7 @@ async def test_a_person_adds_watches_starts_stops_and_deletes(site: Site) -> Non
     check(page)
     assert "Building slow" in page.text
     assert [bar["id"] for bar in page.all("progress")] == ["progress", "bytes"]
-    [environment] = await site.manager.environments(ADA)
+    [environment] = await environments_for(ADA, site.manager)
     identifier = environment.environment.id
     site.pipeline.release.set()
     async for _ in site.manager.follow(watched.rpartition("/")[2], ADA):  # type: ignore[arg-type] # as the address has it
@@ -57,7 +58,7 @@ async def test_a_person_adds_watches_starts_stops_and_deletes(site: Site) -> Non
     assert "Nobody's files are touched" in asked.text
     deleted = await browser.submit(f"environments/{identifier}/delete")
     assert (deleted.code, deleted.headers["Location"]) == (HTTPStatus.SEE_OTHER, PREFIX)
-    assert await site.manager.environments(ADA) == []
+    assert await environments_for(ADA, site.manager) == []
 
 
 async def test_a_start_that_fails_says_why_and_offers_what_helps(site: Site) -> None:
@@ -109,14 +110,14 @@ async def test_another_version_becomes_the_current_one(site: Site) -> None:
 async def test_opening_a_page_changes_nothing(site: Site) -> None:
     browser = await site.login("ada")
     detail = await site.ready("good", "ada")
-    before = await site.manager.environments(ADA)
+    before = await environments_for(ADA, site.manager)
     for name in ("start", "stop", "build", "rollback"):
         answer = await browser.get(f"environments/{detail.environment.id}/{name}")
         assert answer.code == HTTPStatus.METHOD_NOT_ALLOWED
     assert detail.build is not None
     for address in ("", "api", f"environments/{detail.environment.id}", f"builds/{detail.build.id}"):
         assert (await browser.get(address)).code == HTTPStatus.OK
-    assert await site.manager.environments(ADA) == before
+    assert await environments_for(ADA, site.manager) == before
     assert site.hub.started == []
 
 

@@ -15,6 +15,7 @@ from guix_build_service.web import events
 from guix_build_service.web.limits import RequestLimits
 from guix_environment.identifiers import BuildId
 from guix_environment.records import Visibility
+from tests.service.listing import environments_for
 from tests.service.web.conftest import PREFIX, Browser, Site, refusal
 from tests.service.web.scripted import HOSTILE
 
@@ -181,7 +182,7 @@ async def test_a_stream_ends_when_its_build_is_shared_no_longer(site: Site, monk
     monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.05)
     monkeypatch.setattr(events, "IDENTITY_SECONDS", 0.1)
     build = BuildId(await slow_build(site))
-    (detail,) = await site.manager.environments(Person("ada"))
+    (detail,) = await environments_for(Person("ada"), site.manager)
     await site.manager.share(detail.environment.id, Member(MemberKind.USER, "eve", Role.VIEWER), Person("ada"))
     async with connection(site, build, "Connection: close\r\nAuthorization: token token-eve") as reader:
         assert b"200 OK" in await reader.read(1024)
