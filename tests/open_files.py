@@ -1,10 +1,11 @@
-"""Open files with numbers such as a hub has whose sessions are many."""
+"""Which files are open, and open files with numbers such as a hub has whose sessions are many."""
 
 import contextlib
 import fcntl
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,16 @@ def high_numbers(*descriptors: int) -> Iterator[list[int]]:
             files.callback(os.close, found[-1])
             os.close(low)
         yield found
+
+
+def is_open(file: Path) -> bool:
+    """Tell whether this process has FILE open: a number alone may be another file's by now."""
+    wanted = file.stat()
+    return any(_is(entry, wanted) for entry in Path("/proc/self/fd").iterdir())
+
+
+def _is(entry: Path, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(entry.stat(), wanted)
+    except OSError:  # what listed them is closed
+        return False

@@ -141,6 +141,7 @@ RULES = {
     ),
     "POST environments/{environment}/members/remove": Rule(Needs.OWNING, NOT_A_MEMBER, {"kind": "user", "name": "none"}),
     "POST environments/{environment}/owner": Rule(Needs.OWNING, LED_ON, {"owner": "somebody"}),
+    "GET environments/{environment}/webhook": Rule(Needs.OWNING, LED_ON),
     "POST environments/{environment}/webhook": Rule(Needs.OWNING),
     "GET builds/{build}": Rule(Needs.SEEING),
     "POST builds/{build}/cancel": Rule(Needs.CHANGING, LED_ON, under_way=True),
