@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from guix_build_service.model.environments import FINAL, Build, BuildState, Version, now
 from guix_build_service.model.turns import Limits
-from guix_build_service.store import details, line, retention, rows
-from guix_build_service.store.tables import builds, environments, versions, waiting
+from guix_build_service.store import current, details, line, retention, rows
+from guix_build_service.store.tables import builds, versions
 from guix_environment.errors import Conflict
 from guix_environment.identifiers import BuildId, EnvironmentId
 
@@ -52,22 +52,8 @@ def request(connection: Connection, build: Build, request_key: str | None) -> Jo
     joined = found or str(build.id)
     superseded = line.supersede(connection, build, joined)
     for environment in build.environments:
-        _wait(connection, environment, joined)
+        current.ask(connection, environment, joined)
     return Joined(details.build(connection, BuildId(joined)), found is None, superseded)
-
-
-def _wait(connection: Connection, environment: EnvironmentId, build: str) -> None:
-    """Note that what ENVIRONMENT asked for last is BUILD, also where it asked for that before."""
-    asked = select(waiting.c.build).where(waiting.c.environment == environment).order_by(waiting.c.joined.desc())
-    builds_asked_for = list(connection.scalars(asked))
-    if builds_asked_for[:1] == [build]:
-        return
-    moment = _after_all(connection, waiting.c.joined, waiting.c.environment == environment, now())
-    if build in builds_asked_for:
-        again = waiting.c.build == build, waiting.c.environment == environment
-        connection.execute(update(waiting).where(*again).values(joined=moment))
-    else:
-        connection.execute(insert(waiting).values(build=build, environment=str(environment), joined=moment))
 
 
 def claim(connection: Connection, limits: Limits, service: str, but: Collection[BuildId]) -> Build | None:
@@ -128,26 +114,14 @@ def complete(connection: Connection, build: BuildId, made: Sequence[Version], to
     for version in made:
         if version.environment not in waiting_now:
             continue  # deleted meanwhile
-        moment = _after_all(connection, versions.c.created, versions.c.environment == version.environment, version.created)
+        moment = current.after_all(
+            connection, versions.c.created, versions.c.environment == version.environment, version.created
+        )
         connection.execute(insert(versions).values(**rows.version_values(replace(version, created=moment))))
         retention.keep_again(connection, version.key, version.profile)
-        if not _is_overtaken(connection, build, version.environment):
-            changed = {"current": str(version.id), "updated": now()}
-            connection.execute(update(environments).where(environments.c.id == version.environment).values(**changed))
+        current.become(connection, version.environment, version.id, build)
     values = {"finished": _end(before, took), "error": None, "phase": ""}
     return Finished(move(connection, build, BuildState.BUILDING, BuildState.READY, values), ())
-
-
-def _is_overtaken(connection: Connection, build: BuildId, environment: EnvironmentId) -> bool:
-    """Tell whether ENVIRONMENT starts from a version that it asked for after BUILD, and that was ready first."""
-    asked = select(waiting.c.joined).where(waiting.c.environment == environment)
-    later = (
-        select(environments.c.id)
-        .join(versions, versions.c.id == environments.c.current)
-        .join(waiting, (waiting.c.build == versions.c.build) & (waiting.c.environment == environments.c.id))
-        .where(environments.c.id == environment, waiting.c.joined > asked.where(waiting.c.build == build).scalar_subquery())
-    )
-    return connection.execute(later).first() is not None
 
 
 def move(
@@ -165,14 +139,3 @@ def move(
 def _end(build: Build, took: float | None) -> datetime:
     """Return when BUILD ended, if it TOOK these seconds by a clock that does not leap; the present moment without."""
     return now() if took is None or build.started is None else build.started + timedelta(seconds=took)
-
-
-def _after_all(
-    connection: Connection, column: ColumnElement[datetime], of: ColumnElement[bool], moment: datetime
-) -> datetime:
-    """Return MOMENT, or what comes right after the newest in COLUMN of the rows OF where the clock was put back since.
-
-    What came last is to be the last, whatever the clock says.
-    """
-    newest: datetime | None = connection.scalars(select(func.max(column)).where(of)).one()
-    return moment if newest is None else max(moment, newest + timedelta(microseconds=1))

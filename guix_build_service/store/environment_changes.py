@@ -11,7 +11,7 @@ from guix_build_service.store import details, rows, uses
 from guix_build_service.store.build_changes import IN_FLIGHT
 from guix_build_service.store.tables import builds, environments, members, removals, sharing, versions, waiting
 from guix_environment.errors import ChangedMeanwhile, NotFound
-from guix_environment.identifiers import BuildId, EnvironmentId, VersionId
+from guix_environment.identifiers import BuildId, EnvironmentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,10 @@ def change(
     _check_seen(before, seen)
     after = replace(make(before), updated=now())
     values = dict(rows.environment_values(after))
-    values.pop("current")  # set by builds and by `set_current` alone
+    values.pop("current")  # set by `current` alone
     connection.execute(update(environments).where(environments.c.id == environment).values(**values))
     _share(connection, after)
     return before, after
-
-
-def set_current(connection: Connection, environment: EnvironmentId, version: VersionId) -> None:
-    """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
-    known = select(versions.c.id).where(versions.c.id == version, versions.c.environment == environment)
-    if connection.execute(known).first() is None:
-        raise NotFound("This environment has no such version.")
-    changed = {"current": str(version), "updated": now()}
-    connection.execute(update(environments).where(environments.c.id == environment).values(**changed))
 
 
 def remove(connection: Connection, environment: EnvironmentId, seen: datetime | None) -> tuple[BuildId, ...]:

@@ -26,7 +26,18 @@ from guix_build_service.model.environments import (
     Version,
 )
 from guix_build_service.model.measures import Figures
-from guix_build_service.store import audit, build_changes, details, environment_changes, line, lists, rows, services, uses
+from guix_build_service.store import (
+    audit,
+    build_changes,
+    current,
+    details,
+    environment_changes,
+    line,
+    lists,
+    rows,
+    services,
+    uses,
+)
 from guix_build_service.store.build_changes import Finished, Joined
 from guix_build_service.store.database import Database
 from guix_build_service.store.environment_changes import Removal
@@ -122,7 +133,7 @@ class Store(Database):
         """Make VERSION of ENVIRONMENT the one that sessions start from.  Raises `NotFound`."""
 
         def work(connection: Connection) -> None:
-            environment_changes.set_current(connection, environment, version)
+            current.choose(connection, environment, version)
             audit.note(connection, deed)
 
         await self.transaction(work)

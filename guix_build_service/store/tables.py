@@ -59,6 +59,8 @@ environments = Table(
     Column("cpu", Float),
     # No foreign key: an environment and its current version would each need the other first.
     Column("current", String(12)),
+    # When that was asked for; empty where it was before this was noted.
+    Column("chosen", Moment),
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
     Index("environments_of_owner", "owner", "repository"),

@@ -151,3 +151,38 @@ async def test_the_version_that_was_asked_for_last_is_current_whichever_is_ready
         assert detail.version.commit == (COMMIT if again else newer)
         assert len(await service.manager.versions(first.environment.id, ADA)) == 2
         await until(lambda: service.records.read_environment(first.environment.id).current == detail.environment.current)
+
+
+@pytest.mark.parametrize("chosen", ["rolled back", "put back", "put back and forth"])
+async def test_what_is_chosen_while_a_build_runs_stays_current(tmp_path: Path, chosen: str) -> None:
+    gate, newest = asyncio.Event(), Commit("ef" * 20)
+
+    async def wait(job: Job) -> None:
+        if job.commit == newest:
+            await gate.wait()
+
+    async with scripted(tmp_path) as (service, pipeline):
+        pipeline.steps[BuildState.BUILDING] = wait
+        detail = await service.manager.add_environment(NewEnvironment(URL, ref="main"), ADA)
+        environment = detail.environment.id
+        await service.finished(detail)
+        pipeline.commits[URL] = newest
+        running = await service.manager.start_build(environment, ADA)
+        assert running.build is not None
+        while await state_of(service, running.build.id) is not BuildState.BUILDING:
+            await asyncio.sleep(0.01)
+        if chosen == "rolled back":
+            [first] = await service.manager.versions(environment, ADA)
+            await service.manager.rollback(environment, first.id, ADA)
+        else:  # the branch
+            pipeline.commits[URL] = COMMIT
+            await service.manager.start_build(environment, ADA)
+        if chosen == "put back and forth":
+            pipeline.commits[URL] = newest
+            await service.manager.start_build(environment, ADA)
+        gate.set()
+        assert (await service.finished(running)).state is BuildState.READY
+        version = (await service.manager.environment(environment, ADA)).version
+        assert version is not None
+        assert version.commit == (newest if chosen == "put back and forth" else COMMIT)
+        assert len(await service.manager.versions(environment, ADA)) == 2
