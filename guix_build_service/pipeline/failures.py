@@ -33,7 +33,8 @@ _MISMATCH = re.compile(r"hash mismatch")
 _DOWNLOAD = re.compile(r"failed to download|some substitutes for the outputs of derivation .* failed|download failed")
 _FULL = re.compile(r"No space left on device")
 _NO_DAEMON = re.compile(
-    r"^guix \w+: error: (?:failed to connect to|fport_(?:read|write): |corrupt input while restoring archive from #<)",
+    r"^guix \w+: error: "
+    r"(?:failed to connect to|fport_(?:read|write): |corrupt input while restoring archive from (?:#<|socket$))",
     re.MULTILINE,
 )
 """The last two are what the client says when its connection to the daemon breaks off while it writes, and while it reads."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,8 @@ class Door:
     """A socket that leads to the daemon while it is open."""
 
     socket: Path
-    passed: int = 0
-    """How many clients came through so far."""
+    heard: int = 0
+    """How many pieces of what clients say came through so far."""
     _server: asyncio.Server | None = None
     _passing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -36,20 +36,23 @@ class Door:
         task = asyncio.current_task()
         assert task is not None
         self._passing.add(task)
-        self.passed += 1
         try:
             from_daemon, to_daemon = await asyncio.open_unix_connection(DAEMON)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, to_daemon))
+                both.create_task(_copy(reader, to_daemon, self._hear))
                 both.create_task(_copy(from_daemon, writer))
         finally:
             self._passing.discard(task)
             writer.transport.abort()
 
+    def _hear(self) -> None:
+        self.heard += 1
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, each: Callable[[], None] = lambda: None) -> None:
     with contextlib.suppress(OSError):
         while content := await reader.read(65536):
+            each()
             writer.write(content)
             await writer.drain()
     with contextlib.suppress(OSError):

@@ -49,8 +49,8 @@ async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it
         async for event in service.manager.follow(asked.build.id, ADA):
             if isinstance(event, BuildChanged) and event.build.state is BuildState.BUILDING:
                 break
-        before = daemon.passed
-        while daemon.passed == before:
+        before = daemon.heard
+        while daemon.heard == before:
             await asyncio.sleep(0.01)
         await daemon.shut()
         while not service.queue.hindrance:
@@ -103,6 +103,7 @@ async def test_who_waits_for_the_daemon_can_be_cancelled(tmp_path: Path, monkeyp
     [
         ("guix build: error: failed to connect to `/var/guix/daemon-socket/socket': Connection refused", True),
         ("guix build: error: corrupt input while restoring archive from #<closed: file 7f10eb729ee0>", True),
+        ("guix build: error: corrupt input while restoring archive from socket", True),
         ("guix repl: error: fport_write: Broken pipe", True),
         ("error: corrupt input while restoring archive from `/gnu/store/x'", False),
         ("a test says fport_write: Broken pipe", False),
