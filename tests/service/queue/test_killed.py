@@ -40,7 +40,9 @@ async def check(service: Installation, folder: Path) -> int:
     for build in builds:
         assert build.state in {BuildState.READY, BuildState.CANCELLED}, build
         assert marked_with(MARK, str(build.id)) == []
-        log = (folder / "logs" / f"{build.id}.log").read_text() if build.started else ""
+        # What was cancelled at the moment at which it began has none.
+        file = folder / "logs" / f"{build.id}.log"
+        log = file.read_text() if file.exists() else ""
         witness = folder / "witnesses" / build.id
         # What a process says that it has written is there, each line once and in order.
         for line in witness.read_text().split("\n")[:-1] if witness.exists() else ():
