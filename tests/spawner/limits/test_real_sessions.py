@@ -225,6 +225,6 @@ def test_nothing_starts_where_the_chosen_way_to_enforce_limits_does_not_work(mis
 def test_a_session_that_has_too_little_memory_to_start_is_told_so(hub: RealHub) -> None:
     records, small = Records(hub.state / "records"), EnvironmentId("ecccccccccca")
     shutil.copytree(records.environment_folder(ENVIRONMENT), records.environment_folder(small), symlinks=True)
-    records.write_environment(environment(id=small, visibility=Visibility.EVERYONE, memory=32 * 2**20))
+    records.write_environment(environment(id=small, visibility=Visibility.EVERYONE, memory=4 * 2**20))
     hub.spawn("cyd", {"environment": small})
-    assert "ran out of memory while it started: it may have 32 MiB." in hub.log.read_text(), hub.session_log("cyd")
+    assert "ran out of memory while it started: it may have 4 MiB." in hub.log.read_text(), hub.session_log("cyd")
