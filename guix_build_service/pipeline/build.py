@@ -110,8 +110,9 @@ async def _attempt(workshop: Workshop, job: Job, lowered: Lowered, reporter: Rep
     limits = (workshop.silent_seconds, int(workshop.build_seconds))
     memory = workshop.guix.memory
     if lowered.dialogue is not None:
+        start = job.log.size()  # before it is told: one that fails at once has said why by the time it is followed
         await lowered.dialogue.tell("build", *limits, happenings, answer)
-        done, said = await follow(job, lowered.dialogue, workshop.build_seconds, reporter, happenings, memory)
+        done, said = await follow(job, lowered.dialogue, start, workshop.build_seconds, reporter, happenings, memory)
     else:
         done, said = await run_followed(
             job,

@@ -49,10 +49,12 @@ async def run_followed(
 
 
 async def follow(
-    job: Job, dialogue: Dialogue, seconds: float, reporter: Reporter, happenings: Path, memory: int | None = None
+    job: Job, dialogue: Dialogue, start: int, seconds: float, reporter: Reporter, happenings: Path, memory: int | None
 ) -> tuple[Completed, str]:
-    """Follow a DIALOGUE that was told to build, as `run_followed` does, until it has ended; SECONDS are from now on."""
-    start = job.log.size()
+    """Follow a DIALOGUE that was told to build when JOB's log was at START, as `run_followed` does, until it has ended.
+
+    SECONDS are from now on.
+    """
     await _follow(job, _Followed(HappeningsReader(), happenings, 0), dialogue.running, reporter, seconds)
     await dialogue.end()
     return await _outcome(job, dialogue.running, start, seconds, memory)
