@@ -49,7 +49,7 @@ def script(shell: str) -> str:
     parser = make_parser()
     for command in _parsers(parser):
         _name_places(command)
-    commands = next(action for action in _actions(parser) if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+    [commands] = _groups(parser)
     for name, about in _ON_THE_MACHINE.items():
         added = commands.add_parser(name, help=about)
         if name == "read":
@@ -61,8 +61,12 @@ def script(shell: str) -> str:
 
 def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """Return PARSER and those of its commands."""
-    groups = [action for action in _actions(parser) if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    return [parser, *(each for group in groups for one in group.choices.values() for each in _parsers(one))]
+    return [parser, *(each for group in _groups(parser) for one in group.choices.values() for each in _parsers(one))]
+
+
+def _groups(parser: argparse.ArgumentParser) -> "list[argparse._SubParsersAction[argparse.ArgumentParser]]":
+    kind = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+    return [action for action in _actions(parser) if isinstance(action, kind)]
 
 
 def _name_places(parser: argparse.ArgumentParser) -> None:
