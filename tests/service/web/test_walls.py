@@ -64,7 +64,6 @@ async def test_every_answer_keeps_a_browser_safe(site: Site, monkeypatch: pytest
     async def fail(*_: object) -> None:
         raise RuntimeError("the path /var/lib/secret and 'quoted'")
 
-    monkeypatch.setattr(site.manager, "environments", fail)
     monkeypatch.setattr(site.manager, "some_environments", fail)
     for path in ("", "api/v1/environments"):
         answer = await site.ask("GET", path, token=TOKEN)
