@@ -6,7 +6,7 @@ it began itself, and whoever takes a build over ends what those began who are go
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from guix_build_service.pipeline.job import MARK, RUN_BY
@@ -30,12 +30,12 @@ class Attempts:
 
     async def end(self, build: BuildId) -> None:
         """End every process of our own attempt at BUILD, whichever of them started it, and return once they are gone."""
-        await _end(process for process, run_by in await _processes_of(build) if run_by == self._service)
+        await _end_processes(build, lambda run_by: run_by == self._service)
 
     async def clear(self, build: BuildId, there: Collection[str]) -> None:
         """End the processes and remove the folders of every attempt at BUILD but those of the services THERE."""
         # Those of an earlier release do not say who began them.
-        await _end(process for process, run_by in await _processes_of(build) if run_by not in there)
+        await _end_processes(build, lambda run_by: run_by not in there)
         await asyncio.to_thread(self._remove_folders, build, there)
 
     def _remove_folders(self, build: BuildId, there: Collection[str]) -> None:
@@ -59,12 +59,19 @@ async def builds_begun_by(service: str) -> frozenset[BuildId]:
     return frozenset(builds)
 
 
-async def _processes_of(build: BuildId) -> list[tuple[ProcessIdentity, str | None]]:
-    """Return the processes of all attempts at BUILD, each with the service that began it."""
+async def _end_processes(build: BuildId, concerns: Callable[[str | None], bool]) -> None:
+    """End those processes of attempts at BUILD that CONCERNS accepts by the service that began them.
+
+    A process may start another one after those that run were listed and before it ends, so they are listed until no new one
+    is among them.
+    """
+    ended: set[ProcessIdentity] = set()
+    while found := set(await _processes_of(build, concerns)) - ended:
+        # All at once: what copies the output of others ends when they do.
+        await asyncio.gather(*map(end, found))
+        ended |= found
+
+
+async def _processes_of(build: BuildId, concerns: Callable[[str | None], bool]) -> list[ProcessIdentity]:
     found = await asyncio.to_thread(marked, MARK)
-    return [(process, variables.get(RUN_BY)) for process, variables in found.items() if variables[MARK] == build]
-
-
-async def _end(processes: Iterable[ProcessIdentity]) -> None:
-    """End PROCESSES all at once: what copies the output of others ends when they do."""
-    await asyncio.gather(*map(end, processes))
+    return [process for process, variables in found.items() if variables[MARK] == build and concerns(variables.get(RUN_BY))]

@@ -26,6 +26,7 @@ with witness.open("a", buffering=1) as said:
         said.write(f"{line}\\n")
         time.sleep(0.005)
 left.kill()
+left.wait()
 """
 
 

@@ -1,6 +1,7 @@
 """Attempts at one build by several services: each ends its own, and whoever takes over those of who is gone."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,20 @@ import pytest
 from guix_build_service.pipeline.job import MARK, RUN_BY
 from guix_build_service.queue.attempts import Attempts, builds_begun_by
 from guix_environment.identifiers import BuildId
+from tests.marked_processes import marked_with
+
+HYDRA = """
+import os, signal, subprocess, sys
+
+def leave(*_):
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, leave)
+print("ready", flush=True)
+signal.pause()
+"""
+"""What starts another process when it is asked to end."""
 
 SERVICES = ("ours", "gone", "there")
 
@@ -48,3 +63,13 @@ async def test_of_several_attempts_at_a_build_only_those_end_that_are_to(
         assert {name for name in SERVICES if Attempts(name, tmp_path).folder(build).exists()} == folders
         assert build in await builds_begun_by("there")
         assert build not in await builds_begun_by("ours")
+
+
+async def test_what_a_process_starts_while_it_is_being_ended_is_ended_too(tmp_path: Path) -> None:
+    build = BuildId.new()
+    marks = {MARK: str(build), RUN_BY: "ours", "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen([sys.executable, "-c", HYDRA], env=marks, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        await Attempts("ours", tmp_path).end(build)
+        assert marked_with(MARK, str(build)) == []
