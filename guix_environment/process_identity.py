@@ -123,9 +123,12 @@ def send_signal(process: ProcessIdentity, number: signal.Signals) -> bool:
     return True
 
 
-async def end(process: ProcessIdentity, *, grace: float = GRACE) -> None:
-    """End PROCESS: ask it, give it GRACE seconds, then have the kernel end it, and return once it is gone."""
-    if not send_signal(process, signal.SIGTERM):
+async def end(process: ProcessIdentity, *, grace: float = GRACE, ask: bool = True) -> None:
+    """End PROCESS: ask it, give it GRACE seconds, then have the kernel end it, and return once it is gone.
+
+    ASK is false for one that ends by itself when its work is done: it is only given the time.
+    """
+    if ask and not send_signal(process, signal.SIGTERM):
         return
     if not await _gone(process, grace):
         send_signal(process, signal.SIGKILL)

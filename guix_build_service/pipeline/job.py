@@ -28,6 +28,9 @@ MARK = "GUIX_BUILD_SERVICE_BUILD"
 RUN_BY = "GUIX_BUILD_SERVICE_PROCESS"
 """The variable beside it that says which process of the service began it, by the name that it has in the database."""
 
+COPIES = "GUIX_BUILD_SERVICE_COPIES"
+"""The variable that also the process has which copies the others' output into the log (`written_to_log`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelGuix:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from guix_build_service.logs import redaction
-from guix_build_service.pipeline.job import Job
+from guix_build_service.pipeline.job import COPIES, Job
 from guix_environment.process_identity import GRACE
 from guix_environment.processes import start
 
@@ -29,7 +29,7 @@ async def written_to_log(job: Job) -> AsyncIterator[int]:
         with reading, _handed_over(job.log.redaction.secrets) as secrets:
             copying = await start(
                 (sys.executable, "-I", "-S", str(_PROGRAM), str(reading.fileno()), str(secrets.fileno())),
-                environment={"PATH": os.defpath, **job.marks},
+                environment={"PATH": os.defpath, **job.marks, COPIES: "log"},
                 output=job.log.descriptor,
                 pass_descriptors=(reading.fileno(), secrets.fileno()),
             )

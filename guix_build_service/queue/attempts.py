@@ -7,9 +7,10 @@ it began itself, and whoever takes a build over ends what those began who are go
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from guix_build_service.pipeline.job import MARK, RUN_BY
+from guix_build_service.pipeline.job import COPIES, MARK, RUN_BY
 from guix_build_service.pipeline.kernels import remove_folder
 from guix_environment.errors import InvalidInput
 from guix_environment.identifiers import BuildId
@@ -34,7 +35,6 @@ class Attempts:
 
     async def clear(self, build: BuildId, there: Collection[str]) -> None:
         """End the processes and remove the folders of every attempt at BUILD but those of the services THERE."""
-        # Those of an earlier release do not say who began them.
         await _end_processes(build, lambda run_by: run_by not in there)
         await asyncio.to_thread(self._remove_folders, build, there)
 
@@ -59,19 +59,35 @@ async def builds_begun_by(service: str) -> frozenset[BuildId]:
     return frozenset(builds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A process that has a part in an attempt."""
+
+    process: ProcessIdentity
+    run_by: str | None
+    """The service that began it; an earlier release's processes do not say."""
+    copies: bool
+    """Whether it copies the others' output, and ends with them."""
+
+
 async def _end_processes(build: BuildId, concerns: Callable[[str | None], bool]) -> None:
     """End those processes of attempts at BUILD that CONCERNS accepts by the service that began them.
 
     A process may start another one after those that run were listed and before it ends, so they are listed until no new one
-    is among them.
+    is among them. What copies their output ends by itself, when all is in the log: asked to end while it is still being
+    started, it would not have copied anything.
     """
-    ended: set[ProcessIdentity] = set()
-    while found := set(await _processes_of(build, concerns)) - ended:
-        # All at once: what copies the output of others ends when they do.
-        await asyncio.gather(*map(end, found))
+    ended: set[_Part] = set()
+    while found := {part for part in await _parts_of(build) if concerns(part.run_by)} - ended:
+        await asyncio.gather(*(end(part.process) for part in found if not part.copies))
+        await asyncio.gather(*(end(part.process, ask=False) for part in found if part.copies))
         ended |= found
 
 
-async def _processes_of(build: BuildId, concerns: Callable[[str | None], bool]) -> list[ProcessIdentity]:
+async def _parts_of(build: BuildId) -> list[_Part]:
     found = await asyncio.to_thread(marked, MARK)
-    return [process for process, variables in found.items() if variables[MARK] == build and concerns(variables.get(RUN_BY))]
+    return [
+        _Part(process, variables.get(RUN_BY), COPIES in variables)
+        for process, variables in found.items()
+        if variables[MARK] == build
+    ]

@@ -1,5 +1,6 @@
 """Attempts at one build by several services: each ends its own, and whoever takes over those of who is gone."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guix_build_service.pipeline.job import MARK, RUN_BY
+from guix_build_service.pipeline.job import COPIES, MARK, RUN_BY
 from guix_build_service.queue.attempts import Attempts, builds_begun_by
 from guix_environment.identifiers import BuildId
 from tests.marked_processes import marked_with
@@ -72,4 +73,24 @@ async def test_what_a_process_starts_while_it_is_being_ended_is_ended_too(tmp_pa
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         await Attempts("ours", tmp_path).end(build)
+        assert marked_with(MARK, str(build)) == []
+
+
+async def test_what_was_written_is_copied_although_the_copying_had_not_begun(tmp_path: Path) -> None:
+    build = BuildId.new()
+    marks = {MARK: str(build), RUN_BY: "gone", "PATH": "/usr/bin:/bin"}
+    reading, writing = os.pipe()
+    with (tmp_path / "log").open("wb") as log:
+        copying = subprocess.Popen(
+            ["sh", "-c", "sleep 0.2; exec cat"], env={**marks, COPIES: "log"}, stdin=reading, stdout=log
+        )
+        script = "echo a line; echo written >&2; exec sleep 600"
+        at_work = subprocess.Popen(["sh", "-c", script], env=marks, stdout=writing, stderr=subprocess.PIPE)
+    os.close(reading)
+    os.close(writing)
+    with copying, at_work:
+        assert at_work.stderr is not None
+        assert at_work.stderr.readline() == b"written\n"
+        await Attempts("ours", tmp_path).clear(build, {"there"})
+        assert (tmp_path / "log").read_text() == "a line\n"
         assert marked_with(MARK, str(build)) == []
