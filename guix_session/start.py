@@ -93,14 +93,17 @@ def enter(home: Path, folder: str) -> None:
 def serve(session: Session) -> None:
     """Run the server of SESSION, in this process, until it ends."""
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
+    from tornado.httpserver import HTTPServer
     from traitlets.config import Config
 
     from guix_session import extension
+    from guix_session.connections import PatientServer
     from guix_session.settings import default_address, server_settings
 
     # JupyterHub's own word for what opens first; an administrator's word for all sessions goes before the environment's.
     os.environ["JUPYTERHUB_DEFAULT_URL"] = os.environ.get("JUPYTERHUB_DEFAULT_URL") or default_address(session)
     extension.prepare(session)
+    HTTPServer.configure(PatientServer)
     # Named one by one: what is in the home adds no code to the server.
     JupyterHubSingleUser.serverapp_config = {"jpserver_extensions": dict.fromkeys(EXTENSIONS, True)}
     options = sys.argv[1:]

@@ -256,6 +256,12 @@ def test_that_a_page_is_open_is_no_work(hub: RealHub) -> None:
     assert last_activity(hub) > before
 
 
+def test_what_is_saved_is_never_told_as_a_failure(hub: RealHub) -> None:
+    """However soon after the last byte of it the server has answered."""
+    answers = {hub.request("POST", "/user/ada/guix-session/activity", {}) for _ in range(300)}
+    assert answers == {(204, "")}
+
+
 async def test_a_kernel_that_computes_in_silence_is_work(hub: RealHub) -> None:
     await compute_in_silence(hub, "ada")
     before = last_activity(hub)
