@@ -76,17 +76,26 @@ def local_folder(variables: Mapping[str, str], *, wanted: bool, named: str, addr
     """Return the folder of the service of this machine that is meant, or None where one is meant by its address.
 
     WANTED, or the folder that is NAMED, says so; else it is meant where neither an ADDRESS nor anything in VARIABLES names
-    another, and the folder is there for us. The hub's state folder stands for the service's in it. Looks at files.
+    another, and the folder is there for us. The hub's state folder stands for the service's in it. Looks at files. Raises
+    `CommandMisused`.
     """
     named_there = named or variables.get(FOLDER, "")
     elsewhere = address or not {ADDRESS, TOKEN, TOKEN_FILE}.isdisjoint(variables)
     if not (wanted or named) and elsewhere:
         return None
-    folder = Path(named_there).expanduser().absolute() if named_there else STATE_FOLDER
+    folder = whole_path(named_there) if named_there else STATE_FOLDER
     inner = folder / "service"
     with contextlib.suppress(OSError):
         folder = inner if inner.is_dir() else folder
     return folder if wanted or named_there or _is_ours(folder) else None
+
+
+def whole_path(place: str) -> Path:
+    """Return the path of PLACE from the root on, which may be in somebody's home.  Raises `CommandMisused`."""
+    try:
+        return Path(place).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # where the folder that we are in is gone, or nobody has that home
+        raise CommandMisused(f"It cannot be told where {place} is.", hint="Give its whole path, from / on.") from error
 
 
 def _is_ours(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from guix_build_service.web.schemas.environments import (
     EnvironmentsAnswer,
     ResolvedAnswer,
 )
+from guix_build_service.web.schemas.fields import PartAnswer
 from guix_build_service.web.schemas.members import MembersAnswer
 from guix_build_service.web.schemas.retention import RetentionAnswer
 from guix_build_service.web.schemas.service import CallerAnswer
@@ -34,6 +35,7 @@ from guix_build_service.web.schemas.versions import ExportAnswer, VersionAnswer,
 from guix_build_service.web.schemas.webhooks import NewWebhookAnswer
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Part = TypeVar("_Part", bound=PartAnswer)
 
 _AGAIN = frozenset(
     {
@@ -97,25 +99,17 @@ class Client:
 
     def environments(self, **wanted: str) -> Iterator[EnvironmentAnswer]:
         """Yield the environments that one may see, by name; WANTED as the API's query has it."""
-        cursor: str | None = None
-        while True:
-            query = {**wanted, "limit": LARGEST_PAGE, **({"cursor": cursor} if cursor else {})}
-            part = self._ask("GET", f"environments?{urlencode(query, errors='surrogateescape')}", EnvironmentsAnswer)
+        for part in self._parts("environments", EnvironmentsAnswer, wanted):
             yield from part.environments
-            if part.next is None:
-                return
-            if part.next == cursor:
-                raise AnswerNotUnderstood("The service's list does not end.", hint="Tell the people who run this hub.")
-            cursor = part.next
 
     def environment(self, environment: str) -> EnvironmentAnswer:
         """Return one environment."""
         return self._ask("GET", f"environments/{_word(environment)}", EnvironmentAnswer)
 
     def versions(self, environment: str) -> tuple[VersionAnswer, ...]:
-        """Return an environment's versions, newest first: the first `LARGEST_PAGE` of them."""
-        path = f"environments/{_word(environment)}/versions?limit={LARGEST_PAGE}"
-        return self._ask("GET", path, VersionsAnswer).versions
+        """Return an environment's versions, newest first."""
+        parts = self._parts(f"environments/{_word(environment)}/versions", VersionsAnswer, {})
+        return tuple(version for part in parts for version in part.versions)
 
     def storage(self, environment: str) -> StorageAnswer:
         """Return what an environment holds of the disk, and what deleting it would free."""
@@ -230,8 +224,6 @@ class Client:
             try:
                 headers = {"Last-Event-ID": last} if last else {}
                 with self._transport.ask("GET", f"builds/{_word(build)}/events", headers=headers) as answer:
-                    if answer.status == HTTPStatus.NO_CONTENT:
-                        return
                     for event in events(answer.pieces()):
                         attempts.succeeded()
                         last = event.id
@@ -266,6 +258,19 @@ class Client:
     def _ask(self, method: str, path: str, gives: type[_Model], body: Mapping[str, object] | None = None) -> _Model:
         with self._transport.ask(method, path, body) as answer:
             return _parsed(gives, answer.whole())
+
+    def _parts(self, path: str, gives: type[_Part], wanted: Mapping[str, str]) -> Iterator[_Part]:
+        """Yield the parts of a list; WANTED as the API's query has it."""
+        cursor: str | None = None
+        while True:
+            query = {**wanted, "limit": LARGEST_PAGE, **({"cursor": cursor} if cursor else {})}
+            part = self._ask("GET", f"{path}?{urlencode(query, errors='surrogateescape')}", gives)
+            yield part
+            if part.next is None:
+                return
+            if part.next == cursor:
+                raise AnswerNotUnderstood("The service's list does not end.", hint="Tell the people who run this hub.")
+            cursor = part.next
 
     def _text(self, path: str) -> Iterator[bytes]:
         position, attempts = 0, _Attempts(self._patience)

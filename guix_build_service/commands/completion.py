@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import shtab
 
 from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
-from guix_build_service.commands.program import Parser, make_parser
+from guix_build_service.commands.program import Parser, make_parser, printed
 from guix_build_service.commands.terminal import Output
 
 SHELLS = ("bash", "zsh", "fish")
@@ -28,6 +28,11 @@ _PLACES: Mapping[str, object] = {"FOLDER": shtab.DIRECTORY, "FILE": shtab.FILE, 
 
 def main(words: Sequence[str]) -> int:
     """Print the script for the shell that WORDS name, and return the exit status."""
+    output = Output(sys.stdout, sys.stderr)
+    return printed(output, lambda: _script_printed(words, output))
+
+
+def _script_printed(words: Sequence[str], output: Output) -> int:
     parser = Parser(
         prog="guix-build-service completion",
         description="Print what a shell runs to complete the words of these commands.",
@@ -35,11 +40,11 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("shell", choices=SHELLS)
     try:
-        print(script(parser.parse_args(words).shell), end="")
+        output.some(script(parser.parse_args(words).shell))
     except SystemExit as ended:
         return int(ended.code or 0)
     except CommandMisused as error:
-        Output(sys.stdout, sys.stderr).refuse(error)
+        output.refuse(error)
         return error.exit_status
     return ExitStatus.DONE
 

@@ -89,6 +89,8 @@ def _read_key(file: str) -> str:
             return opened.read(LONGEST_KEY)
     except OSError as error:
         raise CommandMisused(f"{short(file)} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise CommandMisused("What was given is no text, as a private key of SSH is.") from None
 
 
 def delete_credential(call: Call) -> ExitStatus:

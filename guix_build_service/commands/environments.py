@@ -3,14 +3,12 @@
 import argparse
 from collections.abc import Mapping
 
-from pydantic import ValidationError
-
 from guix_build_service.commands.call import Call
 from guix_build_service.commands.finding import address_of, environment_meant, is_address
-from guix_build_service.commands.outcomes import CommandMisused, ExitStatus
+from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import facts, short, size, table
 from guix_build_service.commands.waiting import tell, waited
-from guix_build_service.commands.words import ENVIRONMENT, add_sharing, add_wait, command
+from guix_build_service.commands.words import ENVIRONMENT, add_sharing, add_wait, asked_for, command
 from guix_build_service.local.started import Work
 from guix_build_service.model.environments import BuildState
 from guix_build_service.web.schemas.environments import EnvironmentAnswer, EnvironmentRequest
@@ -172,11 +170,7 @@ def request_of(given: Mapping[str, object]) -> EnvironmentRequest:
     visibility = Visibility(str(given.get("visibility", Visibility.PRIVATE.value)))
     raw_groups = given.get("groups")
     groups = tuple(raw_groups) if isinstance(raw_groups, list) else ()
-    try:
-        return EnvironmentRequest.model_validate({**given, "visibility": visibility, "groups": groups})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise CommandMisused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", hint="See --help.") from error
+    return asked_for(EnvironmentRequest, {**given, "visibility": visibility, "groups": groups})
 
 
 def build_environment(call: Call) -> ExitStatus:

@@ -1,9 +1,10 @@
 """Which environment or build a person means, who writes an id, a name or a repository's address."""
 
+import os
 import re
 from http import HTTPStatus
-from pathlib import Path
 
+from guix_build_service.commands.access import whole_path
 from guix_build_service.commands.client import Client
 from guix_build_service.commands.outcomes import NothingSuch, RefusedByService, SeveralSuch
 from guix_build_service.commands.terminal import short
@@ -25,10 +26,12 @@ def address_of(word: str) -> str:
 
     >>> address_of("/srv/git/analysis")
     'file:///srv/git/analysis'
+
+    Raises `CommandMisused` for a folder of which nobody can tell where it is.
     """
     if not _FOLDER.match(word):
         return word
-    return f"file://{Path(word).expanduser().absolute().resolve()}"
+    return f"file://{os.path.realpath(whole_path(word))}"
 
 
 def environment_meant(client: Client, word: str) -> EnvironmentAnswer:

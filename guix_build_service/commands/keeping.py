@@ -61,16 +61,15 @@ def let_go(call: Call) -> ExitStatus:
     rules = {name: value for name in ("unused_days", "unused_current_days") if (value := getattr(options, name)) is not None}
     found = call.client.retention(rules)
     if options.dry_run or not found.profiles:
-        _tell(call, found)
-        return ExitStatus.REFUSED if found.hindrance else ExitStatus.DONE
+        return _told(call, found)
     if not options.yes and not call.ask(f"Let go of {_profiles(found)}, which frees {size(found.frees)}?"):
         call.output.note("All of them stay.")
         return ExitStatus.REFUSED
-    _tell(call, call.client.let_go(rules))
-    return ExitStatus.DONE
+    return _told(call, call.client.let_go(rules))
 
 
-def _tell(call: Call, found: RetentionAnswer) -> None:
+def _told(call: Call, found: RetentionAnswer) -> ExitStatus:
+    """Tell what is FOUND, and return whether all of it could be decided."""
     rows = [_row(each) for each in found.profiles]
     call.output.give(found.model_dump(mode="json"), table(HEAD, rows) if rows else "")
     if found.hindrance:
@@ -79,6 +78,7 @@ def _tell(call: Call, found: RetentionAnswer) -> None:
         call.output.note(f"{_profiles(found)}, {size(found.frees)} together.")
     else:
         call.output.note("There is nothing to let go of.")
+    return ExitStatus.REFUSED if found.hindrance else ExitStatus.DONE
 
 
 def _profiles(found: RetentionAnswer) -> str:
@@ -124,7 +124,7 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            with (folder / name).open("x") as file:
+            with (folder / name).open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise CommandMisused(f"The files cannot be written into {folder}: {error.strerror}.") from error

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
 from typing import NoReturn, TextIO
 
@@ -63,6 +63,34 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # of terminals that know few characters
     output = Output(sys.stdout, sys.stderr, as_json="--json" in words)
+    known = os.environ if variables is None else variables
+    return printed(output, lambda: _answered(words, known, output, patience))
+
+
+def printed(output: Output, command: Callable[[], int]) -> int:
+    """Do COMMAND, which prints to OUTPUT, and return its exit status, also where nothing can be printed any more."""
+    try:
+        return command()
+    except BrokenPipeError:
+        _print_no_more()
+        return ExitStatus.READER_LEFT
+    except OSError as error:
+        # Whoever meets another one, of a file or a connection, has words of their own for it.
+        _print_no_more()
+        with contextlib.suppress(OSError):
+            output.note(f"guix-build-service: The answer cannot be written: {error.strerror}.")
+        return ExitStatus.REFUSED
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED  # once more, while what serves us alone was ending
+
+
+def _print_no_more() -> None:
+    # Python would write what is left when it ends, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answered(words: Sequence[str], known: Mapping[str, str], output: Output, patience: Patience | None) -> int:
+    """Do what WORDS say with the settings that are KNOWN, and return the exit status."""
     try:
         options = make_parser().parse_args(list(words))
     except SystemExit as ended:
@@ -73,7 +101,6 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
     with contextlib.ExitStack() as until_done:
         local: LocalService | None = None
         try:
-            known = os.environ if variables is None else variables
             folder = local_folder(known, wanted=options.local, named=options.folder, address=options.service)
             if folder is not None:
                 local = until_done.enter_context(LocalService(folder, _work(options)))
@@ -84,10 +111,6 @@ def main(words: Sequence[str], variables: Mapping[str, str] | None = None, patie
         except KeyboardInterrupt:
             output.note(STOPPED_ALONE if local is not None and local.ends_with_us else STOPPED)
             return ExitStatus.INTERRUPTED
-        except BrokenPipeError:
-            # Python would write what is left when it ends, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return ExitStatus.READER_LEFT
 
 
 def _work(options: argparse.Namespace) -> Work:
@@ -115,8 +138,16 @@ def _done(
 
 
 def read_secret(prompt: str) -> str:
-    """Return what is typed after PROMPT, which is not shown, or the first line of an input that is no terminal."""
-    return getpass(prompt).strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+    """Return what is typed after PROMPT, which is not shown, or the first line of an input that is no terminal.
+
+    Empty where there is none.  Raises `CommandMisused` for what is no text.
+    """
+    try:
+        return getpass(prompt).strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+    except EOFError:
+        return ""
+    except UnicodeDecodeError:
+        raise CommandMisused("What was given is no text.", hint="Send it in the encoding of your terminal.") from None
 
 
 class Question:

@@ -6,7 +6,7 @@ from guix_build_service.commands.call import Call
 from guix_build_service.commands.finding import environment_meant
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_build_service.commands.terminal import facts, short, table
-from guix_build_service.commands.words import ENVIRONMENT, add_limits, command
+from guix_build_service.commands.words import ENVIRONMENT, add_limits, asked_for, command
 from guix_build_service.local.started import Work
 from guix_build_service.web.schemas.sessions import SessionRequest
 
@@ -47,8 +47,8 @@ def start_session(call: Call) -> ExitStatus:
     options = call.options
     environment = environment_meant(call.client, options.environment)
     names = ("version", "memory", "cpu", "path", "name")
-    request = SessionRequest(environment=environment.id, **{name: getattr(options, name) for name in names})
-    session = call.client.start_session(request)
+    given = {"environment": environment.id, **{name: getattr(options, name) for name in names}}
+    session = call.client.start_session(asked_for(SessionRequest, given))
     state = [("session", session.name), ("state", session.state), ("page", session.pending_url or session.url)]
     call.output.give(session.model_dump(mode="json"), facts(state))
     return ExitStatus.DONE

@@ -22,6 +22,11 @@ WIDEST_COLUMN = 60
 _LONGEST_LINE = 2000
 _BAR = 20
 
+TAB = "\t"
+
+_CLEARED = "\x1b[K"
+"""Has a terminal clear its line from where the next character comes to stand."""
+
 
 def shown(text: str, kept: str = "") -> str:
     """Return TEXT with everything that a terminal acts on, or does not show, written as its code; but for what is KEPT.
@@ -110,17 +115,17 @@ class Output:
 
     def some(self, text: str) -> None:
         """Print TEXT, which is not yet a whole line."""
-        self.results.write(shown(text, kept="\n\t"))
+        self.results.write(shown(text, kept=f"\n{TAB}"))
         self.results.flush()
 
     def note(self, text: str) -> None:
-        """Tell the person what happens, beside the results."""
-        print(shown(text), file=self.notes, flush=True)
+        """Tell the person what happens, beside the results, and in the place of how far a build is."""
+        print(f"{_CLEARED if self.notes.isatty() else ''}{shown(text, kept=TAB)}", file=self.notes, flush=True)
 
     def refuse(self, error: GuixSpawnerError) -> None:
-        """Say why it was not done, and what to do about it."""
+        """Say why it was not done, and what to do about it; in one line of JSON, as it may end a stream of such lines."""
         if self.as_json:
-            self.line(json_text({"error": error.as_json()}, indent=2))
+            self.line(json_text({"error": error.as_json()}))
         self.note(f"guix-build-service: {error.message}")
         if error.hint:
             self.note(error.hint)
@@ -143,7 +148,8 @@ class BuildProgress:
         """Show how BUILD stands."""
         if self._is_terminal:
             columns = shutil.get_terminal_size().columns
-            self._write("\r\x1b[K" + short(_bar(build), max(columns - 1, 10)))
+            # Whatever is told next, as of a connection that was lost, begins where this does.
+            self._write(f"{_CLEARED}{short(_bar(build), max(columns - 1, 10))}\r")
             return
         steps = build.progress
         tenths = [10 * done // total for done, total in _measures(steps)]
@@ -155,7 +161,7 @@ class BuildProgress:
     def end(self) -> None:
         """Leave the line to whatever is printed next."""
         if self._is_terminal:
-            self._write("\r\x1b[K")
+            self._write(_CLEARED)
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -1,14 +1,18 @@
 """Words that several commands take."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from guix_build_service.commands.call import Command
+from guix_build_service.commands.outcomes import CommandMisused
 from guix_build_service.commands.terminal import amount
 from guix_build_service.local.started import Work
 from guix_environment.records import Visibility
 
-Parsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Request = TypeVar("_Request", bound=BaseModel)
 
 ENVIRONMENT = "the environment's id or name, or its repository's address"
 
@@ -72,6 +76,15 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         "--memory", type=_named("bytes such as 4G", amount), metavar="BYTES", help="memory of a session, such as 4G"
     )
     parser.add_argument("--cpu", type=_named("number of cores", float), metavar="CORES", help="processor cores of a session")
+
+
+def asked_for(kind: type[_Request], given: Mapping[str, object]) -> _Request:
+    """Return the request of KIND with what is GIVEN, as the API has it.  Raises `CommandMisused`."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise CommandMisused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", hint="See --help.") from error
 
 
 def _named(what: str, kind: Callable[[str], float]) -> Callable[[str], float]:

@@ -46,10 +46,12 @@ class Terminal:
     home: Path
     told: list[str] = field(default_factory=list)
     """What was said about lost connections."""
+    pauses: list[float] = field(default_factory=list)
+    """How long was waited before they were made again, in seconds, but that nothing waits here."""
 
     async def __call__(self, *words: str, person: str = "ada", address: str = "", **variables: str) -> Said:
         known = {"HOME": str(self.home), ADDRESS: address or self.address, TOKEN: f"token-{person}", **variables}
-        patience = Patience(pauses=(0,) * 5, sleep=lambda _: None, tell=self.told.append)
+        patience = Patience(pauses=(0,) * 5, sleep=self.pauses.append, tell=self.told.append)
         settings = {name: value for name, value in known.items() if value}
         status = await asyncio.to_thread(program.main, words, settings, patience)
         out, err = self.capsys.readouterr()

@@ -1,7 +1,10 @@
 """Where the service is and who asks: no secret in an argument, and none sent where others can have it."""
 
 import os
+import socket
 import ssl
+import subprocess
+import sys
 from email.message import Message
 from importlib.metadata import version
 from io import BytesIO
@@ -11,11 +14,14 @@ from urllib.error import HTTPError, URLError
 import pytest
 
 from guix_build_service.command_line import OVERVIEW, main
+from guix_build_service.commands import program
 from guix_build_service.commands.access import ADDRESS, TOKEN, TOKEN_FILE, Access, access_from, service_address
+from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import (
     AnswerNotUnderstood,
     CommandMisused,
     ExitStatus,
+    RefusedByService,
     ServiceUnreachable,
     TokenMissing,
 )
@@ -23,6 +29,7 @@ from guix_build_service.commands.transport import plainly, refusal_in
 from guix_build_service.program.application import BuildService
 from tests.service.commands.conftest import Terminal, wire
 from tests.service.web.conftest import Site
+from tests.service.web.real_hub import CHECKOUT
 
 HUB = "https://hub.example"
 
@@ -149,6 +156,7 @@ async def test_a_token_does_not_go_where_a_redirection_leads(site: Site, termina
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "is not the service (404)"),
         (b'HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\n{"error":"no"}', "is not the service (404)"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "answers 502 in its place"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "is not the service (404)"),
         (b"nonsense\r\n\r\n", "was lost"),
         (b"", "was lost"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", "was lost"),
@@ -162,6 +170,63 @@ async def test_what_is_no_answer_of_the_services_is_told_in_plain_words(
     assert refused.status == ExitStatus.UNREACHABLE
     assert said in refused.err
     assert "Traceback" not in refused.err
+
+
+async def test_an_answer_without_an_end_is_not_kept(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guix_build_service.commands.transport.LARGEST_ANSWER", 10)
+    said = await terminal("list")
+    assert (said.status, "more than any such service" in said.err) == (ExitStatus.UNREACHABLE, True)
+
+
+async def test_what_stays_on_this_machine_goes_to_no_proxy(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
+    assert (await terminal("list")).status == ExitStatus.DONE
+
+
+async def test_a_folder_in_nobodys_home_is_refused(terminal: Terminal) -> None:
+    place = "~nobody-has-this-name/plots"
+    for words in (["list", "--folder", place], ["build", place]):
+        said = await terminal(*words)
+        assert (said.status, f"cannot be told where {place} is" in said.err) == (ExitStatus.MISUSED, True)
+
+
+async def test_words_that_are_no_text_are_looked_for_all_the_same(terminal: Terminal) -> None:
+    assert (await terminal("list", "--text", "\udcff", "--json")).out
+
+
+@pytest.mark.parametrize("words", [["list", "--json", "--service", "none"], ["completion", "bash"]], ids=" ".join)
+def test_what_nobody_can_read_is_no_fault_of_ours(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full, os.fdopen(writer, "wb") as left:
+        command = [sys.executable, "-m", "guix_build_service", *words]
+        ends = [
+            subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, check=False)
+            for output in (full, left)
+        ]
+    assert [each.returncode for each in ends] == [ExitStatus.REFUSED, ExitStatus.READER_LEFT]
+    assert [each.stderr for each in ends] == [
+        "guix-build-service: The answer cannot be written: No space left on device.\n",
+        "",
+    ]
+
+
+def test_somebody_may_press_it_once_more_while_it_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(LocalService):
+        """One that takes its time to start, and to end."""
+
+        def connect(self, seconds: float) -> socket.socket:
+            del seconds
+            raise KeyboardInterrupt
+
+        def __exit__(self, *ended: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "LocalService", Slow)
+    assert program.main(["list", "--folder", str(tmp_path)], {}) == ExitStatus.INTERRUPTED
+    assert capsys.readouterr().err == f"{program.STOPPED}\n"
 
 
 async def test_where_nothing_answers_is_told_in_plain_words(terminal: Terminal) -> None:
@@ -185,6 +250,14 @@ def test_every_way_to_lose_a_connection_has_its_words(error: OSError, said: str)
     with pytest.raises(ServiceUnreachable, match=said) as raised, plainly("hub.example"):
         raise error
     assert raised.value.hint
+
+
+def test_a_refusal_that_says_to_wait_for_ever_is_not_believed() -> None:
+    headers = Message()
+    headers["Retry-After"] = "9" * 400
+    refusal = refusal_in(HTTPError(HUB, 429, "", headers, BytesIO(b'{"error": {}}')), "hub.example")
+    assert isinstance(refusal, RefusedByService)
+    assert refusal.retry_after == 0
 
 
 def test_a_refusal_says_when_to_try_again() -> None:

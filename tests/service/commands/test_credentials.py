@@ -54,12 +54,23 @@ async def test_at_a_terminal_it_is_asked_for_and_not_shown(
     assert SECRET not in said.out + said.err
     assert [each.place.host for each in await site.manager.vault.credentials("ada")] == ["codeberg.org"]
 
+    def ended(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(program, "getpass", ended)
+    nothing = await terminal("credentials", "add", "git.example")
+    assert (nothing.status, "No token or password was given" in nothing.err) == (ExitStatus.MISUSED, True)
+
 
 async def test_nothing_is_kept_where_nothing_was_given_or_it_cannot_be(
     site: Site, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert (await terminal("credentials", "add", "codeberg.org")).status == ExitStatus.MISUSED
+    for words in (["credentials", "add", "codeberg.org"], ["credentials", "add", "codeberg.org", "--ssh-key", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
+        no_text = await terminal(*words)
+        assert (no_text.status, "is no text" in no_text.err) == (ExitStatus.MISUSED, True)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{SECRET}\n"))
     refused = await terminal("credentials", "add", "no host")
     assert refused.status not in {ExitStatus.DONE}

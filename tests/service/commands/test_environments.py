@@ -6,7 +6,7 @@ import pytest
 
 from guix_build_service.commands.outcomes import ExitStatus
 from guix_environment.records import Visibility
-from tests.service.commands.conftest import Terminal
+from tests.service.commands.conftest import Terminal, wire
 from tests.service.web.conftest import Site
 
 GOOD = "https://git.example/a/good"
@@ -152,3 +152,14 @@ async def test_long_lists_are_whole(site: Site, terminal: Terminal, monkeypatch:
         await site.ready(f"good-{number}", "ada")
     listed = json.loads((await terminal("list", "--json")).out)
     assert [each["name"] for each in listed] == [f"good-{number}" for number in range(5)]
+    for _ in range(2):
+        await terminal("build", "good-0", "--force", "--wait")
+    assert len((await terminal("show", "good-0", "--json")).field("versions")) == 3  # type: ignore[arg-type]
+
+
+async def test_a_list_that_does_not_end_is_given_up(site: Site, terminal: Terminal) -> None:
+    part = b'{"environments": [], "next": "again"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(part), part)
+    async with wire(site, answer, answer) as endless:
+        said = await terminal("list", address=endless.address)
+    assert (said.status, "does not end" in said.err) == (ExitStatus.UNREACHABLE, True)

@@ -1,10 +1,15 @@
 """What is kept, at a command line: letting go, pinning, building again, exporting."""
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from guix_build_service.commands.outcomes import ExitStatus
 from tests.service.commands.conftest import Terminal
 from tests.service.web.conftest import Site
+from tests.service.web.real_hub import CHECKOUT
 from tests.service.web.test_retention import ADA, two_versions
 
 SOON = ("--unused-days", "0.00000001")
@@ -29,6 +34,18 @@ async def test_an_administrator_sees_what_would_go_and_lets_it_go(site: Site, te
     assert ["gone" in line.split() for line in shown.out.splitlines() if old.id in line] == [True]
     again = await terminal("build", detail.environment.id, "--version", old.id, "--wait")
     assert again.status == ExitStatus.DONE
+
+
+async def test_what_could_not_be_decided_is_told_by_the_exit_status_too(
+    site: Site, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_versions(site)
+    retainer = site.manager.retainer
+    assert retainer is not None
+    monkeypatch.setattr(retainer._belief, "look", lambda: "The clock is not believed.")
+    for words in (["--dry-run"], ["--yes"]):
+        said = await terminal("gc", *words, person="root")
+        assert (said.status, "not believed" in said.err) == (ExitStatus.REFUSED, True)
 
 
 async def test_who_is_no_administrator_is_refused(site: Site, terminal: Terminal) -> None:
@@ -68,3 +85,12 @@ async def test_what_makes_a_version_again_is_written_and_overwrites_nothing(
     assert [path.read_text() for path in folder.iterdir()] == ["mine"]
     printed = await terminal("export", detail.environment.id, "--json")
     assert printed.field("channels") == "(list)"
+    assert list(Path.cwd().glob("*.scm")) == []
+
+
+def test_what_is_written_is_read_by_guix_in_whatever_language_the_terminal_is(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from guix_build_service.commands import keeping as it; "
+    program += "it._write(Path(sys.argv[1]), {'channels.scm': '; Gr\\xf6\\xdfe'})"
+    variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(CHECKOUT)}
+    subprocess.run([sys.executable, "-c", program, tmp_path], env=variables, check=True)
+    assert (tmp_path / "channels.scm").read_text(encoding="utf-8") == "; Größe"

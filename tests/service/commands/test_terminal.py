@@ -229,13 +229,14 @@ def test_a_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     bar = BuildProgress(screen)
     bar.show(built(BuildState.QUEUED, 0, 0, ""))
     bar.show(built(BuildState.BUILDING, 30, 120, f"Downloading {EVIL}" + "x" * 100))
+    Output(io.StringIO(), screen).note("The connection\twas lost.")
     bar.end()
-    drawn = screen.getvalue().split("\r\x1b[K")
-    assert drawn[:2] == ["", "queued"]
+    *drawn, note, end = screen.getvalue().split("\x1b[K")
+    assert drawn[:2] == ["", "queued\r"]
     assert drawn[2].startswith("building [#####...............] 30 of 120 Downloading ")
-    assert len(drawn[2]) < 60
-    assert "\n" not in screen.getvalue()
-    assert not {each for part in drawn for each in part if not each.isprintable()}
+    assert len(drawn[2].rstrip()) < 60
+    assert (note, end) == ("The connection\twas lost.\n", "")
+    assert not {each for part in drawn for each in part.removesuffix("\r") if not each.isprintable()}
 
 
 def test_elsewhere_each_state_and_each_tenth_is_a_line() -> None:
