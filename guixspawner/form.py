@@ -10,10 +10,13 @@ from html import escape
 
 from guix_environment.identifiers import Commit, EnvironmentId
 from guix_environment.repository_url import RepositoryUrl
-from guixspawner.options import Preselection
+from guixspawner.options import PRESELECTED, Preselection
 
 NOTHING_TO_START = 'data-nothing-to-start="true"'
 """Stands in a form that has nothing to choose; ``share/templates/hub/spawn.html`` then shows no button to start."""
+
+MANY = 8
+"""How many environments a person looks through before they want to search them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,58 +26,60 @@ class Offer:
     id: EnvironmentId
     name: str
     description: str
-    repository: str
+    repository: RepositoryUrl
     commit: Commit
     built: datetime
     shared_by: str
     """Whose it is; empty for one's own."""
 
 
-def render_form(offers: Sequence[Offer], chosen: Preselection, service: str, *, now: datetime) -> str:
-    """Return the choice among OFFERS as HTML, with what a link CHOSE already chosen.
+def render_form(
+    offers: Sequence[Offer], chosen: Preselection, service: str, *, now: datetime, last: EnvironmentId | None = None
+) -> str:
+    """Return the choice among OFFERS as HTML, with what a link CHOSE already chosen; else the environment asked for LAST.
 
     SERVICE is the address of the environments' pages, with a slash at its end.
     """
-    add = escape(service)
+    offered = [offer.id for offer in offers]
+    known = chosen.environment in offered
+    page = f"{service}environments/{chosen.environment}"
+    missing = _MISSING.format(page=escape(page)) if chosen.environment and not known else ""
     if not offers:
-        return _EMPTY.format(mark=NOTHING_TO_START, add=add)
-    known = chosen.environment in {offer.id for offer in offers}
-    selected = chosen.environment if known else offers[0].id
-    cards = "\n".join(_card(offer, selected=offer.id == selected, now=now) for offer in offers)
-    missing = _MISSING if chosen.environment and not known else ""
-    hidden = ""
-    if known:
-        # Both belong to the environment of the link: choosing another one leaves them out.
-        hidden += (
-            _HIDDEN.format(name="version", value=escape(chosen.version), of=chosen.environment) if chosen.version else ""
-        )
-        for name, value in (("path", chosen.path), ("urlpath", chosen.urlpath)):
-            hidden += _HIDDEN.format(name=name, value=escape(value), of=chosen.environment) if value else ""
-    return _CHOICE.format(missing=missing, cards=cards, hidden=hidden, add=add, script=_SCRIPT)
+        return _EMPTY.format(mark=NOTHING_TO_START, missing=missing, add=escape(service))
+    selected = chosen.environment if known else last if last in offered else offered[0]
+    return _CHOICE.format(
+        missing=missing,
+        filter=_FILTER if len(offers) >= MANY else "",
+        cards="\n".join(_card(offer, selected=offer.id == selected, now=now) for offer in offers),
+        hidden=_hidden(chosen) if known else "",
+        add=escape(service),
+    )
 
 
 def _card(offer: Offer, *, selected: bool, now: datetime) -> str:
     description = f'<span class="d-block small">{escape(offer.description)}</span>' if offer.description else ""
-    shared = (
-        f'<span class="badge text-bg-secondary ms-2">shared by {escape(offer.shared_by)}</span>' if offer.shared_by else ""
-    )
+    shared = _SHARED.format(owner=escape(offer.shared_by)) if offer.shared_by else ""
     return _CARD.format(
         id=escape(offer.id),
         checked=" checked" if selected else "",
         name=escape(offer.name),
         shared=shared,
         description=description,
-        repository=escape(_short(offer.repository)),
-        address=escape(offer.repository),
+        repository=escape(f"{offer.repository.authority}{offer.repository.path}".removesuffix(".git")),
+        address=escape(str(offer.repository)),
         commit=escape(offer.commit.short),
         iso=escape(offer.built.astimezone(UTC).isoformat(timespec="seconds")),
         ago=escape(ago(offer.built, now)),
     )
 
 
-def _short(repository: str) -> str:
-    url = RepositoryUrl.parse(repository)
-    return f"{url.authority}{url.path}".removesuffix(".git")
+def _hidden(chosen: Preselection) -> str:
+    """Return what a link CHOSE beside its environment, as fields that count for that environment alone."""
+    given = (("version", chosen.version), ("path", chosen.path), ("urlpath", chosen.urlpath))
+    fields = [(name, value) for name, value in given if value]
+    if fields and chosen.environment:
+        fields.append((PRESELECTED, chosen.environment))
+    return "".join(_HIDDEN.format(name=name, value=escape(value)) for name, value in fields)
 
 
 def ago(then: datetime, now: datetime) -> str:
@@ -88,15 +93,18 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 _EMPTY = """
+{missing}
 <div class="text-center py-4" {mark}>
   <p class="lead">An environment is a Git repository that says which packages it needs; add one to start working.</p>
+  <p>One that is being built appears here once it is ready.</p>
   <a class="btn btn-primary btn-lg" href="{add}">Add an environment</a>
 </div>
 """
 
 _MISSING = """
 <p class="alert alert-warning" role="status">
-  The environment of this link does not exist, or is not shared with you. You can start one of these instead.
+  The environment of this link is not built yet, does not exist, or is not shared with you.
+  <a class="alert-link" href="{page}">Its page</a> says more where you may see it.
 </p>
 """
 
@@ -104,38 +112,42 @@ _CHOICE = """
 {missing}
 <fieldset class="mb-3">
   <legend class="fs-5">Choose an environment</legend>
-  <div class="list-group">
+{filter}
+  <div class="list-group" id="environments">
 {cards}
   </div>
 </fieldset>
 {hidden}
-<p><a href="{add}">Add an environment</a></p>
-{script}
+<p><a href="{add}">Add an environment, or see what is being built</a></p>
 """
+
+_FILTER = """
+  <div class="mb-3" id="narrowing" hidden>
+    <label class="form-label" for="filter">Find an environment</label>
+    <input class="form-control" id="filter" type="search" autocomplete="off"
+           placeholder="A part of its name, description or address">
+    <div class="form-text" id="found" role="status"></div>
+  </div>
+"""
+"""Without a name, so that it is not sent; the page's script shows it and does what it is there for."""
 
 _CARD = """
     <label class="list-group-item list-group-item-action d-flex gap-3 py-3">
-      <input class="form-check-input flex-shrink-0" type="radio" name="environment" value="{id}" required{checked}>
-      <span class="flex-grow-1">
-        <span class="fw-semibold">{name}</span>{shared}
-        {description}
-        <span class="d-block small text-body-secondary">
-          <span title="{address}">{repository}</span> · <code>{commit}</code> ·
-          built <time datetime="{iso}" title="{iso}">{ago}</time>
+      <input class="form-check-input border-secondary flex-shrink-0" type="radio" aria-labelledby="name-{id}"
+             aria-describedby="about-{id}" name="environment" value="{id}" required{checked}>
+      <span class="flex-grow-1 text-break">
+        <span id="name-{id}"><span class="fw-semibold">{name}</span>{shared}</span>
+        <span id="about-{id}">
+          {description}
+          <span class="d-block small text-body-secondary">
+            <span title="{address}">{repository}</span> · <code>{commit}</code> ·
+            built <time datetime="{iso}" title="{iso}">{ago}</time>
+          </span>
         </span>
       </span>
     </label>
 """
 
-_HIDDEN = '<input type="hidden" name="{name}" value="{value}" data-environment="{of}">\n'
+_SHARED = ' <span class="badge text-bg-secondary text-wrap text-break text-start">shared by {owner}</span>'
 
-_SCRIPT = """
-<script>
-  document.addEventListener("change", (event) => {
-    if (event.target.name !== "environment") return;
-    document.querySelectorAll("input[data-environment]").forEach((input) => {
-      input.disabled = input.dataset.environment !== event.target.value;
-    });
-  });
-</script>
-"""
+_HIDDEN = '<input type="hidden" name="{name}" value="{value}">\n'

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from guix_environment.errors import GuixSpawnerError
 from guix_environment.records import EnvironmentRecord, Records
+from guix_environment.repository_url import RepositoryUrl
 from guixspawner.form import Offer
 from guixspawner.session import Applicant
 
@@ -27,13 +28,14 @@ def _offer(records: Records, environment: EnvironmentRecord, applicant: Applican
         version = records.read_version(environment.id, environment.current)
         file = records.version_folder(environment.id, version.id) / "version.json"
         built = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        repository = RepositoryUrl.parse(environment.repository)
     except (GuixSpawnerError, OSError):
         return None
     return Offer(
         id=environment.id,
         name=environment.name,
         description=environment.description,
-        repository=environment.repository,
+        repository=repository,
         commit=version.commit,
         built=built,
         shared_by="" if environment.owner == applicant.name else environment.owner,

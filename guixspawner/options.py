@@ -16,6 +16,9 @@ from guix_environment.identifiers import CheckedString, EnvironmentId, VersionId
 KNOWN = frozenset({"environment", "version", "memory", "cpu", "path", "urlpath"})
 """Every option there is."""
 
+PRESELECTED = "preselected"
+"""A field of the form: the environment that a link named, to which what else it named belongs."""
+
 LONGEST_PATH = 1024
 LEAST_MEMORY = 128 * 1024 * 1024
 """Bytes below which JupyterLab does not start."""
@@ -74,18 +77,19 @@ def parse_options(given: object) -> SessionOptions:
     )
 
 
-def environment_in(given: object) -> str:
-    """Return the environment that GIVEN, the ``user_options`` of a spawn, ask for; nothing where they are not right."""
+def environment_in(given: object) -> EnvironmentId | None:
+    """Return the environment that GIVEN, the ``user_options`` of a spawn, ask for; None where they are not right."""
     try:
         return parse_options(given).environment
     except InvalidOptions:
-        return ""
+        return None
 
 
 def options_from_fields(fields: Mapping[str, Sequence[object]]) -> dict[str, object]:
     """Return the form FIELDS, which arrive as lists of texts, as ``user_options``; empty ones are left out.
 
-    Nothing is judged here but repeated fields: `parse_options` does so for every way that options come in.
+    What a link named for one environment is left out when the person chose another.  Nothing is judged here but repeated
+    fields: `parse_options` does so for every way that options come in.
     """
     options: dict[str, object] = {}
     for name, values in fields.items():
@@ -95,6 +99,9 @@ def options_from_fields(fields: Mapping[str, Sequence[object]]) -> dict[str, obj
             raise InvalidOptions(f"The option {name[:40]} was given twice.")
         if values and values[0] != "":
             options[name] = values[0]
+    if options.pop(PRESELECTED, options.get("environment")) != options.get("environment"):
+        for name in ("version", "path", "urlpath"):
+            options.pop(name, None)
     if isinstance(cpu := options.get("cpu"), str):
         try:
             options["cpu"] = float(cpu)

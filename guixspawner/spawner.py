@@ -151,7 +151,9 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """Return the environments that this person may start, as the inside of the hub's form."""
         offers = await asyncio.to_thread(offers_for, self._records, self._applicant)
         query = getattr(getattr(self.handler, "request", None), "query_arguments", {})
-        return render_form(offers, preselection(query), self.service_url, now=datetime.now(UTC))
+        # After a start that failed at once the hub shows the form again, and no longer has the request.
+        last = environment_in(self.user_options)
+        return render_form(offers, preselection(query), self.service_url, now=datetime.now(UTC), last=last)
 
     def options_from_query(self, _query: Mapping[str, Sequence[str]]) -> dict[str, object]:
         """Start nothing: a link may come from anywhere, so it only chooses in the form, which the person then sends."""
@@ -343,7 +345,7 @@ class GuixSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     @property
     def asked_environment(self) -> str:
         """The environment that was asked for last, or nothing; for the hub's pages."""
-        return environment_in(self.user_options)
+        return environment_in(self.user_options) or ""
 
     def _page_of(self, options: object) -> str:
         """Return the page of the environment that OPTIONS ask for, or nothing."""

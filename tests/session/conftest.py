@@ -9,11 +9,20 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.real_hub import RealHub, running_hub
 
+HELD = """
+async def held(spawner):
+    import asyncio, pathlib
+    while pathlib.Path(os.environ["STATE"], f"hold-{spawner.name}").exists():
+        await asyncio.sleep(0.05)
+c.GuixSpawner.pre_spawn_hook = held
+"""
+"""Starts of a server wait for as long as there is a file of its name."""
+
 
 @pytest.fixture(scope="module")
 def hub(records: Path) -> Iterator[RealHub]:
     """A hub on the test module's own records, at which ada has a session."""
-    with running_hub(records) as hub:
+    with running_hub(records, HELD) as hub:
         assert hub.spawn("ada", {"environment": ENVIRONMENT})[0] == 201, hub.session_log("ada")
         yield hub
 

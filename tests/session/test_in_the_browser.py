@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from guix_environment.identifiers import Commit
+from guix_environment.identifiers import Commit, EnvironmentId
 from guix_environment.records import Records
+from tests.barriers import AXE, BARRIERS, LOW_CONTRAST
 from tests.spawner.built_records import built_records, output
-from tests.spawner.conftest import ENVIRONMENT, VERSION
+from tests.spawner.conftest import ENVIRONMENT, OLD_VERSION, VERSION, environment, version
 from tests.spawner.real_hub import RealHub, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.browser, pytest.mark.timeout(1800)]
@@ -39,12 +40,12 @@ def page(browser: Browser, hub: RealHub) -> Iterator[Page]:
 
 
 @contextmanager
-def logged_in(browser: Browser, hub: RealHub) -> Iterator[Page]:
-    context = browser.new_context(base_url=hub.address)
+def logged_in(browser: Browser, hub: RealHub, user: str = "ada", **options: Any) -> Iterator[Page]:
+    context = browser.new_context(base_url=hub.address, **options)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto("/hub/login?next=/hub/home")
-    page.fill("#username_input", "ada")
+    page.fill("#username_input", user)
     page.fill("#password_input", "x")
     page.click("#login_submit")
     page.wait_for_url("**/hub/home")
@@ -163,6 +164,97 @@ def test_what_is_in_the_way_of_a_newer_version_is_named_and_left_alone(page: Pag
     expect(page.locator(".jp-Dialog")).to_contain_text("changed files: added.txt")
     assert (copy(hub) / "added.txt").read_text() == "of the person's"
     page.get_by_role("button", name="Close").click()
+
+
+RIVERS = [EnvironmentId(f"erivers{'a' * 4}{letter}") for letter in "abcdefgh"]
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def rivers(hub: RealHub) -> str:
+    """Somebody with many environments, of which no part is on this machine any more."""
+    records = Records(hub.state / "records")
+    for number, river in enumerate(RIVERS):
+        records.write_version(river, version())
+        address = f"https://git.example/lab{number % 2}/river-{number}"
+        records.write_environment(environment(id=river, owner="rita", name=f"River {number}", repository=address))
+    long = {"name": "long" * 50, "description": "wide" * 99, "owner": "owner" * 24, "users": ("rita",)}
+    records.write_environment(environment(id=RIVERS[7], **long))
+    return "rita"
+
+
+def expect_open_to_all(page: Page) -> None:
+    """Fail where something on PAGE keeps people out who do not see, use no mouse, or have a small screen."""
+    page.evaluate(AXE.read_text())
+    assert page.evaluate(BARRIERS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
+        assert page.evaluate(LOW_CONTRAST) == []
+
+
+def test_one_of_many_environments_is_found_and_started_by_keyboard(browser: Browser, hub: RealHub, rivers: str) -> None:
+    with logged_in(browser, hub, rivers, viewport=PHONE) as page:
+        page.goto(f"/hub/spawn?opt-environment={RIVERS[2]}")
+        assert page.title() == "Start a session · JupyterHub"
+        expect_open_to_all(page)
+        page.get_by_label("Find an environment").fill("https://GIT.example/lab1 river")
+        expect(page.get_by_role("status")).to_have_text("3 of 9 environments, and the one that is chosen")
+        shown = [page.get_by_role("radio", name=f"River {number}", exact=True) for number in (1, 2, 3, 5)]
+        expect(page.get_by_role("radio")).to_have_count(len(shown))
+        for choice in shown:
+            expect(choice).to_be_visible()
+        page.keyboard.press("Enter")
+        expect(shown[0]).to_be_focused()
+        expect(shown[0]).to_be_checked()
+        expect(page.get_by_role("status")).to_have_text("3 of 9 environments")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("A part of River 1 is no longer on this machine.")
+        # What was chosen is not to be looked for again.
+        expect(shown[0]).to_be_checked()
+        expect_open_to_all(page)
+        page.goto(f"/user/{rivers}/")
+        assert page.title() == "Your session did not start · JupyterHub"
+        expect_open_to_all(page)
+
+
+def test_without_scripts_what_a_link_named_is_left_out_for_another_environment(
+    browser: Browser, hub: RealHub, rivers: str
+) -> None:
+    with logged_in(browser, hub, rivers, java_script_enabled=False) as page:
+        page.goto(f"/hub/spawn?opt-environment={RIVERS[2]}&opt-version={OLD_VERSION}")
+        expect(page.get_by_label("Find an environment")).to_be_hidden()
+        page.get_by_role("radio", name="River 3", exact=True).check()
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_contain_text("A part of River 3 is no longer on this machine.")
+
+
+ASKED_TWICE = """() => [1, 2].map(() => {
+  const event = new Event("submit", { cancelable: true });
+  document.getElementById("spawn_form").dispatchEvent(event);
+  return event.defaultPrevented ? "refused" : "sent";
+})"""
+
+
+def test_a_start_is_asked_for_once_and_says_so_when_it_fails_later(browser: Browser, hub: RealHub, rivers: str) -> None:
+    held = hub.state / "hold-watched"
+    held.touch()
+    with logged_in(browser, hub, rivers, viewport=PHONE) as page:
+        page.goto(f"/hub/spawn/{rivers}/watched?opt-environment={RIVERS[4]}")
+        assert page.evaluate(ASKED_TWICE) == ["sent", "refused"]
+        expect(page.get_by_role("button", name="Starting…")).to_be_visible()
+        page.reload()
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Starting your session")
+        expect_open_to_all(page)
+        page.get_by_role("button", name="Stop starting").focus()
+        held.unlink()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Your session did not start")
+        expect(page.get_by_role("status")).to_contain_text("A part of River 4 is no longer on this machine.")
+        expect(page.get_by_role("link", name="Try again")).to_be_focused()
+        assert page.title() == "Your session did not start · JupyterHub"
+        expect_open_to_all(page)
 
 
 def test_a_warning_comes_before_the_end_and_goes_when_work_goes_on(browser: Browser, records: Path) -> None:

@@ -126,6 +126,16 @@ def test_fields_of_the_form_become_options() -> None:
     assert options_from_fields({"environment_file": [{"body": b""}]}) == {"environment_file": {"body": b""}}
 
 
+def test_what_a_link_named_for_one_environment_is_left_out_for_another() -> None:
+    named: dict[str, list[object]] = {"version": [VERSION], "path": ["a"], "urlpath": ["app"], "memory": ["1G"]}
+    rest = {"version": VERSION, "path": "a", "urlpath": "app", "memory": "1G"}
+    chosen: dict[str, list[object]] = {"environment": [ENVIRONMENT], **named}
+    assert options_from_fields({**chosen, "preselected": [ENVIRONMENT]}) == {"environment": ENVIRONMENT, **rest}
+    assert options_from_fields({**chosen, "preselected": ["ebbbbbbbbbbb"]}) == {"environment": ENVIRONMENT, "memory": "1G"}
+    assert options_from_fields(chosen) == {"environment": ENVIRONMENT, **rest}
+    assert options_from_fields(named) == rest
+
+
 def test_a_link_suggests_and_never_fails() -> None:
     def suggested(**arguments: str) -> Preselection:
         return preselection({name.replace("_", "-"): [value.encode()] for name, value in arguments.items()})
