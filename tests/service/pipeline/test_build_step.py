@@ -1,6 +1,9 @@
 """The build step against a `guix` that hangs, floods its log or goes away: what no real one does on demand."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -13,11 +16,13 @@ from guix_build_service.manifest.canonical import Entry, PackageList
 from guix_build_service.model.environments import BuildState, Progress, Resolved
 from guix_build_service.pipeline import build as step
 from guix_build_service.pipeline import guix, lower, running
+from guix_build_service.pipeline.dialogue import Dialogue
 from guix_build_service.pipeline.job import MARK, Job, Workshop
 from guix_environment.errors import BuildFailure, BuildTimeout, GuixUnavailable, LimitReached
 from guix_environment.files import read_json, write_json
 from guix_environment.guix_command import GuixCommand
 from guix_environment.identifiers import BuildId, StorePath
+from guix_environment.processes import Completed
 from guix_environment.records import Records
 from guix_environment.repository_url import RepositoryUrl
 from guix_environment.roots import Roots
@@ -75,6 +80,22 @@ async def lowered(workshop: Workshop, job: Job) -> None:
         pass
 
 
+async def test_nothing_more_is_waited_for_from_a_script_that_has_ended() -> None:
+    ours, theirs = socket.socketpair()
+    running: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
+    with os.fdopen(theirs.detach(), "rb", buffering=0) as end:
+        streams = await asyncio.open_connection(sock=ours)
+        said = asyncio.create_task(Dialogue(running, end, streams, contextlib.AsyncExitStack()).line(600))
+        running.set_result(Completed(0, b"", b""))
+        for _ in range(100):  # what is to happen takes the loop some rounds and no time; what does not would take for ever
+            await asyncio.sleep(0)
+        over = said.done()
+        said.cancel()
+        streams[1].close()
+    assert over
+    assert said.result() == b""
+
+
 async def test_the_root_is_there_before_guix_starts_and_gone_after_a_failure(tmp_path: Path) -> None:
     script = f"print(os.readlink('{tmp_path}/roots/key')); print('builder for'); sys.exit(1)"
     workshop, job = job_with(tmp_path, script)
@@ -122,7 +143,7 @@ async def test_a_build_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 async def test_a_build_that_floods_its_log_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "LARGEST_LOG", 1_000_000)
-    workshop, job = job_with(tmp_path, "while True: print('x' * 1000); time.sleep(0.0001)")
+    workshop, job = job_with(tmp_path, "print('x' * 1_000_001, flush=True); time.sleep(30)")
     with pytest.raises(LimitReached):
         await run_step(workshop, job)
     assert marked_with(MARK, str(job.build)) == []
@@ -199,7 +220,7 @@ async def test_a_guix_that_ends_before_it_is_told_to_build_is_a_failure(tmp_path
 
 
 async def test_a_guix_that_takes_too_long_to_build_what_it_worked_out_is_ended(tmp_path: Path) -> None:
-    workshop, job = job_with(tmp_path, f"{READY}; time.sleep(600)", seconds=0.5)
+    workshop, job = job_with(tmp_path, f"{READY}; time.sleep(30)", seconds=0.5)
     with pytest.raises(BuildTimeout, match="longer than"):
         await build_in_one(workshop, job)
     assert marked_with(MARK, str(job.build)) == []
