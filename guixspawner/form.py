@@ -84,7 +84,7 @@ def _hidden(chosen: Preselection) -> str:
 
 def ago(then: datetime, now: datetime) -> str:
     """Return how long before NOW THEN was, as a person says it."""
-    minutes = max(0, int((now - then).total_seconds() // 60))
+    minutes = int((now - then).total_seconds() // 60)
     for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
         if minutes >= size:
             count = minutes // size

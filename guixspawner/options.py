@@ -140,7 +140,7 @@ def _memory(value: object) -> int | None:
         return None
     if isinstance(value, str) and (match := _BYTES.fullmatch(value)):
         value = int(match["number"]) * _UNITS[match["unit"]]
-    if not isinstance(value, int) or isinstance(value, bool) or not LEAST_MEMORY <= value < 2**60:
+    if not isinstance(value, int) or not LEAST_MEMORY <= value < 2**60:
         raise InvalidOptions(
             "This is not an amount of memory that a session can have.", hint="Write it as 2G or 512M; 128M is the least."
         )

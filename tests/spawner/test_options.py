@@ -26,6 +26,19 @@ def test_what_can_be_asked_for() -> None:
     assert parse_options({**GIVEN, "version": None, "memory": None, "cpu": None}) == parse_options(GIVEN)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("134217728", 2**27), ("131072K", 2**27), ("128M", 2**27), ("1G", 2**30), ("2T", 2**41)],
+)
+def test_memory_is_written_in_units_of_1024_and_what_jupyterlab_needs_is_the_least(written: str, meant: int) -> None:
+    assert parse_options({**GIVEN, "memory": written}).memory == meant
+
+
+def test_the_limits_themselves_can_be_asked_for_and_slashes_around_a_path_mean_nothing() -> None:
+    options = parse_options({**GIVEN, "cpu": 4096, "path": "/notes/a.ipynb/"})
+    assert (options.cpu, options.path) == (4096, "notes/a.ipynb")
+
+
 def test_nothing_asked_for_says_what_to_do() -> None:
     with pytest.raises(InvalidOptions, match="Choose an environment"):
         parse_options({})
@@ -43,6 +56,9 @@ def test_nothing_asked_for_says_what_to_do() -> None:
         {"version": VERSION},
         {**GIVEN, "cmd": ["/bin/sh"]},
         {**GIVEN, "environment ": ENVIRONMENT},
+        {**GIVEN, "x" * 1000: 1},
+        {**GIVEN, **{f"{number:040}": 1 for number in range(20)}},
+        {"environment": "e" * 1000},
         {"environment": [ENVIRONMENT]},
         {"environment": {"$ne": ""}},
         {"environment": ENVIRONMENT + "\n"},
@@ -54,6 +70,7 @@ def test_nothing_asked_for_says_what_to_do() -> None:
         {**GIVEN, "memory": True},
         {**GIVEN, "memory": -1},
         {**GIVEN, "memory": 0},
+        {**GIVEN, "memory": 128 * 2**20 - 1},
         {**GIVEN, "memory": 2**70},
         {**GIVEN, "memory": 1e9},
         {**GIVEN, "memory": "1e9"},
@@ -67,11 +84,13 @@ def test_nothing_asked_for_says_what_to_do() -> None:
         {**GIVEN, "cpu": float("inf")},
         {**GIVEN, "cpu": 10**400},
         {**GIVEN, "cpu": "1"},
+        {**GIVEN, "cpu": 4096.5},
         {**GIVEN, "path": None},
         {**GIVEN, "path": ["index.ipynb"]},
         {**GIVEN, "path": "../secrets"},
         {**GIVEN, "path": "a/../../b"},
         {**GIVEN, "path": "a//b"},
+        {**GIVEN, "path": "a/./b"},
         {**GIVEN, "path": "a\0b"},
         {**GIVEN, "path": "a\nb"},
         {**GIVEN, "path": "\u202eb"},
@@ -87,6 +106,9 @@ def test_nothing_asked_for_says_what_to_do() -> None:
         {**GIVEN, "urlpath": "a\nb"},
         {**GIVEN, "urlpath": "é"},
         {**GIVEN, "urlpath": 'a"b'},
+        {**GIVEN, "urlpath": "a<b"},
+        {**GIVEN, "urlpath": "a>b"},
+        {**GIVEN, "urlpath": "a/./b"},
         {**GIVEN, "urlpath": "a" * 2000},
     ],
 )
@@ -113,6 +135,7 @@ def test_fields_of_the_form_become_options() -> None:
         "_xsrf": ["x"],
         "environment": [ENVIRONMENT],
         "version": [""],
+        "path": [],
         "cpu": ["0.5"],
         "memory": ["1G"],
     }
@@ -120,6 +143,9 @@ def test_fields_of_the_form_become_options() -> None:
     assert options_from_fields({}) == {}
     with pytest.raises(InvalidOptions, match="given twice"):
         options_from_fields({"environment": [ENVIRONMENT, ENVIRONMENT]})
+    with pytest.raises(InvalidOptions) as refusal:
+        options_from_fields({"x" * 1000: ["", ""]})
+    assert len(refusal.value.message) < 100
     with pytest.raises(InvalidOptions, match="no number"):
         options_from_fields({"cpu": ["many"]})
     # A file, as the hub hands it over, is judged with everything else.
@@ -143,6 +169,9 @@ def test_a_link_suggests_and_never_fails() -> None:
     assert suggested(environment=ENVIRONMENT) == Preselection(ENVIRONMENT)
     assert suggested(opt_environment=ENVIRONMENT, opt_path="a/b") == Preselection(ENVIRONMENT, None, "a/b")
     assert suggested(environment=ENVIRONMENT, version=VERSION).version == VERSION
+    # JupyterHub 6 tells its own words from ours by the prefix, and of several the last one counts.
+    assert suggested(environment="ebbbbbbbbbbb", opt_environment=ENVIRONMENT) == Preselection(ENVIRONMENT)
+    assert preselection({"environment": [b"ebbbbbbbbbbb", ENVIRONMENT.encode()]}) == Preselection(ENVIRONMENT)
     assert suggested(environment="<script>") == Preselection()
     assert suggested(environment=ENVIRONMENT, path="../..") == Preselection()
     assert preselection({"environment": [b"\xff"]}) == preselection({"environment": []}) == Preselection()
@@ -150,7 +179,13 @@ def test_a_link_suggests_and_never_fails() -> None:
 
 @pytest.mark.parametrize(
     ("urlpath", "meant"),
-    [("/lab", "lab"), ("shiny/", "shiny/"), ("app", "app"), ("voila/a.ipynb?x=1&y=//z", "voila/a.ipynb?x=1&y=//z")],
+    [
+        ("/lab", "lab"),
+        ("shiny/", "shiny/"),
+        ("app", "app"),
+        ("voila/a.ipynb?x=1&y=//z", "voila/a.ipynb?x=1&y=//z"),
+        ("a#../b", "a#../b"),
+    ],
 )
 def test_an_address_below_the_servers_own_can_be_shown_first(urlpath: str, meant: str) -> None:
     assert parse_options({**GIVEN, "urlpath": urlpath}).urlpath == meant

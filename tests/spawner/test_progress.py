@@ -38,6 +38,13 @@ async def test_a_start_that_takes_long_says_so_and_never_claims_to_be_done() -> 
     assert events[-1]["message"].startswith("Still starting")
 
 
+async def test_a_bar_that_is_nearly_full_does_not_go_back() -> None:
+    progress = StartProgress()
+    progress.add(95, "JupyterLab is there")
+    following = progress.follow(patience=0)
+    assert [(await anext(following))["progress"] for _ in range(3)] == [95, 95, 95]
+
+
 async def test_a_start_that_was_never_begun_keeps_nobody_waiting_for_its_end() -> None:
     progress = StartProgress()
     progress.end()

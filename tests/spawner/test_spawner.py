@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupyterhub.spawner
 import pytest
 from tornado.web import HTTPError
 from traitlets.config import Config
@@ -193,6 +194,9 @@ def test_a_failure_is_shown_in_its_own_words() -> None:
         error = for_the_hub(failure)
         assert isinstance(error, HTTPError)
         assert error.status_code == failure.status
+        # What was refused is no defect of the hub's, which counts the two apart.
+        refusal = getattr(jupyterhub.spawner, "SpawnException", HTTPError)  # since JupyterHub 6
+        assert isinstance(error, refusal) == (failure.status < 500 or refusal is HTTPError)
         assert error.jupyterhub_message == " ".join(filter(None, (failure.message, failure.hint)))  # type: ignore[attr-defined]
     html = for_the_hub(InvalidOptions("No <such> thing.", hint="Try & see.")).jupyterhub_html_message  # type: ignore[attr-defined]
     assert html == "No &lt;such&gt; thing.<br>Try &amp; see."
