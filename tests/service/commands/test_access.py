@@ -15,7 +15,16 @@ import pytest
 
 from guix_build_service.command_line import OVERVIEW, main
 from guix_build_service.commands import program
-from guix_build_service.commands.access import ADDRESS, TOKEN, TOKEN_FILE, Access, access_from, service_address
+from guix_build_service.commands.access import (
+    ADDRESS,
+    FOLDER,
+    TOKEN,
+    TOKEN_FILE,
+    Access,
+    access_from,
+    local_folder,
+    service_address,
+)
 from guix_build_service.commands.local import LocalService
 from guix_build_service.commands.outcomes import (
     AnswerNotUnderstood,
@@ -65,6 +74,23 @@ def test_other_addresses_are_refused_and_a_password_is_not_repeated(given: str) 
 
 def test_sending_it_unencrypted_must_be_wanted() -> None:
     assert service_address("http://hub.example", plain_http=True) == "http://hub.example/services/guix/"
+
+
+def test_the_service_of_this_machine_is_meant_where_nothing_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meant(variables: dict[str, str], named: str = "", *, wanted: bool = False) -> Path | None:
+        return local_folder(variables, wanted=wanted, named=named, address="")
+
+    monkeypatch.setattr("guix_build_service.commands.access.STATE_FOLDER", tmp_path / "state")
+    assert meant({}) is None, "there is none"
+    (tmp_path / "state/service").mkdir(parents=True)
+    assert meant({}) == tmp_path / "state/service"
+    assert meant({FOLDER: str(tmp_path)}) == tmp_path
+    for variable in (ADDRESS, TOKEN, TOKEN_FILE):
+        assert meant({variable: "x", FOLDER: str(tmp_path)}) is None
+        assert meant({variable: "x"}, wanted=True) == tmp_path / "state/service"
+        assert meant({variable: "x"}, str(tmp_path)) == tmp_path
 
 
 def write(path: Path, text: str = "file-token\n", mode: int = 0o600) -> Path:

@@ -1,6 +1,8 @@
 """Environments from a command line: listed, shown, added, built, rolled back, deleted."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -107,6 +109,36 @@ async def test_deleting_asks_first_and_a_script_says_yes(site: Site, terminal: T
     again = await terminal("delete", "good", "--yes")
     assert again.status == ExitStatus.NOT_FOUND
     assert "guix-build-service list" in again.err
+
+
+@pytest.mark.parametrize("words", [["delete", "good"], ["give", "good", "eve"]], ids=" ".join)
+async def test_who_is_asked_may_say_no(
+    site: Site, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    class Keyboard(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    await site.ready("good", "ada")
+    for answer in ("\n", "no\n", ""):
+        monkeypatch.setattr(sys, "stdin", Keyboard(answer))
+        said = await terminal(*words)
+        assert (said.status, "[y/N] It stays." in said.err) == (ExitStatus.REFUSED, True)
+        assert (await terminal("show", "good", "--json")).field("owner") == "ada"
+    monkeypatch.setattr(sys, "stdin", Keyboard("Y\n"))
+    assert (await terminal(*words)).status == ExitStatus.DONE
+    assert (await terminal("list", "--owner", "ada", "--json")).json == []
+
+
+async def test_only_the_whole_name_is_one(site: Site, terminal: Terminal) -> None:
+    environment = (await site.ready("good", "ada")).environment.id
+    for command in ("show", "log"):
+        for word in ("goo", "x" * 300, "a\nb"):
+            said = await terminal(command, word)
+            assert (said.status, "guix-build-service list names them all" in said.err) == (ExitStatus.NOT_FOUND, True)
+    refusal = b'HTTP/1.1 403 Forbidden\r\nContent-Length: 13\r\n\r\n{"error": {}}'
+    async with wire(site, refusal) as watched:
+        assert (await terminal("show", environment, address=watched.address)).status == ExitStatus.NOT_ALLOWED
 
 
 async def test_what_is_somebody_elses_is_refused_and_what_is_hidden_does_not_exist(site: Site, terminal: Terminal) -> None:

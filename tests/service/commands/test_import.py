@@ -56,6 +56,10 @@ async def test_a_gallery_is_added_and_then_left_as_it_is(terminal: Terminal, tmp
     assert outcomes(again) == [(5, "unchanged", []), (13, "unchanged", [])]
     assert [each["environment"]["version"] for each in again.json] == [plots["version"], another["version"]]  # type: ignore[attr-defined]
     assert len((await terminal("list", "--json")).json) == 2  # type: ignore[arg-type]
+    in_another_order = write(tmp_path, GALLERY.replace('lab, "room 1"', '"room 1", lab'))
+    assert outcomes(await terminal("import", in_another_order, "--json", "--dry-run")) == outcomes(again)
+    at_another_ref = write(tmp_path, GALLERY.replace("ref: main", "ref: v1"))
+    assert outcomes(await terminal("import", at_another_ref, "--json", "--dry-run"))[0] == (5, "added", [])
 
 
 async def test_only_what_is_different_is_changed_and_what_is_not_listed_stays(terminal: Terminal, tmp_path: Path) -> None:
@@ -86,6 +90,21 @@ async def test_one_that_is_refused_does_not_keep_the_others_away(terminal: Termi
     assert lines[0] == "line 2: https://git.example/a/gone refused: No repository answers there. Check the address."
     assert [line.split(" (")[0] for line in lines[1:]] == ["line 3: broken", "line 4: good"]
     assert "line 3: broken\nguix-build-service: The build is failed. Guix has no package" in said.err
+
+
+async def test_the_name_tells_which_of_several_is_meant(site: Site, terminal: Terminal, tmp_path: Path) -> None:
+    await site.ready("good", "ada")
+    given = (await site.ready("good", "eve")).environment.id
+    await terminal("give", given, "ada", "--yes", person="eve")
+    file = write(tmp_path, "environments:\n- repo: https://git.example/a/good\n- repo: https://git.example/a/other\n")
+    said = await terminal("import", file, "--json")
+    assert (said.status, outcomes(said)) == (ExitStatus.REFUSED, [(2, "refused", []), (3, "added", [])])
+    assert "several environments" in said.out
+
+
+async def test_a_build_that_fails_is_told_by_the_exit_status(terminal: Terminal, tmp_path: Path) -> None:
+    file = write(tmp_path, "environments:\n- repo: https://git.example/a/broken\n")
+    assert (await terminal("import", file, "--wait")).status == ExitStatus.BUILD_FAILED
 
 
 @pytest.mark.parametrize(
@@ -164,3 +183,4 @@ async def test_what_is_no_file_of_text_is_told(terminal: Terminal, tmp_path: Pat
     refused = await terminal("import", str(place))
     assert refused.status == ExitStatus.MISUSED
     assert str(place) in refused.err
+    assert ("larger than any gallery" in refused.err) == (kind == "large")

@@ -53,7 +53,8 @@ async def test_who_is_no_administrator_is_refused(site: Site, terminal: Terminal
     said = await terminal("gc", "--dry-run")
     assert said.status == ExitStatus.NOT_ALLOWED
     assert "Only administrators" in said.err
-    assert (await terminal("gc", "--unused-days", "-1", person="root")).status == ExitStatus.MISUSED
+    for days in ("-1", "36501", "nan"):
+        assert (await terminal("gc", "--unused-days", days, person="root")).status == ExitStatus.MISUSED
 
 
 async def test_a_version_is_pinned_and_unpinned(site: Site, terminal: Terminal) -> None:
@@ -83,6 +84,14 @@ async def test_what_makes_a_version_again_is_written_and_overwrites_nothing(
     assert again.status == ExitStatus.MISUSED
     assert "not overwritten" in again.err
     assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+    (folder / "manifest.scm").unlink()
+    (folder / "channels.scm").symlink_to("nowhere")
+    assert (await terminal("export", detail.environment.id, "--into", str(folder))).status == ExitStatus.MISUSED
+    assert not (folder / "manifest.scm").exists()
+    await terminal("add", "https://git.example/a/slow")
+    none_yet = await terminal("export", "slow")
+    assert (none_yet.status, "no version yet" in none_yet.err) == (ExitStatus.NOT_FOUND, True)
+    site.pipeline.release.set()
     printed = await terminal("export", detail.environment.id, "--json")
     assert printed.field("channels") == "(list)"
     assert list(Path.cwd().glob("*.scm")) == []
