@@ -15,6 +15,7 @@ from demo.guix import has_guix, warn_of_holes
 from demo.hub import forget_taken_ports
 from demo.settings import CHECKOUT, Settings, UnsuitableGround
 from guixlab.machine import socket_answers
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_what_is_left_out_has_the_documented_values() -> None:
 
 def test_a_taken_port_is_named() -> None:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(UnsuitableGround, match=f"Port {port} is taken"):
@@ -58,7 +59,7 @@ def test_ports_of_an_earlier_run_are_kept_unless_one_was_taken(tmp_path: Path) -
     file = tmp_path / "ports.json"
     forget_taken_ports(file)
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         taken = f'{{"hub": {listener.getsockname()[1]}}}'
         file.write_text(taken)

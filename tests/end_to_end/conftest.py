@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from tests.end_to_end import rest
 from tests.end_to_end.rest import Client
 from tests.end_to_end.traces import processes_of, roots_folders
 from tests.git_server import GitServer, serve_git
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ARTIFACTS = CHECKOUT / "test-artifacts"
@@ -83,12 +83,6 @@ class Installation:
     def person(self) -> Client:
         """Return the programs of the account that was shown, which is an administrator."""
         return rest.log_in(self.address, self.name, self.password)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from guix_environment.identifiers import VariableName
 from guix_environment.process_identity import ProcessIdentity
 from guix_environment.records import Records, ServerRecord
 from tests.containers import ACCOUNT, started
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.guix, pytest.mark.timeout(1800)]
 
@@ -195,9 +195,7 @@ def test_that_another_processor_gets_wheels_of_its_own(settings: ServerProfileSe
 @contextmanager
 def served(record: ServerRecord, home: Path, **variables: str) -> Iterator[int]:
     """Run JupyterLab in a container that sees RECORD's closure and nothing else of the store; give its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = (
         f"{record.profile}/bin/tini",
         "--",

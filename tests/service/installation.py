@@ -47,7 +47,7 @@ class Installation:
     retainer: Retainer
 
     async def finished(self, build: Build | EnvironmentDetail | None, seconds: float = 300) -> Build:
-        """Wait for a build's end."""
+        """Wait for a build's end, and until nothing of it is left to be cleared away by this service."""
         if isinstance(build, EnvironmentDetail):
             build = build.build
         assert build is not None
@@ -55,6 +55,9 @@ class Installation:
             async for event in self.manager.follow(build.id, ADMIN):
                 if isinstance(event, BuildChanged):
                     build = event.build
+            # Who follows may see that it has ended before that.
+            while build.id in self.queue._tasks:
+                await asyncio.sleep(0.01)
         return build
 
     async def log(self, build: BuildId) -> str:

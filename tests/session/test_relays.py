@@ -1,10 +1,8 @@
 """Ports of the session's own loopback that lead to sockets."""
 
 import asyncio
-import contextlib
 import fcntl
 import gc
-import random
 import socket
 import sys
 import termios
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from guix_session.relays import Relay, _Connections, start
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -43,15 +42,6 @@ def echo(tmp_path: Path) -> Iterator[str]:
         threading.Thread(target=serve, args=[listener], daemon=True).start()
         yield path
         listener.shutdown(socket.SHUT_RDWR)
-
-
-def free_port() -> int:
-    """Return a port that nobody has, and that the kernel gives to no connection meanwhile (``ip_local_port_range``)."""
-    for port in random.sample(range(20000, 32000), 100):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 def ask(port: int, content: bytes) -> bytes:

@@ -1,11 +1,9 @@
 """A real hub with its proxy for the tests."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -25,6 +23,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from guix_environment.process_identity import ProcessIdentity, from_record
 from guixspawner.configure import internal_ports, proxy_command
+from tests.ports import free_port
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 """Of a service of the tests that may do everything; not a secret of anybody's."""
@@ -63,18 +62,6 @@ c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.auth_token = os.environ["TOKEN"]
 """
 """For a hub beside which `proxy_apart` runs."""
-
-
-def free_port() -> int:
-    """Return a port that is free, as are most of the next ones, which a hub takes for its parts.
-
-    It is below those of which the kernel gives one to every connection that is opened (ip(7)): of these, each may be taken
-    by the time that a hub wants it.
-    """
-    while True:
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", random.randrange(10000, 32000)))
-            return int(listener.getsockname()[1])
 
 
 class RealHub:
@@ -165,6 +152,10 @@ class RealHub:
         _, text = self.request("GET", f"/hub/api/users/{user}")
         found = json.loads(text).get("servers", {}).get(server, {})
         return found if isinstance(found, dict) else {}
+
+    def serves(self, user: str) -> bool:
+        """Tell whether the hub knows USER's session and its proxy leads there, as it does some time after a start."""
+        return bool(self.model(user).get("ready")) and self.request("GET", f"/user/{user}/api/status")[0] == 200
 
     def session_log(self, user: str, server: str = "default") -> str:
         file = self.state / "sessions" / user / f"{server}.log"

@@ -13,7 +13,7 @@ from guix_environment.process_identity import is_running
 from tests.spawner.built_records import built_records
 from tests.spawner.conftest import ENVIRONMENT
 from tests.spawner.private_etc import as_root, entering, private_etc
-from tests.spawner.real_hub import RealHub, first_process, running_hub
+from tests.spawner.real_hub import RealHub, first_process, running_hub, wait_for
 
 pytestmark = [pytest.mark.guix, pytest.mark.hub, pytest.mark.timeout(1800), as_root]
 
@@ -76,8 +76,8 @@ def ends(hub: RealHub, *names: str) -> None:
     hub.kill()
     hub.start()
     for name in names:
+        wait_for(lambda name=name: hub.serves(name))
         assert first_process(hub, name) == found[name]
-        assert hub.request("GET", f"/user/{name}/api/status")[0] == 200
         hub.stop(name)
         assert not is_running(found[name])
 

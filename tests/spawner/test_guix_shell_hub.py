@@ -77,7 +77,7 @@ for number in filter(str.isdecimal, os.listdir('/proc')):
     assert set((await hub.run_code(PERSON, seen)).split()) == {"False"}
     hub.kill()
     hub.start()
-    wait_for(lambda: hub.model(PERSON).get("ready"))
+    wait_for(lambda: hub.serves(PERSON))
     assert first_process(hub, PERSON) == first
     below = children(first)
     hub.stop(PERSON)

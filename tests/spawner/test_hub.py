@@ -270,13 +270,13 @@ async def test_sessions_outlive_the_hub_and_are_found_again(hub: RealHub) -> Non
     hub.kill()
     assert identify(process.pid) == process
     hub.start()
-    wait_for(lambda: hub.model("ivy").get("ready"))
+    wait_for(lambda: hub.serves("ivy"))
     assert first_process(hub, "ivy") == process
     assert await hub.run_code("ivy", "print(6 * 7)") == "42"
     hub.end()
     assert is_running(process)
     hub.start()
-    wait_for(lambda: hub.model("ivy").get("ready"))
+    wait_for(lambda: hub.serves("ivy"))
     hub.stop("ivy")
     assert not is_running(process)
     assert not [name for name in leases(hub) if name.startswith("ivy.")]

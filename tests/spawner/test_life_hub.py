@@ -255,13 +255,13 @@ async def test_many_sessions_are_found_again_and_what_is_left_of_others_is_clear
     (held / "old.default.environment").symlink_to((held / "kim.default.environment").readlink())
     hub.start()
     for name in people[:3]:
-        wait_for(lambda name=name: hub.model(name).get("ready"))
+        wait_for(lambda name=name: hub.serves(name))
         assert first_process(hub, name) == found[name]
         assert await hub.run_code(name, "print(6 * 7)") == "42"
-    wait_for(lambda: not is_running(unknown))
-    wait_for(lambda: names(sessions) == {"ada", *people[:3]})
+    wait_for(lambda: "Ended the session unknown.default" in hub.log.read_text())  # which is told once all is done
+    assert not is_running(unknown)
+    assert names(sessions) == {"ada", *people[:3]}
     assert {lease.partition(".")[0] for lease in leases(hub)} == {"ada", *people[:3]}
-    assert "Ended the session unknown.default" in hub.log.read_text()
     for name in people[:3]:
         hub.stop(name)
         assert not is_running(found[name])

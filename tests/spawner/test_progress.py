@@ -28,10 +28,11 @@ async def test_each_watcher_sees_everything_whenever_it_comes() -> None:
 async def test_a_start_that_takes_long_says_so_and_never_claims_to_be_done() -> None:
     progress = StartProgress()
     progress.add(30, "first")
-    watching = asyncio.create_task(seen(progress, patience=0.001))
-    await asyncio.sleep(0.1)
-    progress.end()
-    events = await watching
+    events = []
+    async for event in progress.follow(patience=0.001):
+        events.append(event)
+        if len(events) > 20:
+            progress.end()
     percents = [event["progress"] for event in events]
     assert percents == sorted(percents)
     assert 50 < percents[-1] <= 90

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from tests.git_server import serve_git
+from tests.ports import free_port
 from tests.service.web.fake_hub import ACCESS, FakeHub
 from tests.ssh_server import SSHD, SshServer, make_key, serve_ssh
 
@@ -81,9 +81,7 @@ class Service:
         self, *, traced: bool = True, under: tuple[str, ...] = (), directory: Path = CHECKOUT
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run it in DIRECTORY, traced or as the program that the words UNDER become."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.address = f"http://127.0.0.1:{free_port()}"
         self.runs += 1
         trace = self.folder / f"trace-{self.runs}"
         command = [

@@ -25,6 +25,7 @@ from guix_build_service.program.initial_environments import add_initial_environm
 from guix_build_service.program.preparation import check_isolation, check_walls, cookie_secret
 from guix_build_service.store.engine import open_database
 from guix_environment.process_identity import identify, is_running, send_signal
+from tests.ports import free_port
 from tests.service.installation import BOB
 from tests.service.listing import environments_for
 from tests.service.scripted import scripted
@@ -40,12 +41,6 @@ HUB = {
     "JUPYTERHUB_SERVICE_NAME": "guix",
     "JUPYTERHUB_SERVICE_PREFIX": "/services/guix/",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

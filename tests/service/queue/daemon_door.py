@@ -38,9 +38,13 @@ class Door:
         self._passing.add(task)
         try:
             from_daemon, to_daemon = await asyncio.open_unix_connection(DAEMON)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, to_daemon, self._hear))
-                both.create_task(_copy(from_daemon, writer))
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_copy(reader, to_daemon, self._hear))
+                    both.create_task(_copy(from_daemon, writer))
+            finally:
+                # As long as it is open, the daemon keeps from its collector what was asked for by it.
+                to_daemon.transport.abort()
         finally:
             self._passing.discard(task)
             writer.transport.abort()

@@ -284,6 +284,7 @@ async def test_two_services_let_each_profile_go_once_and_none_that_is_in_use(tmp
         for commit in commits[1:]:
             first.commits[URL] = commit
             await one.finished(await one.manager.start_build(environment, ADA))  # which either of them runs
+        await until(lambda: not one.queue._tasks and not two.queue._tasks)
         versions = {version.commit: version for version in await one.manager.versions(environment, ADA)}
         await one.manager.pin_version(environment, versions[commits[0]].id, ADA, pinned=True)
         leases.hold("ada", versions[commits[1]].profile)

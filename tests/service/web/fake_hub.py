@@ -12,6 +12,12 @@ from tornado.web import Application, HTTPError, RequestHandler
 ACCESS = "access:services!service=guix"
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class FakeHub:
     """Its people by token, and what happened to their servers."""
@@ -22,8 +28,8 @@ class FakeHub:
     started: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     identified: list[str] = field(default_factory=list)
     """The tokens that were asked about, in order."""
-    delay: float = 0
-    """Seconds that it takes to start a server."""
+    starts: asyncio.Event = field(default_factory=_set)
+    """Whether it starts servers by now: until it is set, whoever asks for one waits."""
     refusal: tuple[int, str] | None = None
     """What it answers instead, when servers are started or stopped."""
     progress: list[dict[str, object]] = field(default_factory=lambda: [{"progress": 50, "message": "Half way"}])
@@ -154,7 +160,7 @@ class _Server(_Handler):
 
     async def post(self, name: str, server: str) -> None:
         self.check_owner(name)
-        await asyncio.sleep(self.hub.delay)
+        await self.hub.starts.wait()
         body = json.loads(self.request.body)
         self.hub.started.append((name, server, body))
         self.hub.servers[name][server] = {

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 from guixspawner.configure import proxy_command
+from tests.ports import free_ports
 
 CHECKOUT = Path(__file__).parents[3]
 PATIENCE = 300
@@ -159,16 +159,6 @@ class RealHub:
         finally:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
-
-
-def free_ports(number: int) -> list[int]:
-    listeners = [socket.socket() for _ in range(number)]
-    for listener in listeners:
-        listener.bind(("127.0.0.1", 0))
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @contextmanager

@@ -293,14 +293,16 @@ async def test_a_session_that_cannot_be_is_not_asked_for(site: Site, changes: di
 
 async def test_a_slow_start_goes_on_without_us(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_client, "START_SECONDS", 0.2)
-    site.hub.delay = 1
+    site.hub.starts.clear()
     detail = await site.ready("good", "ada")
     body = {"environment": detail.environment.id}
     started = await site.ask("POST", "api/v1/sessions", token=TOKEN, json_body=body)
     assert started.code == HTTPStatus.ACCEPTED
     assert (content(started)["state"], content(started)["environment"]) == ("starting", detail.environment.id)
     assert site.hub.started == []
-    await asyncio.sleep(1.2)
+    site.hub.starts.set()
+    while not site.hub.started:
+        await asyncio.sleep(0.01)
     assert [name for _, name, _ in site.hub.started] == [content(started)["name"]]
 
 

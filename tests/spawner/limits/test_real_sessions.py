@@ -170,7 +170,7 @@ def test_a_hub_that_was_killed_finds_its_sessions_held(hub: RealHub, ada: str) -
     groups = groups_of(hub, ada)
     hub.kill()
     hub.start()
-    assert answers(hub, ada)
+    wait_for(lambda: hub.serves(ada))
     assert groups == groups_of(hub, ada)
     hub.stop(ada)
     assert not [group for group in groups if group.exists()]

@@ -35,6 +35,8 @@ class FakeHub:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.under_way = self.most_under_way = 0
+        self.released = asyncio.Event()
+        """What is slow is answered once it is set."""
         hub = self
 
         class Any(RequestHandler):
@@ -48,7 +50,7 @@ class FakeHub:
                 hub.under_way += 1
                 hub.most_under_way = max(hub.most_under_way, hub.under_way)
                 if "slow" in (self.request.uri or ""):
-                    await asyncio.sleep(1)
+                    await hub.released.wait()
                 hub.under_way -= 1
                 self.set_header("X-JupyterHub-Version", "6.1.1")
                 self.set_header("Set-Cookie", "session=secret")

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import stat
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -265,10 +264,8 @@ async def test_it_ends_by_itself_when_neither_hub_nor_session_is_left(folder: Pa
         await sleeper.wait()
         await asyncio.sleep(6)
         assert process_identity.is_running(gateway), "a session is there"
-    beginning = time.monotonic()
     while process_identity.is_running(gateway):
         await asyncio.sleep(0.05)
-    assert time.monotonic() - beginning < 30
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ async def test_the_gateway_outlives_the_hub_and_comes_back_by_itself(hub: RealHu
     hub.kill()
     assert process_identity.is_running(first)
     hub.start()
-    wait_for(lambda: hub.model(ada).get("ready"))
+    wait_for(lambda: hub.serves(ada))
     assert gateway(hub) == first
     assert await hub.run_code(ada, "print('still here')") == "still here"
     await kill(first)
@@ -163,7 +163,7 @@ async def test_the_gateway_outlives_the_hub_and_comes_back_by_itself(hub: RealHu
     assert await hub.run_code(ada, ASKING + 'print(ask("/hub/api/"))') == "200", "through the same folder as before"
     hub.end()
     hub.start()
-    wait_for(lambda: hub.model(ada).get("ready"))
+    wait_for(lambda: hub.serves(ada))
     assert await hub.run_code(ada, "print('again')") == "again"
 
 
@@ -197,13 +197,13 @@ async def test_a_port_of_the_gateways_leads_to_a_session_with_any_hub(records: P
         first = gateway(hub)
         hub.kill()
         hub.start()
-        wait_for(lambda: hub.model("eve").get("ready"))
+        wait_for(lambda: hub.serves("eve"))
         assert await hub.run_code("eve", "print('reached')") == "reached"
         assert leads_to(hub, "eve") == target, "the same port as before"
         await kill(first)
         hub.end()
         hub.start()
-        wait_for(lambda: hub.model("eve").get("ready"))
+        wait_for(lambda: hub.serves("eve"))
         assert await hub.run_code("eve", "print('reached again')") == "reached again"
         assert leads_to(hub, "eve") == target
         await there_and_back(hub, "eve")
