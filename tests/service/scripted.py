@@ -63,6 +63,16 @@ class ScriptedPipeline(Pipeline):
         self.incomplete: set[VersionId] = set()
         """Versions of which parts are gone."""
 
+    def wait_in(self, state: BuildState) -> asyncio.Event:
+        """Have every build wait in STATE; return what to set for them to go on."""
+        go_on = asyncio.Event()
+
+        async def wait(_: Job) -> None:
+            await go_on.wait()
+
+        self.steps[state] = wait
+        return go_on
+
     async def resolve(self, url: RepositoryUrl, ref: str, person: str = "", otherwise: Sequence[str] = ()) -> Resolved:
         del person, otherwise
         self.resolved += 1

@@ -1,23 +1,17 @@
 """The one way out of a Git command, with real Git, real TLS and servers that do what they can."""
 
-import asyncio
-import base64
-import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from guix_build_service.egress import Passage, opened
-from guix_build_service.egress.passage import MOST_CONNECTIONS
 from guix_build_service.git.git import Git
-from guix_build_service.git.hosts import Hosts, PrivateHost, Reached
+from guix_build_service.git.hosts import Hosts, PrivateHost
 from guix_build_service.logs.build_logs import Logs
 from guix_build_service.model.environments import Resolved
 from guix_build_service.pipeline import fetch as fetching
@@ -26,13 +20,11 @@ from guix_build_service.pipeline.job import Job
 from guix_environment.errors import HostRefused, RepositoryTooLarge, RepositoryUnavailable
 from guix_environment.identifiers import BuildId
 from guix_environment.repository_url import RepositoryUrl
-from tests.git_server import GitServer, end_tls, make_certificate, serve_git, with_tls
+from tests.git_server import GitServer, make_certificate, serve_git
+from tests.service.egress.answering import HEAD, NOWHERE, server
 from tests.service.providers.addresses import can_trace
 
 FORGE = "forge.example"
-NOWHERE = "93.184.216.34"
-FOLDER = Path("/nonexistent")
-connect = asyncio.open_connection
 
 
 class Names:
@@ -63,21 +55,6 @@ def forge(tmp_path: Path, certificate: Path) -> Iterator[GitServer]:
 @pytest.fixture
 def git(tmp_path: Path, certificate: Path) -> Git:
     return Git(shutil.which("git") or "git", tmp_path, certificates=certificate)
-
-
-@pytest.fixture
-def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Where the service connects to; nothing beyond loopback is really connected to."""
-    found: list[tuple[str, int]] = []
-
-    async def recorded(host: str, port: int, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        found.append((host, port))
-        if host != "127.0.0.1":
-            raise ConnectionRefusedError
-        return await connect(host, port, **options)
-
-    monkeypatch.setattr(asyncio, "open_connection", recorded)
-    return found
 
 
 def at_forge(port: int, path: str = "/repo.git") -> RepositoryUrl:
@@ -139,52 +116,8 @@ async def test_the_machine_s_own_addresses_are_not_the_internet(
     assert connected == []
 
 
-Answer = Callable[[socket.socket], None]
-
-
-@contextlib.contextmanager
-def server(answer: Answer, certificate: Path | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """Run ANSWER on each connection to a port of loopback; gives the port, and the first line of each request."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = int(listening.getsockname()[1])
-    asked: list[bytes] = []
-    ended = threading.Event()
-    if certificate:
-        listening = with_tls(listening, certificate)
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(OSError), listening.accept()[0] as connection:
-                head = b""
-                while b"\r\n\r\n" not in head and (block := connection.recv(65536)):
-                    head += block
-                if head:
-                    asked.append(head.split(b"\r\n")[0])
-                    answer(connection)
-                    end_tls(connection)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield port, asked
-    finally:
-        ended.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-        thread.join()
-        listening.close()
-
-
 def until_it_goes(connection: socket.socket) -> None:
     connection.recv(1)
-
-
-def head_and_no_more(connection: socket.socket) -> None:
-    connection.sendall(HEAD)
-    connection.recv(1)
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nConnection: close\r\n\r\n"
 
 
 async def test_a_redirect_to_another_host_is_not_followed(
@@ -239,154 +172,6 @@ async def test_a_transfer_beyond_the_limit_is_ended(
     with pytest.raises(RepositoryTooLarge):
         await fetching.fetch(job, git, listed(forge.port, Names("127.0.0.1")), resolved)
     assert sum(file.stat().st_size for file in (job.clone / "objects/pack").iterdir()) <= 500_000
-
-
-# The proxy itself
-
-
-class Asker:
-    """A program on the same machine that found the port of a Git command's proxy."""
-
-    def __init__(self, way: Passage) -> None:
-        found = re.fullmatch(r"http://(?P<credentials>.+)@127\.0\.0\.1:(?P<port>\d+)", way.reached.proxy)
-        assert found
-        self.port = int(found["port"])
-        self.credentials = base64.b64encode(found["credentials"].encode()).decode()
-
-    async def ask(self, first: str, *lines: str, known: bool = True) -> bytes:
-        """Return all that the proxy answers to a request."""
-        reader, writer = await connect("127.0.0.1", self.port)
-        authorization = [f"Proxy-Authorization: Basic {self.credentials}"] if known else []
-        writer.write("\r\n".join([first, *authorization, *lines, "", ""]).encode())
-        answer = await reader.read()
-        writer.close()
-        return answer
-
-
-@contextlib.asynccontextmanager
-async def way_to(url: str, *addresses: str, most: int = 10**6) -> AsyncIterator[tuple[Passage, Asker]]:
-    async with opened(Reached(RepositoryUrl.parse(url), addresses), most, FOLDER) as way:
-        yield way, Asker(way)
-
-
-@pytest.mark.parametrize(
-    "header", ["", "Proxy-Authorization: Basic Z2l0Og==", "Proxy-Authorization: Bearer x", "Proxy-Authorization:"]
-)
-async def test_whoever_lacks_the_password_gets_nothing(connected: list[tuple[str, int]], header: str) -> None:
-    async with way_to("https://forge.example/a", "127.0.0.1") as (way, asker):
-        answer = await asker.ask("CONNECT forge.example:443 HTTP/1.1", *([header] if header else []), known=False)
-        assert answer.startswith(b"HTTP/1.1 407 ")
-        # Nor does it get a word in with what the person is told.
-        assert way.refusal is None
-    assert connected == []
-
-
-async def test_no_more_connections_are_taken_than_git_needs() -> None:
-    async with way_to("https://forge.example/a", "127.0.0.1") as (_, asker):
-        held = [await connect("127.0.0.1", asker.port) for _ in range(MOST_CONNECTIONS)]
-        try:
-            answer = await asker.ask("CONNECT forge.example:443 HTTP/1.1", known=False)
-        except ConnectionError:
-            answer = b""
-        assert answer == b"", "closed, and not asked for the password"
-        for _, writer in held:
-            writer.close()
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        "CONNECT other.example:443 HTTP/1.1",
-        "CONNECT 127.0.0.1:443 HTTP/1.1",
-        "CONNECT forge.example:22 HTTP/1.1",
-        "CONNECT forge.example:444 HTTP/1.1",
-        "CONNECT a.forge.example:443 HTTP/1.1",
-        "CONNECT [::1]:443 HTTP/1.1",
-        "GET http://forge.example/a HTTP/1.1",
-        "GET http://forge.example:443/a HTTP/1.1",
-        "POST http://169.254.169.254/latest HTTP/1.1",
-    ],
-)
-async def test_it_leads_to_one_host_and_port_and_by_a_tunnel(connected: list[tuple[str, int]], first: str) -> None:
-    async with way_to("https://forge.example/a", "127.0.0.1") as (way, asker):
-        assert (await asker.ask(first)).startswith(b"HTTP/1.1 403 ")
-        assert isinstance(way.refusal, HostRefused)
-        assert way.refusal.hint
-    assert connected == []
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        "nonsense",
-        "CONNECT forge.example HTTP/1.1",
-        "CONNECT forge.example:443",
-        "CONNECT u@forge.example:443 HTTP/1.1",
-        "GET / HTTP/1.1",
-        "GET https://forge.example/a HTTP/1.1",
-        "GET ftp://forge.example/a HTTP/1.1",
-        "TRACE http://forge.example/ HTTP/1.1",
-    ],
-)
-async def test_what_is_no_request_to_a_proxy_is_refused(connected: list[tuple[str, int]], first: str) -> None:
-    async with way_to("https://forge.example/a", "127.0.0.1") as (_, asker):
-        assert (await asker.ask(first)).startswith(b"HTTP/1.1 400 ")
-    assert connected == []
-
-
-async def test_endless_requests_are_cut(connected: list[tuple[str, int]]) -> None:
-    async with way_to("https://forge.example/a", "127.0.0.1") as (_, asker):
-        reader, writer = await connect("127.0.0.1", asker.port)
-        writer.write(b"CONNECT forge.example:443 HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-        writer.close()
-    assert connected == []
-
-
-async def test_nothing_is_left_when_the_command_has_ended() -> None:
-    with server(head_and_no_more) as (port, _):
-        async with way_to(f"http://127.0.0.1:{port}/a", "127.0.0.1") as (way, asker):
-            reader, writer = await asyncio.open_connection("127.0.0.1", asker.port)
-            request = f"GET http://127.0.0.1:{port}/a HTTP/1.1\r\nProxy-Authorization: Basic {asker.credentials}\r\n\r\n"
-            writer.write(request.encode())
-            assert await reader.readuntil(b"\r\n\r\n") == HEAD
-            idle = await asyncio.open_connection("127.0.0.1", asker.port)
-        # One that had not been taken yet is refused, the others are closed.
-        for left in (reader, idle[0]):
-            with contextlib.suppress(ConnectionResetError):
-                assert await left.read() == b""
-        assert way.refusal is None
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", asker.port)
-        writer.close()
-        idle[1].close()
-
-
-async def test_a_host_that_does_not_answer_is_told_as_such(connected: list[tuple[str, int]]) -> None:
-    async with way_to("https://forge.example/a", NOWHERE, "2606:2800:220:1::1") as (way, asker):
-        assert (await asker.ask("CONNECT forge.example:443 HTTP/1.1")).startswith(b"HTTP/1.1 403 ")
-    assert isinstance(way.refusal, RepositoryUnavailable)
-    assert connected == [(NOWHERE, 443), ("2606:2800:220:1::1", 443)]
-
-
-async def test_the_password_goes_no_further() -> None:
-    heads = []
-
-    def answer(connection: socket.socket) -> None:
-        connection.sendall(HEAD)
-
-    with server(answer) as (port, asked):
-        async with way_to(f"http://127.0.0.1:{port}/a", "127.0.0.1") as (_, asker):
-            heads.append(await asker.ask(f"GET http://127.0.0.1:{port}/a?b HTTP/1.1", "X: y"))
-    assert heads == [HEAD]
-    assert asked == [b"GET /a?b HTTP/1.1"]
-
-
-async def test_a_folder_needs_no_way(tmp_path: Path) -> None:
-    reached = Reached(RepositoryUrl.parse(f"file://{tmp_path}"))
-    async with opened(reached, 1, tmp_path) as way:
-        assert way.reached == reached
 
 
 @pytest.mark.skipif(not can_trace(), reason="strace is not here, or may not trace")

@@ -15,7 +15,6 @@ from guix_build_service.model.environments import (
     NewEnvironment,
     Person,
 )
-from guix_build_service.pipeline.job import Job
 from guix_environment.errors import GuixSpawnerError, NotFound
 from guix_environment.records import Visibility
 from tests.service.installation import ADA, BOB, CAROL
@@ -24,12 +23,7 @@ from tests.service.manager.asking import URL, Service, build_of
 
 async def test_a_follower_gets_everything_once_and_in_order(service: Service) -> None:
     installation, pipeline = service
-    gate = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await gate.wait()
-
-    pipeline.steps[BuildState.READING] = wait
+    gate = pipeline.wait_in(BuildState.READING)
     asked = await installation.manager.add_environment(NewEnvironment(URL), ADA)
 
     async def follow(position: int = 0) -> list[BuildChanged | LogText]:
@@ -55,12 +49,7 @@ async def test_a_follower_gets_everything_once_and_in_order(service: Service) ->
 
 async def test_who_follows_and_may_no_longer_see_is_told_nothing_more(service: Service) -> None:
     installation, pipeline = service
-    gate = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await gate.wait()
-
-    pipeline.steps[BuildState.READING] = wait
+    gate = pipeline.wait_in(BuildState.READING)
     asked = await installation.manager.add_environment(NewEnvironment(URL, visibility=Visibility.EVERYONE), ADA)
     events = installation.manager.follow(build_of(asked), BOB)
     assert isinstance(await anext(events), BuildChanged)
@@ -73,12 +62,7 @@ async def test_who_follows_and_may_no_longer_see_is_told_nothing_more(service: S
 
 async def test_many_who_follow_a_build_have_it_read_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     installation, pipeline = service
-    release = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await release.wait()
-
-    pipeline.steps[BuildState.BUILDING] = wait
+    release = pipeline.wait_in(BuildState.BUILDING)
     detail = await installation.manager.add_environment(NewEnvironment(URL), ADA)
     reads = 0
     read = installation.logs.read
@@ -109,12 +93,7 @@ async def test_however_many_share_a_build_the_last_looks_as_little_as_the_first(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation, pipeline = service
-    release = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await release.wait()
-
-    pipeline.steps[BuildState.BUILDING] = wait
+    release = pipeline.wait_in(BuildState.BUILDING)
     looks, look = 0, installation.store.look
     here = ContextVar("here", default=False)
 
@@ -143,12 +122,7 @@ async def test_however_many_share_a_build_the_last_looks_as_little_as_the_first(
 
 async def test_who_joins_a_build_that_others_follow_can_follow_it_at_once(service: Service) -> None:
     installation, pipeline = service
-    release = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await release.wait()
-
-    pipeline.steps[BuildState.BUILDING] = wait
+    release = pipeline.wait_in(BuildState.BUILDING)
     first = await installation.manager.add_environment(NewEnvironment(URL), ADA)
     follower = installation.manager.follow(build_of(first), ADA)
     await anext(follower)

@@ -1,6 +1,5 @@
 """Who may see, change, add and cancel what, how much of it, and what nobody may ask for."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -67,12 +66,7 @@ async def test_what_one_may_see_and_not_change_is_refused(service: Service, use:
 
 async def test_a_build_is_cancelled_by_those_who_wait_for_it_alone(service: Service) -> None:
     installation, pipeline = service
-    gate = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await gate.wait()
-
-    pipeline.steps[BuildState.BUILDING] = wait
+    pipeline.wait_in(BuildState.BUILDING)
     asked = await installation.manager.add_environment(NewEnvironment(URL, visibility=Visibility.EVERYONE), ADA)
     build = build_of(asked)
     with pytest.raises(Refused):

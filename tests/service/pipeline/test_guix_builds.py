@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guix_build_service.manifest.channels import read_channels
-from guix_build_service.model.environments import BuildChanged, BuildState, NewEnvironment
+from guix_build_service.model.environments import Build, BuildChanged, BuildState, NewEnvironment
 from guix_build_service.pipeline.job import MARK
 from guix_environment.identifiers import VariableName
 from guix_environment.session_layout import KERNEL_LAUNCHER
@@ -131,13 +131,18 @@ async def test_a_manifest_that_cannot_be_built_is_explained_and_leaves_nothing(
     assert not list((service.folder / "builds").iterdir())
 
 
+async def built(service: Installation, git_server: GitServer, *packages: str) -> Build:
+    """Return how the build of a repository ended whose manifest now names PACKAGES."""
+    names = " ".join(f'"{package}"' for package in packages)
+    git_server.commit("demo", {"manifest.scm": f"(specifications->manifest (list {names}))"})
+    return await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("demo")), ADA))
+
+
 async def test_what_to_write_instead_of_packages_that_conflict_builds(service: Installation, git_server: GitServer) -> None:
-    git_server.commit("both", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy" "python-pandas"))'})
-    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("both")), ADA))
+    build = await built(service, git_server, "python", "python-numpy", "python-pandas")
     assert build.error is not None
     assert 'Remove "python-numpy" from the manifest' in str(build.error["hint"])
-    git_server.commit("both", {"manifest.scm": '(specifications->manifest (list "python" "python-pandas"))'})
-    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("both")), ADA))
+    build = await built(service, git_server, "python", "python-pandas")
     assert build.state is BuildState.READY
 
 
@@ -158,13 +163,11 @@ async def test_a_build_that_fails_says_which_package_and_why(service: Installati
 
 
 async def test_a_kernel_that_we_add_and_that_conflicts_is_named(service: Installation, git_server: GitServer) -> None:
-    git_server.commit("numpy", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy"))'})
-    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("numpy")), ADA))
+    build = await built(service, git_server, "python", "python-numpy")
     assert build.error is not None
     assert build.error["code"] == "packages-conflict"
     assert "python-ipykernel was added for the notebooks' kernel" in str(build.error["hint"])
-    git_server.commit("numpy", {"manifest.scm": '(specifications->manifest (list "python" "python-numpy@1.26.4"))'})
-    build = await service.finished(await service.manager.add_environment(NewEnvironment(git_server.url("numpy")), ADA))
+    build = await built(service, git_server, "python", "python-numpy@1.26.4")
     assert build.state is BuildState.READY
 
 

@@ -66,11 +66,13 @@ async def test_a_build_waits_for_a_daemon_that_went_away_and_is_finished_when_it
         assert "The build begins again when it does." in await service.log(asked.build.id)
 
 
+async def lose(_: Job) -> None:
+    """Find Guix's daemon gone."""
+    raise daemon_unavailable()
+
+
 async def test_a_build_that_ends_the_daemon_again_and_again_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.05)
-
-    async def lose(_: Job) -> None:
-        raise daemon_unavailable()
 
     async with scripted(tmp_path) as (service, pipeline):
         pipeline.steps[BuildState.BUILDING] = lose
@@ -83,9 +85,6 @@ async def test_a_build_that_ends_the_daemon_again_and_again_fails(tmp_path: Path
 
 async def test_who_waits_for_the_daemon_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guix_build_service.queue.queue.DISK_SECONDS", 0.05)
-
-    async def lose(_: Job) -> None:
-        raise daemon_unavailable()
 
     async with scripted(tmp_path) as (service, pipeline):
         pipeline.steps[BuildState.READING] = lose

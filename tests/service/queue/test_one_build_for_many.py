@@ -12,13 +12,8 @@ from tests.service.scripted import ScriptedPipeline, scripted
 
 
 async def test_equal_requests_are_one_build_and_everyone_gets_a_version(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-
-    async def wait(_: Job) -> None:
-        await gate.wait()
-
     async with scripted(tmp_path) as (service, pipeline):
-        pipeline.steps[BuildState.BUILDING] = wait
+        gate = pipeline.wait_in(BuildState.BUILDING)
         first = await service.manager.add_environment(NewEnvironment(URL), ADA)
         details = await asyncio.gather(
             *(service.manager.add_environment(NewEnvironment(URL), BOB) for _ in range(20)),
@@ -55,10 +50,7 @@ async def test_who_asks_while_a_build_is_being_published_gets_a_version_too(tmp_
 
 
 async def test_where_one_of_many_cannot_have_its_version_nobody_has_and_the_reason_is_told(tmp_path: Path) -> None:
-    gate, never, published = asyncio.Event(), asyncio.Event(), 0
-
-    async def wait(_: Job) -> None:
-        await gate.wait()
+    never, published = asyncio.Event(), 0
 
     async def publish(_: Job) -> None:
         nonlocal published
@@ -69,7 +61,8 @@ async def test_where_one_of_many_cannot_have_its_version_nobody_has_and_the_reas
             await never.wait()
 
     async with scripted(tmp_path) as (service, pipeline):
-        pipeline.steps |= {BuildState.BUILDING: wait, BuildState.READY: publish}
+        gate = pipeline.wait_in(BuildState.BUILDING)
+        pipeline.steps[BuildState.READY] = publish
         people = [Person(f"person-{number}") for number in range(12)]
         details = [await service.manager.add_environment(NewEnvironment(URL), person) for person in people]
         assert len({detail.build.id for detail in details if detail.build}) == 1

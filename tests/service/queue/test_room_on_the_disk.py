@@ -7,7 +7,7 @@ import pytest
 
 from guix_build_service.model.environments import BuildState
 from guix_build_service.pipeline.disk import Disk
-from guix_build_service.pipeline.job import MARK, Job
+from guix_build_service.pipeline.job import MARK
 from guix_build_service.queue.attempts import Attempts
 from guix_environment.identifiers import BuildId
 from tests.marked_processes import marked_with
@@ -52,13 +52,10 @@ async def test_a_full_disk_ends_the_newest_build_and_the_next_only_when_that_has
         await gate.wait()
         await end(self, build)
 
-    async def wait(_: Job) -> None:
-        await asyncio.Event().wait()
-
     monkeypatch.setattr(Disk, "is_short", lambda _: short)
     monkeypatch.setattr(Attempts, "end", slow)
     async with scripted(tmp_path) as (service, pipeline):
-        pipeline.steps[BuildState.BUILDING] = wait
+        pipeline.wait_in(BuildState.BUILDING)
         for build in (await ask(service), second := await ask(service, "other")):
             while await state_of(service, build) is not BuildState.BUILDING:
                 await asyncio.sleep(0.01)
