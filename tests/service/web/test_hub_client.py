@@ -15,6 +15,7 @@ from guix_environment.errors import (
     SessionFailure,
 )
 from guix_environment.identifiers import EnvironmentId
+from tests.ports import free_port
 from tests.service.web.fake_hub import FakeHub
 
 ENVIRONMENT = EnvironmentId("eabcdefghijk")
@@ -104,6 +105,6 @@ async def test_a_token_reaches_its_own_sessions_and_no_others(hub: FakeHub) -> N
     assert hub.started == []
 
 
-async def test_a_hub_that_is_not_there_is_named_as_such(unused_tcp_port: int) -> None:
+async def test_a_hub_that_is_not_there_is_named_as_such() -> None:
     with pytest.raises(HubUnavailable):
-        await HubClient(f"http://127.0.0.1:{unused_tcp_port}/hub/api").sessions("token-ada", "ada")
+        await HubClient(f"http://127.0.0.1:{free_port()}/hub/api").sessions("token-ada", "ada")

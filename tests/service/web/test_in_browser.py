@@ -184,7 +184,7 @@ def test_a_line_of_a_log_can_be_linked_to(chromium: Browser, hub: RealHub) -> No
         expect(page.locator("#L2")).to_be_visible(timeout=30_000)
         page.goto(f"{page.url}#L2")
         assert page.evaluate("document.querySelector(':target').id") == "L2"
-        assert page.locator("#follow").get_attribute("aria-pressed") == "false"
+        expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
 
 
 def test_the_api_is_read_and_tried_on_its_page(chromium: Browser, hub: RealHub) -> None:
