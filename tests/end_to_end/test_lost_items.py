@@ -10,7 +10,7 @@ from guix_environment.identifiers import EnvironmentId, VersionId
 from guix_environment.records import Records
 from tests.end_to_end.conftest import Installation
 from tests.end_to_end.in_browser import log_in, wait_for_lab
-from tests.end_to_end.rest import API, Client
+from tests.end_to_end.rest import API, Client, until
 from tests.end_to_end.traces import traces_of
 from tests.git_server import GitServer
 
@@ -29,6 +29,8 @@ def test_an_environment_that_was_collected_can_be_built_again(
     version = Records(installation.state / "records").read_version(
         EnvironmentId(identifier), VersionId(environment["version"]["id"])
     )
+    # Until its build is cleared away, the service sees to it that its root is there.
+    until(lambda: not traces_of(installation.state).jobs - before.jobs)
     # As when somebody removes what they take for clutter, and the collector runs.
     [root] = traces_of(installation.state).roots - before.roots
     subprocess.run(["rm", root], check=True)
